@@ -1,0 +1,19 @@
+# Compiler flags shared by every target of the project: octet_flags is private to the build and
+# never reaches a user of the library.
+add_library(octet_flags INTERFACE)
+target_compile_options(octet_flags INTERFACE -Wall -Wextra -Wshadow -Wnon-virtual-dtor
+                                             -Woverloaded-virtual -Wvla)
+if(OCTET_WARNINGS_AS_ERRORS)
+  target_compile_options(octet_flags INTERFACE -Werror)
+endif()
+# GCC 12 warns inside libstdc++ about code that its own inlining made up (PR 105329, PR 105651).
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  target_compile_options(octet_flags INTERFACE -Wno-restrict -Wno-stringop-overflow
+                                               -Wno-maybe-uninitialized -Wno-array-bounds)
+endif()
+if(OCTET_SANITIZE)
+  # -O1 keeps the sanitized suite inside its time; every finding still aborts the test.
+  add_compile_options(-fsanitize=${OCTET_SANITIZE} -fno-sanitize-recover=all
+                      -fno-omit-frame-pointer -O1 -g1)
+  add_link_options(-fsanitize=${OCTET_SANITIZE})
+endif()

@@ -1,0 +1,35 @@
+#pragma once
+#include <exception>
+#include <string>
+
+namespace octet {
+
+/// What kind of failure an Error reports. to_string() gives the name that the command prints.
+enum class ErrorCode {
+  InvalidFile,      ///< a file's content breaks its format, or disagrees with another part of it
+  Unsupported,      ///< well formed, but something octet does not know
+  OutOfMemory,      ///< memory that was asked for is not there; the message names both numbers
+  InvalidArgument,  ///< a value from the caller: an option, a shape, an index
+  Cancelled,        ///< stopped on request
+  Device,           ///< a device is missing or failed
+  Io,               ///< the operating system refused to read or write
+  Internal,         ///< a defect in octet
+};
+
+/// "InvalidFile", "Unsupported", ...
+const char* to_string(ErrorCode code) noexcept;
+
+/// The one exception type that octet throws. The message names the file, the tensor or option,
+/// and the two values that disagree.
+class Error : public std::exception {
+ public:
+  Error(ErrorCode code, std::string message) : code_(code), message_(std::move(message)) {}
+  ErrorCode code() const noexcept { return code_; }
+  const char* what() const noexcept override { return message_.c_str(); }
+
+ private:
+  ErrorCode code_;
+  std::string message_;
+};
+
+}  // namespace octet

@@ -1,0 +1,122 @@
+#pragma once
+#include <octet/device.h>
+#include <octet/error.h>
+#include <octet/handle.h>
+#include <octet/tokenizer.h>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace octet {
+
+/// How the weights of the linears, the embedding and the head are stored and multiplied.
+enum class Scheme {
+  f32,        ///< as read, multiplied by OpenBLAS; the reference for comparisons
+  f16,        ///< fp16 weights, fp32 arithmetic
+  w8a8,       ///< int8, one scale an output channel; activations int8, one scale a token
+  w8a8_g128,  ///< int8, both with one scale a group of 128 along K (the last may be shorter)
+};
+
+/// "f32", "f16", "w8a8", "w8a8-g128".
+const char* to_string(Scheme scheme) noexcept;
+/// The reverse. Errors: InvalidArgument, naming the schemes that exist.
+Scheme parse_scheme(std::string_view name);
+
+/// How the rotary angles follow from the position.
+struct RopeScaling {
+  enum class Kind { none, linear, yarn, dynamic_ntk };
+  Kind kind = Kind::none;
+  double factor = 1.0;
+  int64_t original_context = 0;  ///< positions the model was trained for; 0: max_positions
+  double attention_factor = 0;   ///< YaRN, on cos and sin; 0: 0.1 ln(factor) + 1
+  double beta_fast = 32.0;       ///< YaRN
+  double beta_slow = 1.0;        ///< YaRN
+};
+
+/// The shape of a decoder and what its checkpoint says about generating with it.
+struct ModelConfig {
+  std::string family;      ///< "qwen2" (also Qwen1.5, Qwen2.5, R1-Distill), "llama", "qwen3"
+  int64_t vocab_size = 0;  ///< rows of the embedding, also ids without text
+  int64_t hidden_size = 0;
+  int64_t num_layers = 0;
+  int64_t num_heads = 0;
+  int64_t num_kv_heads = 0;
+  int64_t head_dim = 0;
+  int64_t intermediate_size = 0;
+  int64_t max_positions = 0;  ///< max_position_embeddings
+  double rms_norm_eps = 1e-6;
+  double rope_theta = 1e4;
+  RopeScaling rope_scaling;
+  bool tied_head = false;  ///< the head is the embedding
+  bool qkv_bias = false;   ///< bias on q, k and v (Qwen2 family)
+  bool qk_norm = false;    ///< RMSNorm of each q and k head before RoPE (Qwen3)
+
+  // generation_config.json; octet's own defaults where it is silent (negative: not given).
+  int32_t bos_id = -1;           ///< -1: none
+  std::vector<int32_t> eos_ids;  ///< generation stops at each of these
+  int do_sample = -1;            ///< 0, 1; -1: not given
+  double temperature = -1;
+  int64_t top_k = -1;
+  double top_p = -1;
+  double min_p = -1;
+  double repetition_penalty = -1;
+};
+
+struct ModelOptions {
+  Device device;
+  int threads = 0;               ///< 0: one for each CPU this process may use
+  Scheme scheme = Scheme::w8a8;  ///< for sources that are quantized while they load
+  int64_t max_rows = 512;        ///< rows of a step: longer prompts are evaluated in chunks
+};
+
+/// Called now and then during long work. Returning false cancels it (ErrorCode::Cancelled).
+using ProgressCallback = bool (*)(void* context, int64_t done, int64_t total);
+struct Progress {
+  ProgressCallback call = nullptr;
+  void* context = nullptr;
+};
+
+struct ModelImpl;
+void retain(ModelImpl*) noexcept;
+void release(ModelImpl*) noexcept;
+
+/// A loaded model. Copies are cheap and share the weights and the thread pool.
+class Model {
+ public:
+  /// path: a converted file (memory-mapped, ready at once), or any source that convert() takes,
+  /// which is quantized by options.scheme while it loads.
+  /// Errors: Io, InvalidFile, Unsupported, Device, OutOfMemory.
+  static Model open(const std::string& path, const ModelOptions& options = {},
+                    Progress progress = {});
+
+  /// A model of a known shape with random weights from a fixed seed, without a tokenizer, for
+  /// benchmarks. Errors: InvalidArgument naming the shapes that exist.
+  static Model random(std::string_view shape, const ModelOptions& options = {},
+                      Progress progress = {});
+
+  const ModelConfig& config() const;
+  Scheme scheme() const;
+  /// Errors: Unsupported if the model has none (a bare Hugging Face directory).
+  const Tokenizer& tokenizer() const;
+  bool has_tokenizer() const;
+  const std::string& chat_template() const;  ///< Jinja source; empty: none
+  int threads() const;
+  /// The instruction set of the kernels in use: "ref", "avx2", ...
+  const char* instruction_set() const;
+  int64_t weight_bytes() const;         ///< all weights
+  int64_t decode_weight_bytes() const;  ///< weights read for each decoded token
+  int64_t kv_bytes_per_token() const;
+
+  explicit Model(Handle<ModelImpl> impl) : impl_(std::move(impl)) {}
+  const Handle<ModelImpl>& impl() const { return impl_; }
+
+ private:
+  Handle<ModelImpl> impl_;
+};
+
+/// The names that Model::random takes.
+std::vector<std::string> shape_names();
+
+}  // namespace octet

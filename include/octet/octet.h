@@ -1,0 +1,11 @@
+#pragma once
+/// The whole of octet in one include.
+#include <octet/device.h>
+#include <octet/error.h>
+#include <octet/model.h>
+#include <octet/ops.h>
+#include <octet/quant.h>
+#include <octet/sampler.h>
+#include <octet/session.h>
+#include <octet/tensor.h>
+#include <octet/tokenizer.h>

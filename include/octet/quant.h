@@ -1,0 +1,50 @@
+#pragma once
+#include <octet/model.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace octet {
+
+struct ConvertOptions {
+  Scheme scheme = Scheme::w8a8;
+  int threads = 0;  ///< 0: one for each CPU this process may use
+};
+
+struct ConvertReport {
+  int64_t tensors = 0;
+  int64_t input_weights = 0;  ///< numbers read
+  uint64_t output_bytes = 0;  ///< size of the file written
+  double seconds = 0;
+};
+
+/// Reads a checkpoint (a Hugging Face directory, a .safetensors file, a .gguf) and writes it as
+/// one octet file: temporary name, flush, rename, so that `output` is whole or not there.
+/// Tensors stream through: memory stays near the largest slice of one matrix.
+/// Errors: as Model::open; Cancelled if progress says so.
+ConvertReport convert(const std::string& source, const std::string& output,
+                      const ConvertOptions& options = {}, Progress progress = {});
+
+/// One tensor of a file, as inspect() lists it.
+struct TensorInfo {
+  std::string name;
+  std::string type;  ///< "F32", "I8", "Q4_K", ...
+  std::vector<int64_t> shape;
+  uint64_t bytes = 0;
+};
+
+struct FileInfo {
+  std::string format;  ///< "octet 1", "safetensors", "gguf 3"
+  std::string scheme;  ///< empty for a checkpoint
+  ModelConfig config;
+  std::vector<TensorInfo> tensors;
+  uint64_t file_bytes = 0;
+  bool has_tokenizer = false;
+  bool has_chat_template = false;
+};
+
+/// What is in a converted file or a checkpoint. Errors: Io, InvalidFile, Unsupported.
+FileInfo inspect(const std::string& path);
+
+}  // namespace octet

@@ -1,0 +1,72 @@
+#pragma once
+// Which kernel runs: one row of kernels/kernels.def a kernel and instruction set.
+#include <cstdint>
+
+#include "kernels/types.h"
+
+namespace octet::kernels {
+
+/// Instruction sets in rising order: each one's kernels overlay the slower ones'.
+enum class Isa : uint8_t { ref, avx2, avx512vnni };
+inline constexpr int num_isas = 3;
+
+/// "ref", "avx2", "avx512vnni".
+const char* name(Isa isa);
+/// The reverse; false if there is no such instruction set.
+bool parse_isa(const char* text, Isa& isa);
+
+/// A set of instruction sets: bit n stands for Isa n.
+using IsaMask = uint32_t;
+constexpr IsaMask bit(Isa isa) {
+  return IsaMask{1} << static_cast<int>(isa);
+}
+/// Every instruction set up to and including this one.
+constexpr IsaMask up_to(Isa isa) {
+  return (bit(isa) << 1) - 1;
+}
+/// The fastest instruction set of a mask that holds at least Isa::ref.
+constexpr Isa highest(IsaMask mask) {
+  return static_cast<Isa>(31 - __builtin_clz(mask));
+}
+
+/// What this CPU and its operating system can run. Always holds Isa::ref; holds an instruction
+/// set only together with all the slower ones.
+IsaMask detect_cpu();
+
+/// The kernel in use for every operation.
+struct Table {
+#define OCTET_OP(op, type) type op;
+#define OCTET_KERNEL(op, isa, function)
+#include "kernels/kernels.def"
+#undef OCTET_OP
+#undef OCTET_KERNEL
+  Isa isa;  ///< the fastest instruction set of the mask
+  /// What the quantize kernels must xor into activations for this table's gemm_s8s8 kernels:
+  /// 0x80 where the instruction multiplies unsigned by signed (vpdpbusd), else 0.
+  uint8_t activation_xor;
+};
+
+/// What the gemm_s8s8 kernels of one instruction set expect in Table::activation_xor.
+constexpr uint8_t activation_xor(Isa isa) {
+  return isa == Isa::avx512vnni ? 0x80 : 0;
+}
+
+/// Fills the table with `ref`, then overlays each instruction set of the mask in rising order.
+/// Pure: depends on the mask alone.
+Table make_table(IsaMask mask);
+
+// Every kernel by name, for tests and benchmarks. (The pointer's target type, without
+// <type_traits>.)
+template <class Pointer>
+struct Target;
+template <class Function>
+struct Target<Function*> {
+  using type = Function;
+};
+#define OCTET_OP(op, type)
+#define OCTET_KERNEL(op, isa, function) extern Target<decltype(Table::op)>::type function;
+#include "kernels/kernels.def"
+#undef OCTET_OP
+#undef OCTET_KERNEL
+
+}  // namespace octet::kernels

@@ -1,0 +1,159 @@
+#pragma once
+// Operands of the kernels: raw pointers and plain structs. Matrices are row-major unless a layout
+// is given; strides count elements.
+#include <cstdint>
+
+namespace octet::kernels {
+
+// --- packed int8 weights ---------------------------------------------------------------------
+//
+// A matrix W [n, k] is stored as tiles of 16 output rows x 4 values of K:
+//   packed[n/16][k/4][16][4],  packed[t][c][r][j] = W[16 t + r][4 c + j],
+// n rounded up to a multiple of 16 and k to a multiple of 4 with zeros. One 64-byte block
+// packed[t][c] is an AVX-512 register, two AVX2 or four NEON registers, or a row of an AMX B tile.
+inline constexpr int64_t tile_n = 16;
+inline constexpr int64_t tile_k = 4;
+constexpr int64_t padded_n(int64_t n) {
+  return (n + tile_n - 1) / tile_n * tile_n;
+}
+constexpr int64_t padded_k(int64_t k) {
+  return (k + tile_k - 1) / tile_k * tile_k;
+}
+
+/// Values of K that share a scale in the grouped scheme; the last group may be shorter.
+inline constexpr int64_t group_size = 128;
+constexpr int64_t num_groups(int64_t k) {
+  return (k + group_size - 1) / group_size;
+}
+
+/// What a matrix multiplication does with its result.
+enum class Store : uint8_t {
+  assign,  ///< c = result
+  add,     ///< c = c + result (the residual stream)
+};
+
+/// c [m, n] (=, +=) dequantized(a [m, k] x W^T) + bias, for W packed as above, one scale an output
+/// channel and one a token:
+///   acc   = sum over k of q_a * q_w, int32, exact
+///   value = float(acc) * (a_scale[row] * w_scale[col])       three roundings, in this order
+///   value = value + bias[col]                                 if bias
+///   c     = value, or c + value                               Store::assign, Store::add
+/// Every variant computes this expression, so all give the same bits.
+///
+/// a holds q_a xor activation_xor (see Variant) in its first k values of a row; the values from k
+/// up to padded_k(k) may be anything that is initialized (their weights are 0).
+/// q_a in [-127, 127]; q_w in [-128, 127]; k <= 131072 so that int32 cannot overflow.
+struct GemmS8 {
+  int64_t m, n, k;
+  const int8_t* a;
+  int64_t lda;           ///< >= padded_k(k)
+  const float* a_scale;  ///< [m]
+  const int8_t* w;       ///< packed [padded_n(n) / 16][padded_k(k) / 4][16][4]
+  const float* w_scale;  ///< [padded_n(n)]
+  const int32_t* w_sum;  ///< [padded_n(n)] sum over k of q_w: undoes the xor of 0x80
+  const float* bias;     ///< [n] or null
+  float* c;
+  int64_t ldc;
+  Store store;
+};
+
+/// The same with one scale a group of 128 along K, for weights and activations:
+///   value = 0; for each group g, in order:
+///     acc   = sum over the group of q_a * q_w, int32
+///     value = fma(float(acc), a_scale[row][g] * w_scale[col][g], value)
+///   then bias and store as above.
+/// Weight scales are bfloat16 (the upper half of the fp32 with the same value), tile-major.
+struct GemmS8Grouped {
+  int64_t m, n, k;
+  const int8_t* a;
+  int64_t lda;
+  const float* a_scale;     ///< [m][num_groups(k)]
+  const int8_t* w;          ///< packed
+  const uint16_t* w_scale;  ///< bfloat16 [padded_n(n) / 16][num_groups(k)][16]
+  const int16_t* w_sum;     ///< [padded_n(n) / 16][num_groups(k)][16]
+  const float* bias;
+  float* c;
+  int64_t ldc;
+  Store store;
+};
+
+/// c [m, n] int32 = a x W^T, for tests of the integer part: operands as in GemmS8.
+struct GemmS8S32 {
+  int64_t m, n, k;
+  const int8_t* a;
+  int64_t lda;
+  const int8_t* w;
+  const int32_t* w_sum;
+  int32_t* c;
+  int64_t ldc;
+};
+
+/// One row of activations to int8, `q = rint(x * (127 / absmax))`, round half to even,
+/// scale = absmax / 127; an all-zero row (or group) gives scale 0 and zeros.
+///   q[i] = quantized xor activation_xor for i < k, and 0 xor activation_xor up to padded_k(k).
+/// Returns false, with q and scale unspecified, if a value is not finite.
+struct QuantizeRow {
+  int64_t k;
+  const float* x;
+  int8_t* q;               ///< [padded_k(k)]
+  float* scale;            ///< [1], or [num_groups(k)] in the grouped kernel
+  uint8_t activation_xor;  ///< 0 or 0x80
+};
+
+// --- attention -------------------------------------------------------------------------------
+
+/// Keys and values are cached in blocks of 64 positions.
+inline constexpr int64_t kv_block = 64;
+
+/// Causal attention of `rows` query rows, which share one kv head, over that head's cached keys:
+///   s_j = (q . k_j) * scale for j < length[row];  out = sum_j softmax(s)_j v_j
+/// reduced block by block in rising order with a running maximum (online softmax, Milakov &
+/// Gimelshein 2018, arXiv:1805.02867), the same way for every row, so that a row's result depends
+/// neither on `rows` nor on how a prompt was cut.
+/// k_blocks[b] and v_blocks[b] point to [64][head_dim] for positions 64 b .. 64 b + 63; values at
+/// positions >= length[row] are read by no row, whatever they hold.
+struct Attention {
+  int64_t rows;
+  int64_t head_dim;
+  const float* q;  ///< row r at q + r * q_stride
+  int64_t q_stride;
+  const void* const* k_blocks;  ///< fp16 or fp32, by kernel
+  const void* const* v_blocks;
+  const int64_t* length;  ///< [rows], >= 1
+  float scale;
+  float* out;  ///< row r at out + r * out_stride
+  int64_t out_stride;
+  float* scratch;  ///< [attention_scratch(rows, head_dim)]
+};
+constexpr int64_t attention_scratch(int64_t rows, int64_t head_dim) {
+  // One block of keys and one of values as fp32; scores, maximum, sum and correction of each row.
+  return 2 * kv_block * head_dim + rows * (kv_block + 8);
+}
+
+// --- function types --------------------------------------------------------------------------
+//
+// Rows of n fp32 values; x and y may be the same memory. An fp16 value is a uint16_t.
+
+using GemmS8Function = void (*)(const GemmS8&);
+using GemmS8GroupedFunction = void (*)(const GemmS8Grouped&);
+using GemmS8S32Function = void (*)(const GemmS8S32&);
+using QuantizeFunction = bool (*)(const QuantizeRow&);
+using AttentionFunction = void (*)(const Attention&);
+/// y = x / sqrt(mean(x^2) + eps) * w
+using RmsNormFunction = void (*)(const float* x, const float* w, float* y, int64_t n, float eps);
+/// y = exp(x - max(x)) / sum(exp(x - max(x)))
+using SoftmaxFunction = void (*)(const float* x, float* y, int64_t n);
+/// y = gate / (1 + exp(-gate)) * up; y may be gate or up
+using SiluMulFunction = void (*)(const float* gate, const float* up, float* y, int64_t n);
+/// x [head_dim] in place; pairs (i, i + head_dim / 2); cos, sin [head_dim / 2]
+using RopeFunction = void (*)(float* x, const float* cos, const float* sin, int64_t head_dim);
+/// y = y + x
+using AddFunction = void (*)(const float* x, float* y, int64_t n);
+/// sum of a[i] b[i], fp32 accumulation
+using DotF32Function = float (*)(const float* a, const float* b, int64_t n);
+using DotF16Function = float (*)(const uint16_t* a, const float* b, int64_t n);
+/// round to nearest even, overflow to infinity, NaN stays NaN; subnormals are kept
+using ConvertF32F16Function = void (*)(const float* x, uint16_t* y, int64_t n);
+using ConvertF16F32Function = void (*)(const uint16_t* x, float* y, int64_t n);
+
+}  // namespace octet::kernels

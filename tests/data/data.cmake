@@ -1,0 +1,25 @@
+# Unpacks the reference data (one archive a fixture, those over 3 MB in parts .0, .1) into the
+# build folder; an archive that changed is unpacked again.
+set(OCTET_TEST_DATA ${PROJECT_BINARY_DIR}/test-data)
+file(GLOB archives CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/*.tar.xz
+     ${CMAKE_CURRENT_LIST_DIR}/*.tar.xz.0)
+foreach(archive ${archives})
+  get_filename_component(name ${archive} NAME)
+  string(REGEX REPLACE "\\.tar\\.xz(\\.0)?$" "" name ${name})
+  set(whole ${archive})
+  if(archive MATCHES "\\.0$")
+    file(GLOB parts ${CMAKE_CURRENT_LIST_DIR}/${name}.tar.xz.?)
+    set(whole ${OCTET_TEST_DATA}/${name}.tar.xz)
+    file(MAKE_DIRECTORY ${OCTET_TEST_DATA})
+    execute_process(COMMAND ${CMAKE_COMMAND} -E cat ${parts} OUTPUT_FILE ${whole}
+                    COMMAND_ERROR_IS_FATAL ANY)
+  endif()
+  file(SHA256 ${whole} hash)
+  set(stamp ${OCTET_TEST_DATA}/${name}.${hash}.unpacked)
+  if(NOT EXISTS ${stamp})
+    message(STATUS "unpacking test data ${name}")
+    file(REMOVE_RECURSE ${OCTET_TEST_DATA}/${name})
+    file(ARCHIVE_EXTRACT INPUT ${whole} DESTINATION ${OCTET_TEST_DATA})
+    file(TOUCH ${stamp})
+  endif()
+endforeach()
