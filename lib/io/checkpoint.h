@@ -9,47 +9,75 @@
 #include <string_view>
 #include <vector>
 
+#include "lib/io/tokenizer_source.h"
+
 namespace octet {
 
-/// Everything a checkpoint brings besides weights.
+/// What a checkpoint brings for text.
 struct CheckpointText {
-  std::optional<Tokenizer> tokenizer;
-  std::string chat_template;  ///< Jinja source; empty: none
-  std::string bos_token;      ///< literal text, for the template; empty: none
+  std::optional<TokenizerSource> tokenizer;  ///< empty: it has none
+  std::string chat_template;                 ///< Jinja source; empty: none
+  std::string bos_token;                     ///< literal text, for the template; empty: none
   std::string eos_token;
+};
+
+/// One tensor as it is stored, under its Hugging Face name.
+struct CheckpointTensor {
+  std::string name;
+  std::string type;            ///< "F32", "BF16", "Q4_K", ...
+  std::vector<int64_t> shape;  ///< rows first
+  uint64_t bytes = 0;
 };
 
 class Checkpoint {
  public:
   virtual ~Checkpoint() = default;
 
-  const ModelConfig& config() const { return config_; }
   const std::string& path() const { return path_; }
+  /// "safetensors", "gguf 3".
+  const std::string& format() const { return format_; }
+  const ModelConfig& config() const { return config_; }
+  const CheckpointText& text() const { return text_; }
+  /// Every tensor, in the file's order. Names that octet does not use are listed as they stand.
+  const std::vector<CheckpointTensor>& tensors() const { return tensors_; }
 
-  /// Tokenizer and chat template; empty where the checkpoint has none. Errors: as Tokenizer::open.
-  virtual CheckpointText text() const = 0;
+  /// Null if there is no such tensor.
+  const CheckpointTensor* find(std::string_view name) const;
 
-  virtual bool contains(std::string_view name) const = 0;
-  /// Rows first. Errors: InvalidFile, naming file and tensor, if the tensor is missing.
-  virtual std::vector<int64_t> shape(std::string_view name) const = 0;
-
-  /// Rows [begin, end) of a tensor of rank 1 (taken as one row) or 2, as fp32, row-major.
-  /// Thread-safe. Reads each weight's pages once and lets them go, so that a file larger than
-  /// memory streams through.
+  /// Rows [begin, end) of a tensor of rank 2 (a rank 1 tensor is one row) as fp32, row-major.
+  /// Thread-safe. Lets the pages that it read go again, so that a file larger than memory streams
+  /// through. Errors: InvalidFile if the tensor is missing; Internal for rows out of range.
   virtual void read_rows(std::string_view name, int64_t begin, int64_t end, float* out) const = 0;
 
-  /// Shape check for every caller. Errors: InvalidFile with both shapes.
-  void require_shape(std::string_view name, const std::vector<int64_t>& expected) const;
-
  protected:
-  ModelConfig config_;
   std::string path_;
+  std::string format_;
+  ModelConfig config_;
+  CheckpointText text_;
+  std::vector<CheckpointTensor> tensors_;
 };
 
 /// path: a Hugging Face directory, one .safetensors file with a config.json beside it, or a
-/// .gguf file. Checks that every tensor the config asks for is there with the right shape and a
-/// known type, so that whoever loads it can rely on that.
+/// .gguf file. Every tensor that the config asks for (model_tensors()) is there with the right
+/// shape and a type that octet reads, so that whoever uses the result can rely on it.
 /// Errors: Io, InvalidFile, Unsupported (naming what was found and what is known).
 std::unique_ptr<Checkpoint> open_checkpoint(const std::string& path);
+
+/// Name and shape of every tensor that a model of this config has, in the order in which a
+/// forward pass uses them; lm_head.weight only if the head is not tied.
+struct ModelTensor {
+  std::string name;
+  std::vector<int64_t> shape;
+};
+std::vector<ModelTensor> model_tensors(const ModelConfig& config);
+
+/// Checks that a config describes a decoder that octet can run: positive sizes, heads divisible
+/// by kv heads, even head_dim, products that do not overflow. `where` names the file.
+/// Errors: InvalidFile, Unsupported.
+void check_config(const ModelConfig& config, const std::string& where);
+
+/// A ModelConfig as JSON text, for the converted file, and back. Errors: InvalidFile.
+std::string config_to_json(const ModelConfig& config);
+ModelConfig config_from_json(std::string_view json, const std::string& where);
 
 }  // namespace octet
