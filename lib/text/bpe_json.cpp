@@ -10,9 +10,9 @@ namespace {
 using nlohmann::json;
 
 /// Typed access to the files' members; a wrong type is an InvalidFile that names the member.
-class JsonReader {
+class BpeJsonReader {
  public:
-  explicit JsonReader(const TokenizerSource& source) : where_(source.where) {}
+  explicit BpeJsonReader(const TokenizerSource& source) : where_(source.where) {}
 
   BpeDefinition read(const TokenizerSource& source) {
     const json root = parse(source.json);
@@ -108,11 +108,8 @@ class JsonReader {
     for (const json& merge : merges) {
       const size_t rank = definition_.merges.size();
       if (merge.is_string()) {
-        const auto& both = merge.get_ref<const std::string&>();
-        const size_t space = both.find(' ');
-        check(space != both.npos && both.find(' ', space + 1) == both.npos, "merge ", rank, " \"",
-              both.substr(0, 100), "\" is not two tokens");
-        definition_.merges.emplace_back(both.substr(0, space), both.substr(space + 1));
+        definition_.merges.push_back(
+            split_merge(merge.get_ref<const std::string&>(), rank, where_));
       } else {
         check(merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string(),
               "merge ", rank, " is neither a string nor a pair of strings");
@@ -255,7 +252,7 @@ class JsonReader {
 }  // namespace
 
 BpeDefinition read_bpe_json(const TokenizerSource& source) {
-  return JsonReader(source).read(source);
+  return BpeJsonReader(source).read(source);
 }
 
 }  // namespace octet

@@ -150,14 +150,25 @@ void find_whole_words(const BpeDefinition& definition, const std::vector<uint8_t
 
 }  // namespace
 
+std::pair<std::string, std::string> split_merge(std::string_view merge, size_t rank,
+                                                const std::string& where) {
+  const size_t space = merge.find(' ');
+  require(space != merge.npos && merge.find(' ', space + 1) == merge.npos, ErrorCode::InvalidFile,
+          where, ": merge ", rank, " \"", merge.substr(0, 100), "\" is not two tokens");
+  return {std::string(merge.substr(0, space)), std::string(merge.substr(space + 1))};
+}
+
 BpeModel build_bpe_model(const BpeDefinition& definition, const std::string& where) {
-  require(definition.tokens.size() <= kMaxTokens, ErrorCode::InvalidFile, where, ": ",
-          definition.tokens.size(), " tokens, at most ", kMaxTokens, " are allowed");
+  require(!definition.tokens.empty() && definition.tokens.size() <= kMaxTokens,
+          ErrorCode::InvalidFile, where, ": ", definition.tokens.size(), " tokens, 1 to ",
+          kMaxTokens, " are allowed");
   Ids ids;
   uint64_t bytes = 0;
   for (size_t id = 0; id < definition.tokens.size(); ++id) {
     const std::string& text = definition.tokens[id];
     if (!text.empty()) ids[text] = static_cast<int32_t>(id);
+    require(find_invalid_utf8(text) == text.npos, ErrorCode::InvalidFile, where, ": token ", id,
+            " is not UTF-8");
     bytes += text.size();
   }
   require(bytes < UINT32_MAX, ErrorCode::InvalidFile, where, ": a vocabulary of ", bytes, " bytes");

@@ -57,6 +57,10 @@ struct BpeModel {
   }
 };
 
+/// "left right" as two tokens. Errors: InvalidFile.
+std::pair<std::string, std::string> split_merge(std::string_view merge, size_t rank,
+                                                const std::string& where);
+
 /// Errors: InvalidFile; Unsupported naming what is unknown.
 BpeDefinition read_bpe_json(const TokenizerSource& source);
 BpeDefinition read_bpe_gguf(const GgufVocabulary& vocabulary, const std::string& where);

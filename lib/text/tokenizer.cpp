@@ -41,11 +41,16 @@ Handle<TokenizerImpl> make_impl(const TokenizerSource& source) {
   switch (source.kind) {
     case TokenizerSource::Kind::json:
       return bpe(read_bpe_json(source));
+    case TokenizerSource::Kind::gguf:
+      require(source.gguf.model == "gpt2", ErrorCode::Unsupported, source.where,
+              ": tokenizer.ggml.model \"", source.gguf.model, "\"; octet knows gpt2 and llama");
+      return bpe(read_bpe_gguf(source.gguf, source.where));
     case TokenizerSource::Kind::flat:
       return make_flat(source);
-    default:
+    case TokenizerSource::Kind::sentencepiece:
       fail(ErrorCode::Unsupported, "not yet");
   }
+  fail(ErrorCode::Internal, source.where, ": tokenizer source of an unknown kind");
 }
 
 /// Appends what the id stands for; true if that was anything.
