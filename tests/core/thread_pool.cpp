@@ -1,0 +1,69 @@
+#include "lib/core/thread_pool.h"
+
+#include <doctest/doctest.h>
+
+#include <memory>
+#include <stdexcept>
+
+#include "lib/core/error.h"
+
+using namespace octet;
+
+TEST_CASE("every item runs once, whatever the number of threads") {
+  for (int threads : {1, 2, 3, 5}) {
+    ThreadPool pool(threads);
+    CHECK(pool.threads() == threads);
+    for (int64_t items : {0, 1, 2, 7, 1000}) {
+      std::vector<std::atomic<int>> runs(static_cast<size_t>(items));
+      std::atomic<int> wrong_thread{0};
+      pool.for_each(items, [&](int64_t item, int thread) {
+        runs[static_cast<size_t>(item)]++;
+        if (thread < 0 || thread >= threads) wrong_thread++;
+      });
+      for (auto& count : runs) CHECK(count == 1);
+      CHECK(wrong_thread == 0);
+    }
+  }
+}
+
+TEST_CASE("many short loops after each other, with pauses that let the workers sleep") {
+  ThreadPool pool(3);
+  std::atomic<int64_t> sum{0};
+  for (int loop = 0; loop < 2000; ++loop) {
+    pool.for_each(5, [&](int64_t item, int) { sum += item; });
+    if (loop % 500 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+  CHECK(sum == 2000 * 10);
+}
+
+TEST_CASE("an exception from an item comes out of for_each, and the pool goes on") {
+  ThreadPool pool(2);
+  CHECK_THROWS_AS(pool.for_each(100,
+                                [](int64_t item, int) {
+                                  if (item == 3) throw std::runtime_error("three");
+                                }),
+                  std::runtime_error);
+  std::atomic<int> runs{0};
+  pool.for_each(10, [&](int64_t, int) { runs++; });
+  CHECK(runs == 10);
+}
+
+TEST_CASE("loops from several threads take turns") {
+  ThreadPool pool(2);
+  std::atomic<int> inside{0}, overlaps{0};
+  std::vector<std::thread> callers;
+  for (int caller = 0; caller < 3; ++caller)
+    callers.emplace_back([&] {
+      for (int loop = 0; loop < 50; ++loop)
+        pool.for_each(2, [&](int64_t, int) {
+          if (++inside > 2) ++overlaps;
+          --inside;
+        });
+    });
+  for (std::thread& caller : callers) caller.join();
+  CHECK(overlaps == 0);
+}
+
+TEST_CASE("a pool without threads is refused") {
+  CHECK_THROWS_AS(ThreadPool(0), Error);
+}
