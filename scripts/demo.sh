@@ -7,7 +7,7 @@ prompt=${1:-What is the capital of France?}
 cd "$(dirname "$0")/.."
 
 scripts/install-packages.sh
-cmake --preset release --log-level=WARNING
+cmake --preset release >/dev/null
 cmake --build --preset release --target octet_command
 octet=build/release/bin/octet
 

@@ -15,7 +15,7 @@ summary=()
 status=0
 for preset in "$@"; do
   printf '\n== %s\n' "$preset"
-  cmake --preset "$preset" --log-level=WARNING
+  cmake --preset "$preset" >/dev/null
   cmake --build --preset "$preset"
   ctest --preset "$preset" --no-tests=error || status=1
 
