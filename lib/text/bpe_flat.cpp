@@ -67,6 +67,7 @@ BpeModel read_bpe_model(FlatReader& in) {
   model.nfc = in.flag();
   model.bos_id = in.value<int32_t>();
   model.add_bos = in.flag();
+  in.finish();
   check_tables(model, in);
   return model;
 }

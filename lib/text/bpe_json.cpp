@@ -1,83 +1,29 @@
 // Reads a byte-level BPE tokenizer from Hugging Face's tokenizer.json and tokenizer_config.json.
-#include <nlohmann/json.hpp>
-
-#include "lib/core/error.h"
+#include "lib/io/json.h"
 #include "lib/text/bpe_model.h"
+#include "lib/text/tokenizer_json.h"
 
 namespace octet {
 namespace {
 
-using nlohmann::json;
-
-/// Typed access to the files' members; a wrong type is an InvalidFile that names the member.
-class BpeJsonReader {
+class BpeJsonReader : TokenizerJson {
  public:
-  explicit BpeJsonReader(const TokenizerSource& source) : where_(source.where) {}
+  using TokenizerJson::TokenizerJson;
 
   BpeDefinition read(const TokenizerSource& source) {
-    const json root = parse(source.json);
-    require(root.is_object(), ErrorCode::InvalidFile, where_, ": not an object");
+    const json root = parse_json(source.json, where_);
+    check(root.is_object(), "not an object");
     read_model(member(root, "model", json::value_t::object));
     read_added_tokens(root);
     if (const json* normalizer = find(root, "normalizer")) read_normalizer(*normalizer);
     read_pre_tokenizer(member(root, "pre_tokenizer", json::value_t::object), false);
     read_decoder(member(root, "decoder", json::value_t::object));
     if (const json* processor = find(root, "post_processor")) read_post_processor(*processor);
-    if (!source.config.empty()) read_config(parse(source.config));
+    apply(read_config(source.config));
     return std::move(definition_);
   }
 
  private:
-  json parse(const std::string& text) const {
-    try {
-      return json::parse(text, [&](int depth, json::parse_event_t, json&) {
-        require(depth < 64, ErrorCode::InvalidFile, where_, ": JSON nested deeper than 64");
-        return true;
-      });
-    } catch (const json::exception& error) {
-      fail(ErrorCode::InvalidFile, where_, ": ", error.what());
-    }
-  }
-
-  template <class... Parts>
-  void check(bool ok, const Parts&... parts) const {
-    require(ok, ErrorCode::InvalidFile, where_, ": ", parts...);
-  }
-  template <class... Parts>
-  void know(bool ok, const Parts&... parts) const {
-    require(ok, ErrorCode::Unsupported, where_, ": ", parts...);
-  }
-
-  /// Null if the member is absent or null.
-  static const json* find(const json& object, const char* key) {
-    const auto at = object.find(key);
-    return at == object.end() || at->is_null() ? nullptr : &*at;
-  }
-
-  const json& member(const json& object, const char* key, json::value_t type) const {
-    const json* value = find(object, key);
-    check(value, "\"", key, "\" is missing");
-    check(value->type() == type, "\"", key, "\" is ", value->type_name(), ", expected ",
-          json(type).type_name());
-    return *value;
-  }
-
-  bool flag(const json& object, const char* key, bool otherwise) const {
-    return find(object, key) ? member(object, key, json::value_t::boolean).get<bool>() : otherwise;
-  }
-
-  std::string text(const json& object, const char* key) const {
-    return find(object, key) ? member(object, key, json::value_t::string).get<std::string>() : "";
-  }
-
-  int32_t id(const json& value, std::string_view token) const {
-    check(value.is_number_integer(), "the id of \"", token.substr(0, 100), "\" is ",
-          value.is_number() ? "not an integer" : value.type_name());
-    check(value.is_number_unsigned() && value.get<uint64_t>() < kMaxTokens, "the id of \"",
-          token.substr(0, 100), "\" is ", value.dump(), ", ids lie in 0 to ", kMaxTokens - 1);
-    return value.get<int32_t>();
-  }
-
   void read_model(const json& model) {
     const std::string type = text(model, "type");
     know(type.empty() || type == "BPE", "model \"", type, "\"; octet reads BPE");
@@ -86,8 +32,10 @@ class BpeJsonReader {
     for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
       know(text(model, key).empty(), "model.", key, " \"", text(model, key), "\"");
     }
-    if (!text(model, "unk_token").empty()) definition_.needs_every_byte = "model.unk_token";
-    if (flag(model, "byte_fallback", false)) definition_.needs_every_byte = "model.byte_fallback";
+    for (const char* option : {"fuse_unk", "byte_fallback"}) {
+      if (flag(model, option, false)) definition_.needs_every_byte = option;
+    }
+    definition_.unk_token = text(model, "unk_token");
     definition_.ignore_merges = flag(model, "ignore_merges", false);
     read_vocabulary(member(model, "vocab", json::value_t::object));
     read_merges(member(model, "merges", json::value_t::array));
@@ -121,17 +69,9 @@ class BpeJsonReader {
   void read_added_tokens(const json& root) {
     if (!find(root, "added_tokens")) return;
     for (const json& entry : member(root, "added_tokens", json::value_t::array)) {
-      check(entry.is_object(), "an added token is ", entry.type_name());
-      AddedToken token;
-      token.text = member(entry, "content", json::value_t::string).get<std::string>();
+      AddedToken token = added_token(entry);
       check(find(entry, "id"), "added token \"", token.text.substr(0, 100), "\" has no id");
       token.id = id(entry["id"], token.text);
-      token.special = flag(entry, "special", false);
-      token.normalized = flag(entry, "normalized", !token.special);
-      for (const char* option : {"lstrip", "rstrip", "single_word"}) {
-        know(!flag(entry, option, false), "added token \"", token.text.substr(0, 100), "\" with ",
-             option);
-      }
       definition_.added.push_back(std::move(token));
     }
   }
@@ -216,14 +156,11 @@ class BpeJsonReader {
     set_bos(text(first, "id"), true);
   }
 
-  void read_config(const json& config) {
-    check(config.is_object(), "tokenizer_config.json is ", config.type_name());
-    const json* bos = find(config, "bos_token");
-    const bool add = flag(config, "add_bos_token", definition_.add_bos);
-    if (bos && bos->is_object()) {
-      set_bos(text(*bos, "content"), add);
-    } else if (bos) {
-      set_bos(text(config, "bos_token"), add);
+  /// tokenizer_config.json has the last word.
+  void apply(const TokenizerConfig& config) {
+    const bool add = config.add_bos.value_or(definition_.add_bos);
+    if (config.bos_token) {
+      set_bos(*config.bos_token, add);
     } else {
       definition_.add_bos = add && definition_.bos_id >= 0;
     }
@@ -244,7 +181,6 @@ class BpeJsonReader {
     definition_.add_bos = add;
   }
 
-  const std::string& where_;
   BpeDefinition definition_;
   bool byte_level_ = false;
 };
@@ -252,7 +188,7 @@ class BpeJsonReader {
 }  // namespace
 
 BpeDefinition read_bpe_json(const TokenizerSource& source) {
-  return BpeJsonReader(source).read(source);
+  return BpeJsonReader(source.where).read(source);
 }
 
 }  // namespace octet

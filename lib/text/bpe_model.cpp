@@ -99,15 +99,19 @@ std::vector<uint8_t> fill_bytes(const BpeDefinition& definition, BpeModel& model
 
 void fill_byte_ids(const BpeDefinition& definition, const Ids& ids, const std::string& where,
                    BpeModel& model) {
+  const auto unk = ids.find(definition.unk_token);
+  require(unk != ids.end() || definition.unk_token.empty(), ErrorCode::InvalidFile, where,
+          ": unk_token \"", definition.unk_token.substr(0, 100), "\" is not in the vocabulary");
   const auto alphabet = make_byte_alphabet();
   for (size_t byte = 0; byte < 256; ++byte) {
     std::string text;
     append_utf8(alphabet[byte], text);
-    const auto found = ids.find(text);
-    model.byte_ids[byte] = found == ids.end() ? -1 : found->second;
+    auto found = ids.find(text);
     require(found != ids.end() || definition.needs_every_byte.empty(), ErrorCode::Unsupported,
-            where, ": ", definition.needs_every_byte, " together with a vocabulary in which byte ",
-            byte, " has no token");
+            where, ": ", definition.needs_every_byte, " with a vocabulary in which byte ", byte,
+            " has no token");
+    if (found == ids.end()) found = unk;
+    model.byte_ids[byte] = found == ids.end() ? -1 : found->second;
   }
 }
 

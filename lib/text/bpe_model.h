@@ -15,9 +15,6 @@
 
 namespace octet {
 
-/// Ids at or above this are refused: tables as long as the largest id stay small.
-inline constexpr uint32_t kMaxTokens = 1 << 20;
-
 /// GPT-2's own split pattern, which {"type": "ByteLevel", "use_regex": true} stands for.
 /// Source: Radford et al. 2019, the GPT-2 release.
 inline constexpr std::string_view kGpt2Pattern =
@@ -31,7 +28,8 @@ struct BpeDefinition {
   std::vector<SplitStep> steps;
   bool nfc = false;
   bool ignore_merges = false;    ///< a word that is a token becomes it whatever the merges say
-  std::string needs_every_byte;  ///< an option that octet ignores where every byte has a token
+  std::string unk_token;         ///< for bytes that have no token; empty: they vanish
+  std::string needs_every_byte;  ///< an option that changes nothing if every byte has a token
   int32_t bos_id = -1;
   bool add_bos = false;
 };

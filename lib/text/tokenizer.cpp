@@ -2,6 +2,7 @@
 
 #include "lib/core/error.h"
 #include "lib/text/bpe_tokenizer.h"
+#include "lib/text/sentencepiece_tokenizer.h"
 #include "lib/text/tokenizer_flat.h"
 #include "lib/text/tokenizer_impl.h"
 #include "lib/text/unicode.h"
@@ -22,13 +23,10 @@ constexpr size_t kMaxTextBytes = size_t{1} << 31;
 Handle<TokenizerImpl> make_flat(const TokenizerSource& source) {
   FlatReader in(source.bytes, source.where);
   switch (in.kind()) {
-    case FlatKind::bpe: {
-      BpeModel model = read_bpe_model(in);
-      in.finish();
-      return make_bpe_tokenizer(std::move(model), source.where);
-    }
+    case FlatKind::bpe:
+      return make_bpe_tokenizer(read_bpe_model(in), source.where);
     case FlatKind::sentencepiece:
-      break;
+      return read_sentencepiece_tokenizer(in);
   }
   fail(ErrorCode::InvalidFile, source.where, ": flat tokenizer of unknown kind ",
        static_cast<uint32_t>(in.kind()));
@@ -42,13 +40,14 @@ Handle<TokenizerImpl> make_impl(const TokenizerSource& source) {
     case TokenizerSource::Kind::json:
       return bpe(read_bpe_json(source));
     case TokenizerSource::Kind::gguf:
+      if (source.gguf.model == "llama") return make_sentencepiece_tokenizer(source);
       require(source.gguf.model == "gpt2", ErrorCode::Unsupported, source.where,
               ": tokenizer.ggml.model \"", source.gguf.model, "\"; octet knows gpt2 and llama");
       return bpe(read_bpe_gguf(source.gguf, source.where));
     case TokenizerSource::Kind::flat:
       return make_flat(source);
     case TokenizerSource::Kind::sentencepiece:
-      fail(ErrorCode::Unsupported, "not yet");
+      return make_sentencepiece_tokenizer(source);
   }
   fail(ErrorCode::Internal, source.where, ": tokenizer source of an unknown kind");
 }

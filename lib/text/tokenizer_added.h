@@ -9,6 +9,9 @@
 
 namespace octet {
 
+/// Ids at or above this are refused: tables as long as the largest id stay small.
+inline constexpr uint32_t kMaxTokens = 1 << 20;
+
 struct AddedToken {
   std::string text;
   int32_t id = 0;
