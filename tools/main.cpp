@@ -1,3 +1,39 @@
-int main() {
-  return 0;
+// The octet command. Exit status: 0 done, 1 failed, 2 wrong usage.
+#include <cstdio>
+#include <exception>
+#include <iostream>
+#include <new>
+
+#include "common.h"
+
+namespace {
+
+int fail(const char* code, const char* message) {
+  std::fprintf(stderr, "octet: error: %s: %s\n", code, message);
+  return 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  using namespace octet::tools;
+  CLI::App app("octet: INT8 inference for the Qwen 1.5B family", "octet");
+  app.require_subcommand(1);
+  app.set_version_flag("--version", OCTET_VERSION);
+  for (auto add : {add_convert, add_run, add_chat, add_logits, add_tokenize, add_eval,
+                   add_bench, add_inspect, add_devices})
+    add(app);
+  try {
+    app.parse(argc, argv);  // runs the subcommand
+    std::cout.flush();
+    return std::cout ? 0 : fail("Io", "cannot write to standard output");
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  } catch (const octet::Error& error) {
+    return fail(to_string(error.code()), error.what());
+  } catch (const std::bad_alloc&) {
+    return fail("OutOfMemory", "not enough memory");
+  } catch (const std::exception& error) {
+    return fail("Internal", error.what());
+  }
 }

@@ -33,4 +33,16 @@ struct DeviceInfo {
 /// instruction set that this CPU does not have.
 std::vector<DeviceInfo> devices();
 
+/// What the CPU can do at most, measured now with the instruction set in use. Operations count a
+/// multiplication and an addition as two.
+struct Peaks {
+  double int8_ops_per_second = 0;
+  double fp32_ops_per_second = 0;
+  double read_bytes_per_second = 0;  ///< from memory, over a buffer far larger than the caches
+};
+
+/// Runs the probes with this many threads; takes about a second and 1 GB of memory.
+/// threads: 0 for one a CPU that this process may use. Errors: InvalidArgument, OutOfMemory.
+Peaks measure_peaks(int threads = 0);
+
 }  // namespace octet

@@ -24,6 +24,24 @@ struct ChatMessage {
 std::string render_chat(const Model& model, std::span<const ChatMessage> messages,
                         bool add_generation_prompt = true);
 
+/// A model's chat template without its weights: opens at once, from whatever holds one.
+struct ChatFormatImpl;
+void retain(ChatFormatImpl*) noexcept;
+void release(ChatFormatImpl*) noexcept;
+class ChatFormat {
+ public:
+  /// path: a converted file, a GGUF file, or a Hugging Face directory or a file in it.
+  /// Errors: Io; InvalidFile; Unsupported if there is no template, or one that uses what octet
+  /// does not know.
+  static ChatFormat open(const std::string& path);
+  /// As render_chat().
+  std::string render(std::span<const ChatMessage> messages, bool add_generation_prompt) const;
+
+ private:
+  explicit ChatFormat(Handle<ChatFormatImpl> impl) : impl_(std::move(impl)) {}
+  Handle<ChatFormatImpl> impl_;
+};
+
 struct SessionOptions {
   /// Positions that the KV cache may hold; 0: the model's own limit, at most 4096. More than the
   /// model was trained for is an error unless its RoPE scaling covers it.
@@ -154,6 +172,8 @@ class TextStream {
   /// Makes the first piece. Errors while generating come out of here and of ++.
   iterator begin();
   iterator end() { return iterator(this); }
+  /// Ends the answer here: no more tokens are made.
+  void stop();
 
   explicit TextStream(Handle<TextStreamImpl> impl) : impl_(std::move(impl)) {}
 

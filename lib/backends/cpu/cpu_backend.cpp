@@ -1,0 +1,187 @@
+#include "lib/backends/cpu/cpu_backend.h"
+
+#include <cblas.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+
+#include "lib/core/error.h"
+#include "quant/pack.h"
+#include "quant/quantize.h"
+
+namespace octet {
+namespace {
+
+using kernels::attention_scratch;
+using kernels::num_groups;
+using kernels::tile_n;
+
+int64_t heads_width(const ModelConfig& config) {
+  return config.num_heads * config.head_dim;
+}
+int64_t kv_width(const ModelConfig& config) {
+  return config.num_kv_heads * config.head_dim;
+}
+
+/// The widest input of a linear.
+int64_t max_width(const ModelConfig& config) {
+  return std::max({config.hidden_size, heads_width(config), config.intermediate_size});
+}
+
+bool is_int8(Scheme scheme) {
+  return scheme == Scheme::w8a8 || scheme == Scheme::w8a8_g128;
+}
+
+AlignedBuffer<float> float_buffer(int64_t count) {
+  return AlignedBuffer<float>(static_cast<size_t>(count));
+}
+
+}  // namespace
+
+CpuBackend::CpuBackend(const ModelConfig& config, Scheme scheme, int64_t max_rows,
+                       const kernels::Table& table, ThreadPool& pool)
+    : config_(config), scheme_(scheme), table_(table), pool_(pool) {
+  // The pool shares the work out; OpenBLAS's own threads would compete with it.
+  openblas_set_num_threads(1);
+  allocate(max_rows);
+}
+
+void CpuBackend::allocate(int64_t max_rows) {
+  const int64_t q = heads_width(config_), kv = kv_width(config_);
+  const int64_t widths[] = {config_.hidden_size,      q, kv, kv, q, config_.intermediate_size,
+                            config_.intermediate_size};
+  float** const targets[] = {&workspace_.hidden,    &workspace_.q,    &workspace_.k, &workspace_.v,
+                             &workspace_.attention, &workspace_.gate, &workspace_.up};
+  // Every buffer starts on a cache line.
+  const auto aligned = [](int64_t count) { return (count + 15) / 16 * 16; };
+  int64_t total = aligned(logit_group * config_.vocab_size);
+  for (int64_t width : widths) total += aligned(max_rows * width);
+  floats_ = float_buffer(total);
+  float* next = floats_.data();
+  for (size_t i = 0; i < std::size(targets); ++i) {
+    *targets[i] = next;
+    next += aligned(max_rows * widths[i]);
+  }
+  workspace_.logits = next;
+
+  const int64_t half = config_.head_dim / 2, width = max_width(config_);
+  cos_ = float_buffer(max_rows * half);
+  sin_ = float_buffer(max_rows * half);
+  const int64_t rows = std::max(max_rows, logit_group);
+  if (is_int8(scheme_)) {
+    quantized_ = AlignedBuffer<int8_t>(static_cast<size_t>(rows * (width + 64)));
+    scales_ = float_buffer(rows * num_groups(width));
+    workspace_.x.s8 = quantized_.data();
+    workspace_.x.scale = scales_.data();
+  } else {
+    scales_ = float_buffer(rows * (width + 16));
+    workspace_.x.f32 = scales_.data();
+  }
+  scratch_.resize(static_cast<size_t>(pool_.threads()));
+  for (Scratch& scratch : scratch_) {
+    scratch.row = float_buffer(width);
+    scratch.packed_row = AlignedBuffer<int8_t>(static_cast<size_t>(width));
+  }
+}
+
+void CpuBackend::each_row(int64_t rows, FunctionRef<void(int64_t, int)> work) {
+  pool_.for_each(rows, work);
+}
+
+void CpuBackend::start(const Batch& batch) {
+  batch_ = &batch;
+  plan_attention(batch);
+  const int64_t half = config_.head_dim / 2;
+  for (const Chunk& chunk : batch.chunks)
+    each_row(chunk.rows, [&](int64_t i, int) {
+      const int64_t row = chunk.first_row + i;
+      chunk.rope->angles(chunk.first_position + i, cos_.data() + row * half,
+                         sin_.data() + row * half);
+    });
+}
+
+void CpuBackend::embed(const Matrix& table) {
+  const int64_t k = table.k;
+  each_row(batch_->rows(), [&](int64_t i, int thread) {
+    const int64_t id = batch_->ids[static_cast<size_t>(i)];
+    float* out = workspace_.hidden + i * k;
+    switch (scheme_) {
+      case Scheme::f32:
+        std::memcpy(out, static_cast<const float*>(table.data) + id * k,
+                    static_cast<size_t>(k) * sizeof(float));
+        break;
+      case Scheme::f16:
+        table_.convert_f16_f32(static_cast<const uint16_t*>(table.data) + id * k, out, k);
+        break;
+      case Scheme::w8a8:
+      case Scheme::w8a8_g128:
+        embed_int8(table, id, scratch_[static_cast<size_t>(thread)], out);
+        break;
+    }
+  });
+}
+
+void CpuBackend::embed_int8(const Matrix& table, int64_t id, Scratch& scratch, float* out) const {
+  const int8_t* q = scratch.packed_row.data();
+  quant::unpack_row(static_cast<const int8_t*>(table.data), table.k, id, scratch.packed_row.data());
+  if (scheme_ == Scheme::w8a8) {
+    const float scale = static_cast<const float*>(table.scale)[id];
+    for (int64_t i = 0; i < table.k; ++i) out[i] = static_cast<float>(q[i]) * scale;
+    return;
+  }
+  const auto* scales = static_cast<const uint16_t*>(table.scale);  // [n / 16][groups][16]
+  const int64_t tile = id / tile_n, lane = id % tile_n;
+  for (int64_t i = 0; i < table.k; ++i) {
+    const int64_t group = tile * num_groups(table.k) + i / kernels::group_size;
+    out[i] = static_cast<float>(q[i]) * quant::bfloat16_value(scales[group * tile_n + lane]);
+  }
+}
+
+void CpuBackend::set_activations(int64_t rows, int64_t k) {
+  Activations& x = workspace_.x;
+  x.rows = rows;
+  x.k = k;
+  x.stride = is_int8(scheme_) ? (k + 63) / 64 * 64 : k;
+}
+
+bool CpuBackend::store_activation(const float* values, int64_t row) {
+  const Activations& x = workspace_.x;
+  if (!is_int8(scheme_)) {
+    std::memcpy(x.f32 + row * x.stride, values, static_cast<size_t>(x.k) * sizeof(float));
+    return true;
+  }
+  const bool grouped = scheme_ == Scheme::w8a8_g128;
+  const kernels::QuantizeRow task{x.k, values, x.s8 + row * x.stride,
+                                  x.scale + row * (grouped ? num_groups(x.k) : 1),
+                                  table_.activation_xor};
+  return grouped ? table_.quantize_f32_s8_g128(task) : table_.quantize_f32_s8(task);
+}
+
+bool CpuBackend::norm(const float* weight, const std::span<const int64_t>* rows) {
+  const int64_t k = config_.hidden_size;
+  set_activations(rows ? static_cast<int64_t>(rows->size()) : batch_->rows(), k);
+  std::atomic<bool> finite{true};
+  each_row(workspace_.x.rows, [&](int64_t i, int thread) {
+    const int64_t row = rows ? (*rows)[static_cast<size_t>(i)] : i;
+    float* normed = scratch_[static_cast<size_t>(thread)].row.data();
+    table_.rms_norm_f32(workspace_.hidden + row * k, weight, normed, k,
+                        static_cast<float>(config_.rms_norm_eps));
+    if (!store_activation(normed, i)) finite = false;
+  });
+  return finite;
+}
+
+bool CpuBackend::silu_mul() {
+  const int64_t k = config_.intermediate_size;
+  set_activations(batch_->rows(), k);
+  std::atomic<bool> finite{true};
+  each_row(workspace_.x.rows, [&](int64_t i, int thread) {
+    float* product = scratch_[static_cast<size_t>(thread)].row.data();
+    table_.silu_mul_f32(workspace_.gate + i * k, workspace_.up + i * k, product, k);
+    if (!store_activation(product, i)) finite = false;
+  });
+  return finite;
+}
+
+}  // namespace octet

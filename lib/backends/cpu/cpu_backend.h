@@ -1,0 +1,80 @@
+#pragma once
+// The CPU backend: kernels from the table, work shared out over the model's thread pool by
+// output, never along K, so that results do not depend on the number of threads.
+#include <memory>
+#include <vector>
+
+#include "kernels/table.h"
+#include "lib/core/aligned.h"
+#include "lib/core/thread_pool.h"
+#include "lib/model/backend.h"
+
+namespace octet {
+
+class CpuBackend : public Backend {
+ public:
+  /// Buffers for up to max_rows rows a step. Errors: OutOfMemory.
+  CpuBackend(const ModelConfig& config, Scheme scheme, int64_t max_rows,
+             const kernels::Table& table, ThreadPool& pool);
+
+  const Workspace& workspace() const override { return workspace_; }
+  const char* instruction_set() const override { return kernels::name(table_.isa); }
+  int threads() const override { return pool_.threads(); }
+
+  void start(const Batch& batch) override;
+  void embed(const Matrix& table) override;
+  bool norm(const float* weight, const std::span<const int64_t>* rows) override;
+  void linear(std::span<const LinearTask> tasks, kernels::Store store) override;
+  void rotate_and_cache(int64_t layer, const float* q_norm, const float* k_norm) override;
+  bool attention(int64_t layer) override;
+  bool silu_mul() override;
+
+ private:
+  /// Buffers that belong to one thread of the pool.
+  struct Scratch {
+    AlignedBuffer<float> row;          // one row before it is quantized
+    AlignedBuffer<int8_t> packed_row;  // one row of the embedding
+    AlignedBuffer<float> queries;  // rows of one attention item, gathered
+    AlignedBuffer<float> attended;
+    AlignedBuffer<float> attention;  // the kernel's own
+    AlignedBuffer<float> panel;      // f16 scheme: weights as fp32
+    std::vector<int64_t> lengths;
+    std::vector<const void*> key_blocks, value_blocks;
+  };
+  /// Tokens of one sequence and the heads of one kv head: the unit that attention is shared out by.
+  struct AttentionItem {
+    const Chunk* chunk;
+    int64_t first, count;  // tokens within the chunk
+    int64_t kv_head;
+  };
+
+  void allocate(int64_t max_rows);
+  void plan_attention(const Batch& batch);
+  /// Row `row` of x from `k` fp32 values.
+  bool store_activation(const float* values, int64_t row);
+  void embed_int8(const Matrix& table, int64_t id, Scratch& scratch, float* out) const;
+  void set_activations(int64_t rows, int64_t k);
+  void each_row(int64_t rows, FunctionRef<void(int64_t row, int thread)> work);
+  void attend(const AttentionItem& item, int64_t layer, Scratch& scratch);
+
+  void linear_int8(const LinearTask& task, int64_t begin, int64_t end, kernels::Store store);
+  void linear_f32(const LinearTask& task, int64_t begin, int64_t end, kernels::Store store);
+  void linear_f16(const LinearTask& task, int64_t begin, int64_t end, kernels::Store store,
+                  Scratch& scratch);
+  int64_t columns_per_item(int64_t n) const;
+
+  const ModelConfig& config_;
+  Scheme scheme_;
+  const kernels::Table& table_;
+  ThreadPool& pool_;
+  Workspace workspace_{};
+  AlignedBuffer<float> floats_;
+  AlignedBuffer<float> cos_, sin_;  // [rows, head_dim / 2]
+  AlignedBuffer<int8_t> quantized_;
+  AlignedBuffer<float> scales_;
+  std::vector<Scratch> scratch_;
+  std::vector<AttentionItem> attention_items_;
+  const Batch* batch_ = nullptr;
+};
+
+}  // namespace octet

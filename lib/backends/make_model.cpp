@@ -1,0 +1,41 @@
+#include "lib/backends/cpu/cpu_backend.h"
+#include "lib/core/cpu.h"
+#include "lib/core/error.h"
+#include "lib/model/model_impl.h"
+
+namespace octet {
+namespace {
+
+constexpr int64_t max_max_rows = 1 << 16;
+constexpr int max_threads = 1024;
+
+}  // namespace
+
+int thread_count(int asked) {
+  require(asked >= 0 && asked <= max_threads, ErrorCode::InvalidArgument, "threads: ", asked,
+          ", 0 (one a CPU) to ", max_threads, " expected");
+  return asked == 0 ? usable_cpus() : asked;
+}
+
+Model make_model(const ModelConfig& config, Scheme scheme, ModelText text,
+                 std::unique_ptr<TensorStore> store, const ModelOptions& options) {
+  require(options.device.kind != Device::Kind::cuda, ErrorCode::Device,
+          "device cuda:", options.device.index,
+          ": this build of octet has no CUDA backend; known: cpu");
+  require(options.max_rows >= 1 && options.max_rows <= max_max_rows, ErrorCode::InvalidArgument,
+          "max_rows: ", options.max_rows, ", 1 to ", max_max_rows, " expected");
+  auto impl = std::make_unique<ModelImpl>();
+  impl->config = config;
+  impl->scheme = scheme;
+  impl->text = std::move(text);
+  if (!impl->text.chat_template.empty()) impl->chat_template.emplace(impl->text.chat_template);
+  impl->store = std::move(store);
+  impl->weights = bind_weights(impl->config, scheme, *impl->store);
+  impl->max_rows = options.max_rows;
+  impl->pool = std::make_unique<ThreadPool>(thread_count(options.threads));
+  impl->backend = std::make_unique<CpuBackend>(impl->config, scheme, options.max_rows,
+                                               active_kernels(), *impl->pool);
+  return Model(Handle<ModelImpl>(impl.release()));
+}
+
+}  // namespace octet

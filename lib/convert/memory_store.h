@@ -1,0 +1,22 @@
+#pragma once
+#include <map>
+
+#include "lib/core/aligned.h"
+#include "lib/model/tensor_store.h"
+
+namespace octet {
+
+/// A model's tensors in memory: filled like a file, read like one.
+class MemoryStore : public TensorSink, public TensorStore {
+ public:
+  /// Errors: OutOfMemory.
+  explicit MemoryStore(const std::vector<StoredTensor>& plan);
+  void write(size_t index, uint64_t offset, std::span<const std::byte> bytes) override;
+  const std::byte* data(const StoredTensor& tensor) const override;
+
+ private:
+  std::vector<AlignedBuffer<std::byte>> buffers_;
+  std::map<std::string, size_t> indices_;
+};
+
+}  // namespace octet

@@ -1,0 +1,94 @@
+#pragma once
+// What a device must be able to do to run the decoder: about ten coarse, fused operations over
+// buffers in its own memory.
+#include <cstdint>
+#include <span>
+
+#include "kernels/types.h"
+#include "lib/model/kv_cache.h"
+#include "lib/model/rope.h"
+#include "lib/model/weights.h"
+
+namespace octet {
+
+/// Consecutive tokens of one sequence inside a batch.
+struct Chunk {
+  KvCache* cache;
+  const Rope* rope;
+  int64_t first_row;  ///< in the batch
+  int64_t rows;
+  int64_t first_position;  ///< of the sequence; everything before it is in the cache
+};
+
+/// One ragged step: any mix of prompt chunks and single tokens of different sequences.
+struct Batch {
+  std::span<const int32_t> ids;         ///< [rows]
+  std::span<const Chunk> chunks;        ///< cover the rows in order
+  std::span<const int64_t> logit_rows;  ///< rows whose logits are wanted, rising
+  int64_t rows() const { return static_cast<int64_t>(ids.size()); }
+};
+
+/// What the linears read: rows of k values as the scheme wants them.
+struct Activations {
+  int64_t rows = 0, k = 0;
+  int64_t stride = 0;      ///< values from row to row
+  float* f32 = nullptr;    ///< f32, f16
+  int8_t* s8 = nullptr;    ///< w8a8, w8a8-g128
+  float* scale = nullptr;  ///< [rows], or [rows][num_groups(k)]
+};
+
+/// The buffers of a step, for up to max_rows rows. Row-major, without gaps.
+struct Workspace {
+  float* hidden;  ///< [rows, hidden_size]: the residual stream
+  float* q;       ///< [rows, num_heads * head_dim]
+  float* k;       ///< [rows, num_kv_heads * head_dim]
+  float* v;
+  float* attention;  ///< [rows, num_heads * head_dim]
+  float* gate;       ///< [rows, intermediate_size]
+  float* up;
+  float* logits;  ///< [logit_group, vocab_size]
+  Activations x;
+};
+
+/// Rows of the head that are computed at a time: bounds the logits buffer.
+inline constexpr int64_t logit_group = 16;
+
+/// One matrix multiplication of linear().
+struct LinearTask {
+  const Matrix* weight;
+  const float* bias;  ///< [n] or null
+  float* out;         ///< [rows, n]
+};
+
+/// Operations that quantize return false if a value was not finite.
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  virtual const Workspace& workspace() const = 0;
+  virtual const char* instruction_set() const = 0;
+  virtual int threads() const = 0;
+
+  /// Prepares for the operations of one step (rotary angles of its positions).
+  virtual void start(const Batch& batch) = 0;
+
+  /// hidden = table[ids]
+  virtual void embed(const Matrix& table) = 0;
+
+  /// x = quantized(RMSNorm(hidden[rows]) * weight); rows: null for all
+  virtual bool norm(const float* weight, const std::span<const int64_t>* rows) = 0;
+
+  /// out (=, +=) x W^T + bias for each task
+  virtual void linear(std::span<const LinearTask> tasks, kernels::Store store) = 0;
+
+  /// q, k = RoPE(norm(q), norm(k)); appends k, v to the caches. q_norm, k_norm: null for none.
+  virtual void rotate_and_cache(int64_t layer, const float* q_norm, const float* k_norm) = 0;
+
+  /// x = quantized(causal attention of q over the caches)
+  virtual bool attention(int64_t layer) = 0;
+
+  /// x = quantized(SiLU(gate) * up)
+  virtual bool silu_mul() = 0;
+};
+
+}  // namespace octet

@@ -1,0 +1,75 @@
+#include "lib/model/decoder.h"
+
+#include <algorithm>
+
+#include "lib/core/error.h"
+
+namespace octet {
+namespace {
+
+using kernels::Store;
+
+void require_finite(bool finite, int64_t layer, const char* where) {
+  require(finite, ErrorCode::Internal, "layer ", layer, ", ", where,
+          ": a value that is not finite (the weights overflow fp32, or are damaged)");
+}
+
+void attention_block(const LayerWeights& w, int64_t layer, Backend& backend) {
+  const Workspace& s = backend.workspace();
+  require_finite(backend.norm(w.input_norm, nullptr), layer, "input of q, k, v");
+  const LinearTask qkv[] = {
+      {&w.q.weight, w.q.bias, s.q}, {&w.k.weight, w.k.bias, s.k}, {&w.v.weight, w.v.bias, s.v}};
+  backend.linear(qkv, Store::assign);
+  backend.rotate_and_cache(layer, w.q_norm, w.k_norm);
+  require_finite(backend.attention(layer), layer, "input of o");
+  const LinearTask o[] = {{&w.o.weight, w.o.bias, s.hidden}};
+  backend.linear(o, Store::add);
+}
+
+void mlp_block(const LayerWeights& w, int64_t layer, Backend& backend) {
+  const Workspace& s = backend.workspace();
+  require_finite(backend.norm(w.post_norm, nullptr), layer, "input of gate, up");
+  const LinearTask gate_up[] = {{&w.gate.weight, w.gate.bias, s.gate},
+                                {&w.up.weight, w.up.bias, s.up}};
+  backend.linear(gate_up, Store::assign);
+  require_finite(backend.silu_mul(), layer, "input of down");
+  const LinearTask down[] = {{&w.down.weight, w.down.bias, s.hidden}};
+  backend.linear(down, Store::add);
+}
+
+/// logits = head(norm(hidden)), a group of rows at a time.
+void head(const ModelConfig& config, const Weights& weights, Backend& backend, const Batch& batch,
+          LogitsReceiver on_logits) {
+  const Workspace& s = backend.workspace();
+  const auto wanted = static_cast<int64_t>(batch.logit_rows.size());
+  for (int64_t begin = 0; begin < wanted; begin += logit_group) {
+    const int64_t count = std::min(logit_group, wanted - begin);
+    const auto rows =
+        batch.logit_rows.subspan(static_cast<size_t>(begin), static_cast<size_t>(count));
+    require_finite(backend.norm(weights.final_norm, &rows), config.num_layers, "input of the head");
+    const LinearTask task[] = {{&weights.head, nullptr, s.logits}};
+    backend.linear(task, Store::assign);
+    for (int64_t i = 0; i < count; ++i)
+      on_logits(begin + i,
+                {s.logits + i * config.vocab_size, static_cast<size_t>(config.vocab_size)});
+  }
+}
+
+}  // namespace
+
+void decode(const ModelConfig& config, const Weights& weights, Backend& backend, const Batch& batch,
+            LogitsReceiver on_logits, const HiddenObserver* observer) {
+  const float* hidden = backend.workspace().hidden;
+  backend.start(batch);
+  backend.embed(weights.embedding);
+  if (observer) (*observer)(0, hidden);
+  for (int64_t layer = 0; layer < config.num_layers; ++layer) {
+    const LayerWeights& w = weights.layers[static_cast<size_t>(layer)];
+    attention_block(w, layer, backend);
+    mlp_block(w, layer, backend);
+    if (observer) (*observer)(layer + 1, hidden);
+  }
+  head(config, weights, backend, batch, on_logits);
+}
+
+}  // namespace octet

@@ -1,0 +1,20 @@
+#pragma once
+#include <octet/function_ref.h>
+
+#include "lib/model/backend.h"
+
+namespace octet {
+
+/// Gets the residual stream [rows, hidden_size]: index 0 is the embedding, i the output of layer
+/// i - 1. For tests.
+using HiddenObserver = FunctionRef<void(int64_t index, const float* hidden)>;
+
+/// Receives logits [vocab_size] of batch.logit_rows[i], for rising i.
+using LogitsReceiver = FunctionRef<void(int64_t i, std::span<const float> logits)>;
+
+/// One step of the decoder: evaluates every row of the batch, extends the caches, hands out the
+/// logits asked for. Errors: Internal naming the layer where a value that is not finite appeared.
+void decode(const ModelConfig& config, const Weights& weights, Backend& backend, const Batch& batch,
+            LogitsReceiver on_logits, const HiddenObserver* observer = nullptr);
+
+}  // namespace octet

@@ -1,0 +1,49 @@
+#pragma once
+#include <octet/model.h>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace octet {
+
+enum class KvType { f16, f32 };
+
+/// f16, except for the f32 scheme, which is the reference for comparisons.
+KvType kv_type(Scheme scheme);
+/// Bytes of the keys and values of one position, all layers.
+int64_t kv_bytes_per_token(const ModelConfig& config, KvType type);
+
+/// Keys and values of one sequence, in blocks of kernels::kv_block (64) positions:
+///   block[layer][key, value][kv_head][64][head_dim]
+/// Address space for the whole context is reserved at once; the system gives memory to a block
+/// when it is first written.
+class KvCache {
+ public:
+  /// Errors: OutOfMemory naming what is needed and what the machine has.
+  KvCache(const ModelConfig& config, KvType type, int64_t context);
+  ~KvCache();
+  KvCache(const KvCache&) = delete;
+  KvCache& operator=(const KvCache&) = delete;
+
+  /// [64][head_dim] of one block, layer and kv head.
+  std::byte* keys(int64_t block, int64_t layer, int64_t kv_head) const {
+    return base_ + block * block_bytes_ + (2 * layer * kv_heads_ + kv_head) * head_bytes_;
+  }
+  std::byte* values(int64_t block, int64_t layer, int64_t kv_head) const {
+    return keys(block, layer, kv_head) + kv_heads_ * head_bytes_;
+  }
+  KvType type() const { return type_; }
+
+  /// Gives the memory of every block from position `length` on back to the system.
+  void release_from(int64_t length);
+
+ private:
+  KvType type_;
+  int64_t kv_heads_;
+  int64_t head_bytes_;   // one block of one head's keys
+  int64_t block_bytes_;  // one block, all layers
+  int64_t total_bytes_;
+  std::byte* base_ = nullptr;
+};
+
+}  // namespace octet

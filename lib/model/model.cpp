@@ -1,0 +1,53 @@
+#include <octet/model.h>
+
+#include "lib/core/error.h"
+#include "lib/model/kv_cache.h"
+#include "lib/model/model_impl.h"
+
+namespace octet {
+
+void retain(ModelImpl* impl) noexcept {
+  retain_counted(impl);
+}
+void release(ModelImpl* impl) noexcept {
+  release_counted(impl);
+}
+
+const ModelConfig& Model::config() const {
+  return impl_->config;
+}
+Scheme Model::scheme() const {
+  return impl_->scheme;
+}
+bool Model::has_tokenizer() const {
+  return impl_->text.tokenizer.has_value();
+}
+
+const Tokenizer& Model::tokenizer() const {
+  require(has_tokenizer(), ErrorCode::Unsupported,
+          "this model has no tokenizer: its directory held neither tokenizer.json nor "
+          "tokenizer.model");
+  return *impl_->text.tokenizer;
+}
+
+const std::string& Model::chat_template() const {
+  return impl_->text.chat_template;
+}
+int Model::threads() const {
+  return impl_->backend->threads();
+}
+const char* Model::instruction_set() const {
+  return impl_->backend->instruction_set();
+}
+int64_t Model::weight_bytes() const {
+  return impl_->weights.bytes;
+}
+int64_t Model::decode_weight_bytes() const {
+  return impl_->weights.decode_bytes;
+}
+
+int64_t Model::kv_bytes_per_token() const {
+  return octet::kv_bytes_per_token(impl_->config, kv_type(impl_->scheme));
+}
+
+}  // namespace octet

@@ -1,0 +1,120 @@
+#include "lib/model/octet_file.h"
+
+#include <cstdint>
+#include <filesystem>
+
+#include "lib/core/error.h"
+#include "lib/io/checkpoint.h"
+#include "lib/text/tokenizer_impl.h"
+
+namespace octet {
+namespace {
+
+constexpr const char* format_key = "octet.format";
+constexpr const char* format_version = "1";
+
+std::string shape_text(const std::vector<uint64_t>& shape) {
+  std::string text = "[";
+  for (uint64_t extent : shape) text += (text.size() > 1 ? ", " : "") + std::to_string(extent);
+  return text + "]";
+}
+
+OctetHeader read_header(const Safetensors& file, const std::string& path) {
+  const auto value = [&](const char* key, bool needed) -> std::string {
+    const auto found = file.metadata.find(key);
+    require(found != file.metadata.end() || !needed, ErrorCode::InvalidFile, path,
+            ": no metadata key '", key, "'");
+    return found == file.metadata.end() ? std::string() : found->second;
+  };
+  const std::string version = value(format_key, true);
+  require(version == format_version, ErrorCode::Unsupported, path, ": octet file format version '",
+          version, "', this octet reads version ", format_version, "; a newer octet wrote it");
+  OctetHeader header;
+  header.config = config_from_json(value("octet.config", true), path);
+  check_config(header.config, path);
+  const std::string scheme = value("octet.scheme", true);
+  try {
+    header.scheme = parse_scheme(scheme);
+  } catch (const Error& error) {
+    fail(ErrorCode::Unsupported, path, ": ", error.what());
+  }
+  header.chat_template = value("octet.chat_template", false);
+  header.bos_token = value("octet.bos_token", false);
+  header.eos_token = value("octet.eos_token", false);
+  return header;
+}
+
+bool starts_like_safetensors(std::span<const std::byte> bytes) {
+  // 8 bytes of header length, then the header, an object.
+  return bytes.size() > 8 && static_cast<char>(bytes[8]) == '{';
+}
+
+}  // namespace
+
+OctetFile::OctetFile(MappedFile file, Safetensors tensors)
+    : file_(std::move(file)),
+      tensors_(std::move(tensors)),
+      header_(read_header(tensors_, file_.path())) {}
+
+std::unique_ptr<OctetFile> OctetFile::open(const std::string& path) {
+  std::error_code ignored;  // a path that cannot be looked at: opening it says why
+  if (std::filesystem::is_directory(path, ignored)) return nullptr;
+  MappedFile file(path);
+  if (!starts_like_safetensors(file.bytes())) return nullptr;
+  Safetensors tensors = parse_safetensors(file.bytes(), path);
+  if (tensors.metadata.count(format_key) == 0) return nullptr;
+  return std::unique_ptr<OctetFile>(new OctetFile(std::move(file), std::move(tensors)));
+}
+
+const std::byte* OctetFile::data(const StoredTensor& wanted) const {
+  const SafetensorsEntry* found = tensors_.find(wanted.name);
+  const std::string& path = file_.path();
+  require(found, ErrorCode::InvalidFile, path, ": tensor '", wanted.name, "' is missing");
+  require(found->dtype == wanted.dtype && found->shape == wanted.shape, ErrorCode::InvalidFile,
+          path, ": tensor '", wanted.name, "' is ", found->dtype, " ", shape_text(found->shape),
+          ", expected ", wanted.dtype, " ", shape_text(wanted.shape));
+  require(reinterpret_cast<uintptr_t>(found->data.data()) % 64 == 0, ErrorCode::InvalidFile, path,
+          ": tensor '", wanted.name, "' does not start on a 64-byte boundary");
+  return found->data.data();
+}
+
+std::optional<Tokenizer> OctetFile::tokenizer() const {
+  const SafetensorsEntry* flat = tensors_.find(tokenizer_tensor);
+  if (!flat) return std::nullopt;
+  TokenizerSource source;
+  source.kind = TokenizerSource::Kind::flat;
+  source.where = file_.path();
+  source.bytes.assign(flat->data.begin(), flat->data.end());
+  return make_tokenizer(source);
+}
+
+OctetWriter::OctetWriter(const std::string& path, const OctetHeader& header,
+                         const std::vector<StoredTensor>& plan,
+                         const std::optional<Tokenizer>& tokenizer) {
+  std::map<std::string, std::string> metadata = {{format_key, format_version},
+                                                 {"octet.config", config_to_json(header.config)},
+                                                 {"octet.scheme", to_string(header.scheme)}};
+  if (!header.chat_template.empty()) metadata["octet.chat_template"] = header.chat_template;
+  if (!header.bos_token.empty()) metadata["octet.bos_token"] = header.bos_token;
+  if (!header.eos_token.empty()) metadata["octet.eos_token"] = header.eos_token;
+  std::vector<SafetensorsWriter::Plan> tensors;
+  for (const StoredTensor& tensor : plan)
+    tensors.push_back({tensor.name, tensor.dtype, tensor.shape});
+  std::vector<std::byte> flat;
+  if (tokenizer) {
+    flat = tokenizer->impl()->serialize();
+    tensors.push_back({tokenizer_tensor, "U8", {flat.size()}});
+  }
+  writer_ = std::make_unique<SafetensorsWriter>(path, metadata, tensors);
+  if (tokenizer) writer_->write(plan.size(), 0, flat);
+}
+
+void OctetWriter::write(size_t index, uint64_t offset, std::span<const std::byte> bytes) {
+  writer_->write(index, offset, bytes);
+}
+
+uint64_t OctetWriter::finish() {
+  return writer_->finish();
+}
+
+}  // namespace octet

@@ -1,0 +1,96 @@
+#include "lib/model/weights.h"
+
+#include <map>
+#include <string>
+
+#include "lib/core/error.h"
+#include "lib/io/checkpoint.h"
+
+namespace octet {
+namespace {
+
+class Binder {
+ public:
+  Binder(const ModelConfig& config, Scheme scheme, const TensorStore& store)
+      : scheme_(scheme), store_(store) {
+    for (StoredTensor& tensor : stored_tensors(config, scheme)) {
+      const std::string name = tensor.name;
+      stored_.emplace(name, std::move(tensor));
+    }
+    for (ModelTensor& tensor : model_tensors(config))
+      shapes_.emplace(tensor.name, std::move(tensor.shape));
+  }
+
+  Matrix matrix(const std::string& name) {
+    const std::vector<int64_t>& shape = shapes_.at(name);
+    Matrix matrix{shape[0], shape[1], scheme_};
+    matrix.data = take(name, matrix.bytes);
+    if (scheme_ == Scheme::w8a8 || scheme_ == Scheme::w8a8_g128) {
+      matrix.scale = take(scale_name(name), matrix.bytes);
+      matrix.sum = take(sum_name(name), matrix.bytes);
+    }
+    bytes_ += matrix.bytes;
+    return matrix;
+  }
+
+  const float* vector(const std::string& name) {
+    return static_cast<const float*>(take(name, bytes_));
+  }
+
+  Linear linear(const std::string& name) {
+    Linear linear{matrix(name + ".weight"), nullptr};
+    if (shapes_.count(name + ".bias")) linear.bias = vector(name + ".bias");
+    return linear;
+  }
+
+  bool has(const std::string& name) const { return shapes_.count(name) != 0; }
+  int64_t bytes() const { return bytes_; }
+
+ private:
+  const void* take(const std::string& name, int64_t& bytes) {
+    const StoredTensor& tensor = stored_.at(name);
+    bytes += static_cast<int64_t>(tensor.bytes());
+    return store_.data(tensor);
+  }
+
+  Scheme scheme_;
+  const TensorStore& store_;
+  std::map<std::string, StoredTensor> stored_;
+  std::map<std::string, std::vector<int64_t>> shapes_;
+  int64_t bytes_ = 0;
+};
+
+LayerWeights bind_layer(Binder& binder, const std::string& prefix) {
+  LayerWeights layer{};
+  layer.input_norm = binder.vector(prefix + "input_layernorm.weight");
+  layer.q = binder.linear(prefix + "self_attn.q_proj");
+  layer.k = binder.linear(prefix + "self_attn.k_proj");
+  layer.v = binder.linear(prefix + "self_attn.v_proj");
+  if (binder.has(prefix + "self_attn.q_norm.weight")) {
+    layer.q_norm = binder.vector(prefix + "self_attn.q_norm.weight");
+    layer.k_norm = binder.vector(prefix + "self_attn.k_norm.weight");
+  }
+  layer.o = binder.linear(prefix + "self_attn.o_proj");
+  layer.post_norm = binder.vector(prefix + "post_attention_layernorm.weight");
+  layer.gate = binder.linear(prefix + "mlp.gate_proj");
+  layer.up = binder.linear(prefix + "mlp.up_proj");
+  layer.down = binder.linear(prefix + "mlp.down_proj");
+  return layer;
+}
+
+}  // namespace
+
+Weights bind_weights(const ModelConfig& config, Scheme scheme, const TensorStore& store) {
+  Binder binder(config, scheme, store);
+  Weights weights{};
+  weights.embedding = binder.matrix("model.embed_tokens.weight");
+  for (int64_t i = 0; i < config.num_layers; ++i)
+    weights.layers.push_back(bind_layer(binder, str("model.layers.", i, ".")));
+  weights.final_norm = binder.vector("model.norm.weight");
+  weights.head = config.tied_head ? weights.embedding : binder.matrix("lm_head.weight");
+  weights.bytes = binder.bytes();
+  weights.decode_bytes = weights.bytes - (config.tied_head ? 0 : weights.embedding.bytes);
+  return weights;
+}
+
+}  // namespace octet

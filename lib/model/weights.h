@@ -1,0 +1,49 @@
+#pragma once
+// The weights of a decoder as the backends see them: pointers into a TensorStore.
+#include <octet/model.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "lib/model/tensor_store.h"
+
+namespace octet {
+
+/// W [n, k], stored by `scheme` (see stored_tensors).
+struct Matrix {
+  int64_t n = 0, k = 0;
+  Scheme scheme = Scheme::f32;
+  const void* data = nullptr;
+  const void* scale = nullptr;  ///< null for f32, f16
+  const void* sum = nullptr;    ///< null for f32, f16
+  int64_t bytes = 0;            ///< data, scale and sum
+};
+
+struct Linear {
+  Matrix weight;
+  const float* bias = nullptr;  ///< [n] or null
+};
+
+struct LayerWeights {
+  const float* input_norm;  ///< [hidden]
+  Linear q, k, v, o;
+  const float* q_norm;  ///< [head_dim] or null (Qwen3)
+  const float* k_norm;
+  const float* post_norm;  ///< [hidden], before the MLP
+  Linear gate, up, down;
+};
+
+struct Weights {
+  Matrix embedding;  ///< [vocab, hidden]
+  std::vector<LayerWeights> layers;
+  const float* final_norm;
+  Matrix head;  ///< [vocab, hidden]; the embedding where it is tied
+
+  int64_t bytes = 0;         ///< all
+  int64_t decode_bytes = 0;  ///< read for each decoded token: everything but the embedding's rows
+};
+
+/// Errors: InvalidFile naming a tensor that is missing or has another type or shape.
+Weights bind_weights(const ModelConfig& config, Scheme scheme, const TensorStore& store);
+
+}  // namespace octet

@@ -1,0 +1,112 @@
+// The int8 schemes' logits do not depend on threads, chunks or what else is in the batch: bit for
+// bit.
+#include <doctest/doctest.h>
+
+#include <cstring>
+
+#include "support/evaluate.h"
+#include "support/fixtures.h"
+
+using namespace octet;
+using namespace octet::testing;
+
+namespace {
+
+const char* const models[] = {"tiny-qwen2-tied", "tiny-qwen3", "tiny-qwen2-distill"};
+constexpr Scheme schemes[] = {Scheme::w8a8, Scheme::w8a8_g128};
+
+std::vector<int32_t> some_ids(const Model& model, int64_t count, int64_t seed) {
+  std::vector<int32_t> ids;
+  for (int64_t i = 0; i < count; ++i)
+    ids.push_back(
+        static_cast<int32_t>((i * i * 31 + i * 7 + seed * 101) % model.config().vocab_size));
+  return ids;
+}
+
+bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+std::vector<float> alone(const Model& model, const std::vector<int32_t>& ids, size_t chunk = 0) {
+  Session session(model, {.context = 256});
+  return all_logits(session, ids, chunk);
+}
+
+}  // namespace
+
+TEST_CASE("the number of threads does not change a bit") {
+  for (const char* name : models)
+    for (Scheme scheme : schemes) {
+      CAPTURE(name);
+      const Model one = open_model(fixture(name), scheme, 1);
+      const std::vector<int32_t> ids = some_ids(one, 80, 1);
+      const std::vector<float> reference = alone(one, ids);
+      for (int threads : {2, 3, 5}) {
+        CAPTURE(threads);
+        CHECK(same_bits(alone(open_model(fixture(name), scheme, threads), ids), reference));
+      }
+    }
+}
+
+TEST_CASE("how a prompt is cut into chunks does not change a bit") {
+  for (const char* name : models)
+    for (Scheme scheme : schemes) {
+      CAPTURE(name);
+      const Model model = open_model(fixture(name), scheme, 2);
+      const std::vector<int32_t> ids = some_ids(model, 150, 2);
+      const std::vector<float> reference = alone(model, ids);
+      for (size_t chunk : {1, 7, 64}) {
+        CAPTURE(chunk);
+        CHECK(same_bits(alone(model, ids, chunk), reference));
+      }
+      // The workspace's own limit cuts as well.
+      CHECK(same_bits(alone(open_model(fixture(name), scheme, 2, 13), ids), reference));
+    }
+}
+
+TEST_CASE("what else is in the batch does not change a bit") {
+  for (const char* name : models)
+    for (Scheme scheme : schemes) {
+      CAPTURE(name);
+      const Model model = open_model(fixture(name), scheme, 2);
+      for (int64_t batch = 1; batch <= 5; ++batch) {
+        CAPTURE(batch);
+        // Prompts of different lengths, then single tokens of some beside a chunk of another.
+        std::vector<Session> sessions;
+        std::vector<std::vector<int32_t>> prompts;
+        for (int64_t i = 0; i < batch; ++i) {
+          sessions.emplace_back(model, SessionOptions{.context = 256});
+          prompts.push_back(some_ids(model, 3 + 29 * i, 10 + i));
+        }
+        std::vector<std::vector<float>> got(static_cast<size_t>(batch));
+        for (const auto& [begin, end] : {std::pair{0, 1}, {1, 3}, {3, 200}}) {
+          std::vector<StepInput> inputs;
+          for (size_t i = 0; i < sessions.size(); ++i) {
+            const auto last = std::min<size_t>(static_cast<size_t>(end), prompts[i].size());
+            const auto first = std::min<size_t>(static_cast<size_t>(begin), last);
+            inputs.push_back({&sessions[i], std::span(prompts[i]).subspan(first, last - first),
+                              Session::Rows::all});
+          }
+          step(inputs, [&](size_t input, int64_t, std::span<const float> logits) {
+            got[input].insert(got[input].end(), logits.begin(), logits.end());
+          });
+        }
+        for (size_t i = 0; i < sessions.size(); ++i)
+          CHECK(same_bits(got[i], alone(model, prompts[i])));
+      }
+    }
+}
+
+TEST_CASE("a cache that was cut back continues as if it had never been longer") {
+  const Model model = open_model(fixture("tiny-qwen2-tied"), Scheme::w8a8);
+  const std::vector<int32_t> ids = some_ids(model, 100, 3);
+  Session session(model, {.context = 256});
+  all_logits(session, some_ids(model, 200, 4));
+  session.truncate(0);
+  all_logits(session, std::span(ids).first(70));
+  session.truncate(61);
+  const std::vector<float> rest = all_logits(session, std::span(ids).subspan(61));
+  const std::vector<float> reference = alone(model, ids);
+  CHECK(same_bits(rest,
+                  {reference.end() - static_cast<std::ptrdiff_t>(rest.size()), reference.end()}));
+}

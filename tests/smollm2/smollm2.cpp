@@ -1,0 +1,135 @@
+// SmolLM2-135M-Instruct's real weights (OCTET_SMOLLM2 names the Q4_1 GGUF) against Hugging Face.
+#include <octet/octet.h>
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "support/fixtures.h"
+
+using namespace octet;
+using namespace octet::testing;
+using Json = nlohmann::json;
+
+namespace {
+
+/// The GGUF's path; null where the weights could not be had.
+const char* weights() {
+  const char* path = std::getenv("OCTET_SMOLLM2");
+  if (!path) MESSAGE("not run: OCTET_SMOLLM2 does not name the weights");
+  return path;
+}
+
+Json fixture_json(const std::string& name) {
+  return Json::parse(std::ifstream(fixture("smollm2/" + name)));
+}
+
+/// -ln p(target) of each scored position, windows of 512 ids, the first of a window not scored.
+std::vector<double> token_nll(const Model& model, const std::vector<int32_t>& ids) {
+  constexpr size_t window = 512;
+  std::vector<double> all;
+  for (size_t begin = 0; begin < ids.size(); begin += window) {
+    Session session(model, {.context = window});
+    const auto part = std::span(ids).subspan(begin, window);
+    session.evaluate(part.first(window - 1), Session::Rows::all,
+                     [&](int64_t row, std::span<const float> logits) {
+                       const double best = *std::max_element(logits.begin(), logits.end());
+                       double sum = 0;
+                       for (float logit : logits) sum += std::exp(logit - best);
+                       const auto target = static_cast<size_t>(part[static_cast<size_t>(row) + 1]);
+                       all.push_back(best + std::log(sum) - logits[target]);
+                     });
+  }
+  return all;
+}
+
+double perplexity(const std::vector<double>& nll) {
+  double sum = 0;
+  for (double value : nll) sum += value;
+  return std::exp(sum / static_cast<double>(nll.size()));
+}
+
+}  // namespace
+
+TEST_CASE("SmolLM2: fp32 perplexity is the reference's, w8a8-g128 within 2 %") {
+  const char* path = weights();
+  if (!path) return;
+  const Json reference = fixture_json("ppl.json");
+  const auto ids = reference["ids"].get<std::vector<int32_t>>();
+  const double expected = reference["ppl"];
+
+  const std::vector<double> nll = token_nll(open_model(path, Scheme::f32), ids);
+  CHECK(std::abs(perplexity(nll) / expected - 1) < 0.001);
+  double worst = 0;
+  for (size_t i = 0; i < nll.size(); ++i)
+    worst =
+        std::max(worst, std::abs(nll[i] - reference["token_nll"][i / 511][i % 511].get<double>()));
+  CHECK(worst < 2e-3);
+
+  const double grouped = perplexity(token_nll(open_model(path, Scheme::w8a8_g128), ids));
+  const double channels = perplexity(token_nll(open_model(path, Scheme::w8a8), ids));
+  MESSAGE("perplexity: reference ", expected, ", f32 ", perplexity(nll), ", w8a8-g128 ", grouped,
+          " (x", grouped / expected, "), w8a8 ", channels, " (x", channels / expected, ")");
+  CHECK(std::abs(grouped / expected - 1) < 0.02);
+  CHECK(channels / expected < 1.10);  // reported; its accuracy is a later issue's matter
+}
+
+TEST_CASE("SmolLM2: the reference's prompts and greedy tokens, up to the first close call") {
+  const char* path = weights();
+  if (!path) return;
+  const Model model = open_model(path, Scheme::f32);
+  const Json prompts = fixture_json("greedy.json")["prompts"];
+  REQUIRE(prompts.size() >= 3);
+  for (const Json& prompt : prompts) {
+    std::vector<ChatMessage> messages;
+    for (const Json& message : prompt["messages"])
+      messages.push_back({message["role"], message["content"]});
+    const std::string rendered = render_chat(model, messages);
+    CHECK(rendered == prompt["rendered"].get<std::string>());
+    const std::vector<int32_t> ids = model.tokenizer().encode(rendered);
+    CHECK(ids == prompt["prompt_ids"].get<std::vector<int32_t>>());
+
+    Session session(model, {.context = static_cast<int64_t>(ids.size()) + 64});
+    std::vector<int32_t> input = ids;
+    size_t compared = 0;
+    for (size_t i = 0; i < prompt["greedy"].size(); ++i) {
+      const auto top = prompt["top10_logits"][i].get<std::vector<double>>();
+      if (top[0] - top[1] < 0.02) break;
+      int32_t best = 0;
+      session.evaluate(input, Session::Rows::last, [&](int64_t, std::span<const float> logits) {
+        best =
+            static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+        CHECK(std::abs(logits[static_cast<size_t>(best)] - top[0]) < 0.005);
+      });
+      CHECK(best == prompt["greedy"][i].get<int32_t>());
+      input = {best};
+      ++compared;
+    }
+    CHECK(compared >= 8);
+  }
+}
+
+TEST_CASE("SmolLM2: the GGUF quantized while loading and the converted file give the same text") {
+  const char* path = weights();
+  if (!path) return;
+  const TempDir folder;
+  const auto text = [](const Model& model) {
+    GenerateOptions options = default_options(model);
+    options.max_tokens = 48;
+    Session session(model);
+    return session.generate("Name three colours.", options, [](std::string_view) { return true; });
+  };
+  for (Scheme scheme : {Scheme::w8a8, Scheme::w8a8_g128}) {
+    ConvertOptions options;
+    options.scheme = scheme;
+    convert(path, folder.path("m"), options);
+    const std::string from_file = text(Model::open(folder.path("m")));
+    CHECK(from_file.size() > 20);
+    CHECK(text(Model::open(folder.path("m"))) == from_file);
+    CHECK(text(open_model(path, scheme)) == from_file);
+  }
+}

@@ -1,0 +1,54 @@
+#include "command.h"
+
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/wait.h>
+
+#include <fstream>
+#include <iterator>
+
+#include "support/fixtures.h"
+
+extern char** environ;
+
+namespace octet::testing {
+namespace {
+
+std::string content(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+}  // namespace
+
+CommandResult octet(const std::vector<std::string>& arguments, const std::string& input) {
+  const TempDir folder;
+  std::ofstream(folder.path("in"), std::ios::binary) << input;
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  const auto redirect = [&](int fd, const char* name, int flags) {
+    posix_spawn_file_actions_addopen(&actions, fd, folder.path(name).c_str(), flags, 0600);
+  };
+  redirect(0, "in", O_RDONLY);
+  redirect(1, "out", O_WRONLY | O_CREAT);
+  redirect(2, "err", O_WRONLY | O_CREAT);
+  std::vector<std::string> words = {OCTET_COMMAND};
+  words.insert(words.end(), arguments.begin(), arguments.end());
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  pid_t child = 0;
+  const int error = posix_spawn(&child, argv[0], &actions, nullptr, argv.data(), environ);
+  posix_spawn_file_actions_destroy(&actions);
+  REQUIRE_MESSAGE(error == 0, "cannot run ", argv[0]);
+  int status = 0;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  CommandResult result;
+  result.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  result.out = content(folder.path("out"));
+  result.err = content(folder.path("err"));
+  return result;
+}
+
+}  // namespace octet::testing

@@ -1,0 +1,202 @@
+// The command's contract: options, exit statuses, JSON keys (DESIGN: other programs call these).
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "command.h"
+#include "support/text_model.h"
+
+using namespace octet::testing;
+using Json = nlohmann::json;
+
+namespace {
+
+Json json_of(const CommandResult& result) {
+  CAPTURE(result.err);
+  CAPTURE(result.out);
+  REQUIRE(result.status == 0);
+  return Json::parse(result.out);
+}
+
+/// A converted model with a tokenizer, made once.
+const std::string& converted() {
+  static const TempDir folder;
+  static const std::string path = [] {
+    make_text_model("tiny-qwen2", folder.path("source"));
+    const CommandResult result = octet({"convert", folder.path("source"), "-o",
+                                        folder.path("m.int8.safetensors"), "--threads", "2"});
+    CAPTURE(result.err);
+    REQUIRE(result.status == 0);
+    return folder.path("m.int8.safetensors");
+  }();
+  return path;
+}
+
+}  // namespace
+
+TEST_CASE("every subcommand has help with an example; wrong usage is status 2") {
+  for (const char* name : {"convert", "run", "chat", "logits", "tokenize", "template", "eval",
+                           "bench", "inspect", "devices"}) {
+    CAPTURE(name);
+    const CommandResult help = octet({name, "--help"});
+    CHECK(help.status == 0);
+    CHECK(help.out.find("Example: ") != std::string::npos);
+    for (const char* option : {"--device", "--threads", "--json"})
+      CHECK(help.out.find(option) != std::string::npos);
+    CHECK(octet({name, "--no-such-option"}).status == 2);
+  }
+  CHECK(octet({}).status == 2);
+  CHECK(octet({"fly"}).status == 2);
+  CHECK(octet({"logits", converted(), "-o", "x"}).status == 2);
+  CHECK(octet({"run", converted(), "-n", "many"}).status == 2);
+}
+
+TEST_CASE("failures are status 1 and one line on stderr") {
+  const CommandResult missing = octet({"run", "no-such-file", "-p", "x"});
+  CHECK(missing.status == 1);
+  CHECK(missing.err.find("octet: error: Io: no-such-file") == 0);
+  CHECK(missing.out.empty());
+  const CommandResult scheme = octet({"convert", converted(), "-o", "x", "--scheme", "w1"});
+  CHECK(scheme.status == 1);
+  CHECK(scheme.err.find("octet: error: InvalidArgument: scheme 'w1'") == 0);
+  const CommandResult cuda = octet({"run", converted(), "-p", "x", "--device", "cuda"});
+  CHECK(cuda.status == 1);
+  CHECK(cuda.err.find("octet: error: Device: ") == 0);
+}
+
+TEST_CASE("run gives the same text again, with --json the numbers as well") {
+  const std::vector<std::string> arguments = {"run", converted(), "-p", "Hello",  "-n",
+                                              "24",  "--seed",    "5",  "--temp", "1"};
+  const CommandResult once = octet(arguments), again = octet(arguments);
+  CHECK(once.status == 0);
+  CHECK(once.out.size() > 1);
+  CHECK(once.out == again.out);
+  CHECK(once.err.empty());
+  std::vector<std::string> with_json = arguments;
+  with_json.push_back("--json");
+  const Json result = json_of(octet(with_json));
+  CHECK(result["text"].get<std::string>() + "\n" == once.out);
+  CHECK(result["generated_tokens"] <= 24);
+  std::vector<std::string> with_stats = arguments;
+  with_stats.push_back("--stats");
+  const CommandResult stats = octet(with_stats);
+  CHECK(stats.out == once.out);
+  CHECK(stats.err.find("tokens/s") != std::string::npos);
+  CHECK(octet({"run", converted(), "-n", "24", "--seed", "5", "--temp", "1"}, "Hello").out ==
+        once.out);
+}
+
+TEST_CASE("chat answers line by line, in one conversation") {
+  const CommandResult result =
+      octet({"chat", converted(), "--greedy", "-n", "6", "--json"}, "One\nTwo\n/reset\nOne\n");
+  CAPTURE(result.err);
+  REQUIRE(result.status == 0);
+  std::istringstream lines(result.out);
+  std::vector<Json> answers;
+  for (std::string line; std::getline(lines, line);) answers.push_back(Json::parse(line));
+  REQUIRE(answers.size() == 3);
+  CHECK(answers[1]["cached_tokens"] > 0);
+  CHECK(answers[0]["text"] == answers[2]["text"]);
+}
+
+TEST_CASE("logits writes the reference's logits") {
+  const TempDir folder;
+  const Expected expected(fixture("tiny-qwen2/expected.safetensors"));
+  const std::vector<int32_t> ids = expected.i32("p7.ids");
+  std::string text;
+  for (int32_t id : ids) text += (text.empty() ? "" : ",") + std::to_string(id);
+  const std::string out = folder.path("out.safetensors");
+  const std::vector<std::string> common = {"logits", fixture("tiny-qwen2"), "--scheme", "f32", "-o",
+                                           out};
+  const auto run = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), common.begin(), common.end());
+    const CommandResult result = octet(more);
+    CAPTURE(result.err);
+    REQUIRE(result.status == 0);
+  };
+  const std::vector<float> reference = expected.f32("p7.logits");
+  run({"--ids", text, "--greedy", "32"});
+  CHECK(max_difference(Expected(out).f32("logits"), reference) < 2e-4 * max_magnitude(reference));
+  CHECK(Expected(out).i32("greedy") == expected.i32("p7.greedy"));
+
+  std::ofstream(folder.path("ids.json")) << "[[" << text << "], [1]]";
+  run({"--ids-file", folder.path("ids.json"), "--last"});
+  const std::vector<float> last(reference.end() - 1024, reference.end());
+  CHECK(max_difference(Expected(out).f32("logits.0"), last) < 2e-4 * max_magnitude(reference));
+  CHECK(Expected(out).f32("logits.1").size() == 1024);
+
+  for (const char* bad : {"", "1,,2", "1,", "x", "1 2", "99999999999"}) {
+    CAPTURE(bad);
+    CHECK(octet({"logits", fixture("tiny-qwen2"), "-o", out, "--ids", bad}).status != 0);
+  }
+  CHECK(octet({"logits", fixture("tiny-qwen2"), "-o", out, "--ids", "1024"}).status == 1);
+}
+
+TEST_CASE("tokenize and template work on JSON lines") {
+  const CommandResult ids =
+      octet({"tokenize", converted()}, "{\"text\": \"ab\"}\n{\"text\": \"<|im_end|>\"}\n");
+  CHECK(ids.status == 0);
+  CHECK(ids.out == "{\"ids\":[97,98]}\n{\"ids\":[257]}\n");
+  CHECK(octet({"tokenize", converted(), "--decode"}, "{\"ids\": [97, 257, 98]}\n").out ==
+        "{\"text\":\"a<|im_end|>b\"}\n");
+  CHECK(octet({"tokenize", converted(), "--decode", "--no-special"}, "{\"ids\": [97, 257, 98]}\n")
+            .out == "{\"text\":\"ab\"}\n");
+  const CommandResult bad = octet({"tokenize", converted()}, "{\"text\": \"a\"}\nnonsense\n");
+  CHECK(bad.status == 1);
+  CHECK(bad.err.find("line 2") != std::string::npos);
+
+  const CommandResult rendered =
+      octet({"template", converted()},
+            R"({"messages": [{"role": "user", "content": "Hi"}], "add_generation_prompt": true})");
+  CHECK(Json::parse(rendered.out)["text"] ==
+        "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n");
+}
+
+TEST_CASE("eval prints perplexity and the distance to a reference") {
+  const TempDir folder;
+  std::ofstream text(folder.path("text"));
+  for (int i = 0; i < 40; ++i) text << "The quick brown fox, number " << i << ".\n";
+  text.close();
+  const Json alone = json_of(octet({"eval", converted(), "--text", folder.path("text"), "--ctx",
+                                    "64", "--max-tokens", "300", "--json"}));
+  CHECK(alone["tokens"] == 300 - 5);  // windows of 64: 64 * 4 + 44
+  CHECK(alone["perplexity"].get<double>() == doctest::Approx(std::exp(alone["nll"].get<double>())));
+  CHECK_FALSE(alone.contains("kl"));
+  const Json same = json_of(octet({"eval", converted(), "--text", folder.path("text"),
+                                   "--max-tokens", "100", "--against", converted(), "--json"}));
+  CHECK(same["kl"]["max"].get<double>() < 1e-9);
+  CHECK(same["top1_agreement"] == 1.0);
+  CHECK(same["perplexity_ratio"].get<double>() == doctest::Approx(1.0));
+}
+
+TEST_CASE("bench, inspect and devices print their keys") {
+  const Json bench = json_of(octet({"bench", converted(), "--prompt", "16", "--gen", "4", "--reps",
+                                    "1", "--batch", "2", "--depth", "3", "--json"}));
+  for (const char* key : {"shape", "scheme", "isa", "device", "threads", "prefill", "decode",
+                          "peaks", "load_seconds", "peak_rss_bytes"}) {
+    CAPTURE(key);
+    CHECK(bench.contains(key));
+  }
+  for (const char* key : {"min", "median", "max"}) {
+    CHECK(bench["prefill"]["tokens_per_second"][key] > 0);
+    CHECK(bench["decode"]["tokens_per_second"][key] > 0);
+  }
+  CHECK(bench["prefill"]["share_of_peak"] > 0);
+  CHECK(bench["decode"]["share_of_bandwidth"] > 0);
+  CHECK(bench["decode"]["batch"] == 2);
+  CHECK(bench["peaks"]["int8_ops_per_second"] > 1e9);
+  CHECK(bench["peaks"]["fp32_ops_per_second"] > 1e9);
+  CHECK(bench["peaks"]["read_bytes_per_second"] > 1e8);
+  CHECK(octet({"bench", "--shape", "no-such-shape"}).status == 2);
+
+  const Json inspected = json_of(octet({"inspect", converted(), "--json"}));
+  CHECK(inspected["scheme"] == "w8a8");
+  CHECK(inspected["config"]["num_layers"] == 4);
+  CHECK(inspected["tensors"].size() > 20);
+  CHECK(json_of(octet({"inspect", fixture("tiny-llama"), "--json"}))["format"] == "safetensors");
+  const Json devices = json_of(octet({"devices", "--json"}));
+  CHECK(devices["devices"][0]["name"] == "cpu");
+}

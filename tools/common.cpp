@@ -1,0 +1,107 @@
+#include "common.h"
+
+#include <unistd.h>
+
+#include <cmath>
+#include <cstdio>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+
+namespace octet::tools {
+
+void CommonOptions::add_to(CLI::App& command) {
+  command.add_option("--device", device, "auto, cpu, cuda or cuda:N")->capture_default_str();
+  command.add_option("--threads", threads, "0: one for each CPU")->capture_default_str();
+  command.add_flag("--json", json, "print one JSON object on stdout");
+}
+
+void ModelArguments::add_to(CLI::App& command) {
+  command
+      .add_option("MODEL", path,
+                  "a converted file, or a Hugging Face directory, .safetensors or .gguf, which is "
+                  "quantized while it loads")
+      ->required();
+  command
+      .add_option("--scheme", scheme,
+                  "for a source that is not converted: w8a8, w8a8-g128, "
+                  "f16 or f32")
+      ->capture_default_str();
+  CommonOptions::add_to(command);
+}
+
+ModelOptions ModelArguments::options() const {
+  ModelOptions options;
+  options.device = Device::parse(device);
+  options.threads = threads;
+  options.scheme = parse_scheme(scheme);
+  return options;
+}
+
+Model ModelArguments::open() const {
+  ProgressBar bar("loading");
+  return Model::open(path, options(), bar.progress());
+}
+
+ProgressBar::ProgressBar(std::string title)
+    : title_(std::move(title)), terminal_(isatty(STDERR_FILENO) != 0) {}
+
+ProgressBar::~ProgressBar() {
+  if (drawn_) std::fputs("\r\033[K", stderr);
+}
+
+void ProgressBar::update(int64_t done, int64_t total) {
+  const auto now = std::chrono::steady_clock::now();
+  if (!terminal_ || (now - last_ < std::chrono::milliseconds(100) && done < total)) return;
+  last_ = now;
+  drawn_ = true;
+  constexpr int width = 30;
+  const double share = total > 0 ? static_cast<double>(done) / static_cast<double>(total) : 0;
+  const int filled = static_cast<int>(share * width);
+  std::fprintf(stderr, "\r%s [%.*s%*s] %3.0f %%", title_.c_str(), filled,
+               "##############################", width - filled, "", share * 100);
+  std::fflush(stderr);
+}
+
+Progress ProgressBar::progress() {
+  return {[](void* bar, int64_t done, int64_t total) {
+            static_cast<ProgressBar*>(bar)->update(done, total);
+            return true;
+          },
+          this};
+}
+
+void print_json(const Json& object) {
+  std::cout << object.dump(-1, ' ', false, Json::error_handler_t::replace) << '\n';
+}
+
+uint64_t peak_rss_bytes() {
+  std::ifstream status("/proc/self/status");
+  for (std::string word; status >> word;) {
+    uint64_t kilobytes = 0;
+    if (word == "VmHWM:" && status >> kilobytes) return kilobytes * 1024;
+  }
+  return 0;
+}
+
+void reset_peak_rss() {
+  std::ofstream("/proc/self/clear_refs") << "5";
+}
+
+std::string read_text(const std::string& path) {
+  const auto all = [](std::istream& in) {
+    return std::string(std::istreambuf_iterator<char>(in), {});
+  };
+  if (path == "-") return all(std::cin);
+  std::ifstream file(path, std::ios::binary);
+  if (!file) throw Error(ErrorCode::Io, path + ": cannot open");
+  std::string text = all(file);
+  if (file.bad()) throw Error(ErrorCode::Io, path + ": cannot read");
+  return text;
+}
+
+Json number(double value) {
+  return std::isfinite(value) ? Json(value) : Json();
+}
+
+}  // namespace octet::tools

@@ -1,0 +1,80 @@
+#pragma once
+// What the subcommands share: options, progress bar, output.
+#include <octet/octet.h>
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+
+namespace octet::tools {
+
+using Json = nlohmann::ordered_json;
+
+/// --device, --threads, --json: every subcommand has them.
+struct CommonOptions {
+  std::string device = "auto";
+  int threads = 0;
+  bool json = false;
+
+  void add_to(CLI::App& command);
+};
+
+/// MODEL and how to load it.
+struct ModelArguments : CommonOptions {
+  std::string path;
+  std::string scheme = "w8a8";
+
+  void add_to(CLI::App& command);
+  ModelOptions options() const;
+  /// Shows a progress bar where the weights are quantized while they load.
+  Model open() const;
+};
+
+/// A line on stderr that is drawn over and over; silent unless stderr is a terminal.
+class ProgressBar {
+ public:
+  explicit ProgressBar(std::string title);
+  ~ProgressBar();
+  ProgressBar(const ProgressBar&) = delete;
+  ProgressBar& operator=(const ProgressBar&) = delete;
+
+  void update(int64_t done, int64_t total);
+  /// For the library's long calls.
+  Progress progress();
+
+ private:
+  std::string title_;
+  bool terminal_;
+  bool drawn_ = false;
+  std::chrono::steady_clock::time_point last_{};
+};
+
+/// One JSON object on stdout.
+void print_json(const Json& object);
+
+/// The largest resident set of this process so far.
+uint64_t peak_rss_bytes();
+/// Starts that count again from what is resident now, where the system lets a process do so.
+void reset_peak_rss();
+
+/// The content of a file, or of stdin for "-". Errors: Io.
+std::string read_text(const std::string& path);
+
+/// A quiet NaN or infinity has no JSON form: null.
+Json number(double value);
+
+/// Adds one subcommand each.
+void add_convert(CLI::App& app);
+void add_run(CLI::App& app);
+void add_chat(CLI::App& app);
+void add_logits(CLI::App& app);
+void add_tokenize(CLI::App& app);
+void add_template(CLI::App& app);
+void add_eval(CLI::App& app);
+void add_bench(CLI::App& app);
+void add_inspect(CLI::App& app);
+void add_devices(CLI::App& app);
+
+}  // namespace octet::tools

@@ -1,0 +1,58 @@
+#include <octet/quant.h>
+
+#include <cstdio>
+#include <memory>
+
+#include "common.h"
+
+namespace octet::tools {
+namespace {
+
+struct ConvertArguments : CommonOptions {
+  std::string source, output, scheme = "w8a8";
+};
+
+void run(const ConvertArguments& arguments) {
+  ConvertOptions options;
+  options.scheme = parse_scheme(arguments.scheme);
+  options.threads = arguments.threads;
+  Device::parse(arguments.device);
+  ConvertReport report;
+  {
+    ProgressBar bar("converting");
+    report = convert(arguments.source, arguments.output, options, bar.progress());
+  }
+  if (arguments.json)
+    print_json({{"output", arguments.output},
+                {"scheme", arguments.scheme},
+                {"tensors", report.tensors},
+                {"weights", report.input_weights},
+                {"bytes", report.output_bytes},
+                {"seconds", report.seconds},
+                {"peak_rss_bytes", peak_rss_bytes()}});
+  else
+    std::printf("%s: %s, %.1f MB for %.1f M weights (%.1f %% of fp32), %.1f s\n",
+                arguments.output.c_str(), arguments.scheme.c_str(),
+                static_cast<double>(report.output_bytes) / 1e6,
+                static_cast<double>(report.input_weights) / 1e6,
+                100.0 * static_cast<double>(report.output_bytes) /
+                    (4.0 * static_cast<double>(report.input_weights)),
+                report.seconds);
+}
+
+}  // namespace
+
+void add_convert(CLI::App& app) {
+  auto arguments = std::make_shared<ConvertArguments>();
+  CLI::App* command = app.add_subcommand("convert", "quantize a checkpoint into one octet file");
+  command->footer("Example: octet convert DeepSeek-R1-Distill-Qwen-1.5B/ -o r1.int8.safetensors");
+  command->add_option("SRC", arguments->source, "a Hugging Face directory, .safetensors or .gguf")
+      ->required();
+  command->add_option("-o,--output", arguments->output, "the file to write")->required();
+  command->add_option("--scheme", arguments->scheme, "w8a8, w8a8-g128, f16 or f32")
+      ->capture_default_str();
+  arguments->add_to(*command);
+  command->callback([arguments] { run(*arguments); });
+}
+
+}  // namespace octet::tools
