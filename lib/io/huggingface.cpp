@@ -16,10 +16,6 @@ namespace {
 
 constexpr size_t max_json_bytes = size_t{16} << 20;
 
-bool file_exists(const std::string& path) {
-  return std::filesystem::file_exists(path);
-}
-
 /// Shard file -> the tensors that the index expects in it.
 using Index = std::map<std::string, std::set<std::string, std::less<>>>;
 
