@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "lib/core/error.h"
+#include "lib/io/file_kind.h"
 
 namespace octet {
 namespace {
@@ -17,12 +18,6 @@ namespace {
 [[noreturn]] void fail_io(const std::string& path, const char* what) {
   const int number = errno;
   fail(ErrorCode::Io, path, ": ", what, ": ", std::strerror(number));
-}
-
-std::string folder_of(const std::string& path) {
-  const size_t slash = path.rfind('/');
-  if (slash == std::string::npos) return ".";
-  return slash == 0 ? "/" : path.substr(0, slash);
 }
 
 /// Makes the new name last through a power failure. Not every file system can, and the file itself

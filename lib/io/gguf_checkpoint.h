@@ -1,0 +1,13 @@
+#pragma once
+#include <memory>
+#include <string>
+
+#include "lib/io/checkpoint.h"
+
+namespace octet {
+
+/// A .gguf file with its tensors under Hugging Face's names and in its order of rows. The tensors
+/// are not yet compared with the config. Errors: Io, InvalidFile, Unsupported.
+std::unique_ptr<Checkpoint> open_gguf(const std::string& path);
+
+}  // namespace octet

@@ -1,0 +1,75 @@
+#include "lib/io/mapped_checkpoint.h"
+
+#include "lib/core/error.h"
+
+namespace octet {
+namespace {
+
+size_t row_bytes(const StoredTensor& tensor) {
+  return static_cast<size_t>(tensor.cols / tensor.type->block_values * tensor.type->block_bytes);
+}
+
+/// Gives back the pages of bytes [begin, end) of the tensor, in pieces of 256 KiB: each piece goes
+/// when its last byte has been read. A caller who reads a few rows at a time keeps one piece, not
+/// one page for each call, and small tensors, whose pages are their neighbours' too, keep theirs.
+void drop(const StoredTensor& tensor, size_t begin, size_t end) {
+  constexpr size_t piece = size_t{256} << 10;
+  const size_t first = begin / piece * piece;
+  const size_t last = end == tensor.data.size() ? end : end / piece * piece;
+  if (tensor.data.size() >= piece && first < last)
+    tensor.file->drop(tensor.data.subspan(first, last - first));
+}
+
+/// Row of the file that holds row `row` of the Hugging Face tensor.
+int64_t interleaved_row(const StoredTensor& tensor, int64_t row) {
+  const int64_t head_dim = tensor.rows / tensor.interleaved_heads;
+  const int64_t head = row / head_dim, in_head = row % head_dim;
+  return head * head_dim + in_head % (head_dim / 2) * 2 + in_head / (head_dim / 2);
+}
+
+}  // namespace
+
+const MappedFile& MappedCheckpoint::map(const std::string& path) {
+  return files_.emplace_back(path);
+}
+
+void MappedCheckpoint::add(const std::string& name, std::string_view type,
+                           std::span<const int64_t> shape, StoredTensor stored) {
+  // Rank 0 is one value, rank 1 one row; above 2 every extent but the last counts rows. An empty
+  // tensor has none: its extents may be anything beside the 0.
+  if (!stored.data.empty()) {
+    stored.cols = shape.empty() ? 1 : shape.back();
+    stored.rows = 1;
+    for (size_t i = 0; i + 1 < shape.size(); ++i) stored.rows *= shape[i];
+  }
+  tensors_.push_back({name, std::string(type), {shape.begin(), shape.end()}, stored.data.size()});
+  require(stored_.emplace(name, stored).second, ErrorCode::InvalidFile, path_, ": tensor ", name,
+          " occurs twice");
+}
+
+void MappedCheckpoint::read_rows(std::string_view name, int64_t begin, int64_t end,
+                                 float* out) const {
+  const auto found = stored_.find(name);
+  require(found != stored_.end(), ErrorCode::InvalidFile, path_, ": tensor ", name, " is missing");
+  const StoredTensor& tensor = found->second;
+  require(tensor.type != nullptr, ErrorCode::Unsupported, path_, ": tensor ", name,
+          ": cannot be read as weights; known are ", known_weight_types());
+  require(begin >= 0 && begin <= end && end <= tensor.rows, ErrorCode::Internal, path_, ": tensor ",
+          name, ": rows ", begin, " to ", end, " of ", tensor.rows);
+  const size_t bytes = row_bytes(tensor);
+  if (tensor.interleaved_heads == 0) {
+    const size_t first = static_cast<size_t>(begin) * bytes;
+    tensor.type->to_f32(tensor.data.data() + first, (end - begin) * tensor.cols, out);
+    drop(tensor, first, static_cast<size_t>(end) * bytes);
+    return;
+  }
+  for (int64_t row = begin; row < end; ++row) {
+    const auto stored_row = static_cast<size_t>(interleaved_row(tensor, row));
+    tensor.type->to_f32(tensor.data.data() + stored_row * bytes, tensor.cols,
+                        out + (row - begin) * tensor.cols);
+  }
+  // Rows come from all over their heads: the tensor goes when its last row has been read.
+  if (end == tensor.rows) drop(tensor, 0, tensor.data.size());
+}
+
+}  // namespace octet

@@ -1,0 +1,40 @@
+#pragma once
+// What the checkpoints of every format share: tensors that lie in mapped files, as they are.
+#include <deque>
+#include <map>
+#include <span>
+#include <string>
+
+#include "lib/core/mapped_file.h"
+#include "lib/io/checkpoint.h"
+#include "lib/io/weight_types.h"
+
+namespace octet {
+
+/// A matrix of weights in a mapped file.
+struct StoredTensor {
+  const MappedFile* file = nullptr;
+  const WeightType* type = nullptr;  ///< null: a type that octet does not read as weights
+  std::span<const std::byte> data;
+  int64_t rows = 0, cols = 0;
+  /// Above 0: the rows are those of a GGUF llama's q or k with this many heads, where a head's
+  /// rows i and i + head_dim / 2 lie beside each other.
+  int64_t interleaved_heads = 0;
+};
+
+class MappedCheckpoint : public Checkpoint {
+ public:
+  void read_rows(std::string_view name, int64_t begin, int64_t end, float* out) const override;
+
+ protected:
+  const MappedFile& map(const std::string& path);
+  /// Lists a tensor and makes it readable. Errors: InvalidFile if the name is there already.
+  void add(const std::string& name, std::string_view type, std::span<const int64_t> shape,
+           StoredTensor stored);
+
+ private:
+  std::deque<MappedFile> files_;
+  std::map<std::string, StoredTensor, std::less<>> stored_;
+};
+
+}  // namespace octet
