@@ -1,5 +1,6 @@
 #pragma once
 // The safetensors container: parsing one hostile file, and writing one atomically.
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -7,6 +8,8 @@
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "lib/io/atomic_file.h"
 
 namespace octet {
 
@@ -32,9 +35,9 @@ struct Safetensors {
 Safetensors parse_safetensors(std::span<const std::byte> file, const std::string& where);
 
 /// Writes a file whose tensors' names, types and shapes are known beforehand. The data and every
-/// tensor start on a 64-byte boundary: where a size is not a multiple of 64, a U8 tensor
-/// "octet.pad.N" follows (the format allows no gaps). The file has a temporary name in the target's
-/// folder until finish() has flushed and renamed it; without finish() it is removed.
+/// tensor start on a 64-byte boundary: where one would not, a U8 tensor "octet.pad.N" comes before
+/// it (the format allows no gaps). The file has a temporary name in the target's folder until
+/// finish() has flushed and renamed it; without finish() it is removed.
 class SafetensorsWriter {
  public:
   struct Plan {
@@ -43,29 +46,37 @@ class SafetensorsWriter {
     std::vector<uint64_t> shape;
   };
 
-  /// Errors: Io; InvalidArgument for a duplicate name or an unknown dtype.
+  /// Errors: Io; InvalidArgument for a duplicate name, an unknown dtype, text that is not UTF-8.
   SafetensorsWriter(const std::string& path, const std::map<std::string, std::string>& metadata,
                     const std::vector<Plan>& tensors);
-  ~SafetensorsWriter();
-  SafetensorsWriter(const SafetensorsWriter&) = delete;
-  SafetensorsWriter& operator=(const SafetensorsWriter&) = delete;
 
-  /// Writes part of tensor `index` (its place in the plan), `offset` bytes from its start.
-  /// Thread-safe. Errors: Io (a full disk), Internal out of range.
+  /// Writes part of tensor `index` (its place in the plan), `offset` bytes from its start; each
+  /// byte once. Thread-safe. Errors: Io (a full disk), Internal out of range.
   void write(size_t index, uint64_t offset, std::span<const std::byte> bytes);
 
-  /// Flushes to disk, renames. Returns the file's size. Errors: Io.
+  /// Flushes to disk, renames. Returns the file's size. Errors: Io; Internal if bytes are missing.
   uint64_t finish();
 
  private:
-  std::string path_;
-  std::string temporary_;
-  int fd_ = -1;
-  uint64_t size_ = 0;
   struct Range {
-    uint64_t begin, end;
+    uint64_t begin, size;
   };
+  struct Layout {
+    std::string head;           // length field and header
+    std::vector<Range> ranges;  // of each planned tensor, in the file
+    uint64_t unwritten = 0;     // bytes that write() has to bring
+    uint64_t file_size = 0;
+  };
+  static Layout plan_layout(const std::string& path,
+                            const std::map<std::string, std::string>& metadata,
+                            const std::vector<Plan>& tensors);
+  SafetensorsWriter(const std::string& path, Layout layout);
+
+  std::string path_;
   std::vector<Range> ranges_;
+  std::atomic<uint64_t> unwritten_;
+  uint64_t file_size_;
+  AtomicFile file_;
 };
 
 }  // namespace octet

@@ -1,0 +1,100 @@
+#include "lib/io/atomic_file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
+#include "lib/core/error.h"
+
+namespace octet {
+namespace {
+
+[[noreturn]] void fail_io(const std::string& path, const char* what) {
+  const int number = errno;
+  fail(ErrorCode::Io, path, ": ", what, ": ", std::strerror(number));
+}
+
+std::string folder_of(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  if (slash == std::string::npos) return ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+/// Makes the new name last through a power failure. Not every file system can, and the file itself
+/// is complete by now, so that a refusal is no error.
+void flush_folder(const std::string& folder) {
+  const int fd = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return;
+  (void)fsync(fd);
+  close(fd);
+}
+
+}  // namespace
+
+AtomicFile::AtomicFile(const std::string& path, uint64_t size)
+    : path_(path), folder_(folder_of(path)) {
+  struct stat info {};
+  require(stat(path.c_str(), &info) != 0 || S_ISREG(info.st_mode), ErrorCode::Io, path,
+          ": exists and is not a regular file");
+  static std::atomic<unsigned> counter{0};
+  do {
+    temporary_ = str(folder_, "/.octet-", getpid(), "-", counter++, ".tmp");
+    fd_ = open(temporary_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  } while (fd_ < 0 && errno == EEXIST);  // left over from a process of the same number
+  if (fd_ < 0) fail_io(path_, "cannot create");
+  try {
+    reserve(size);
+  } catch (...) {
+    close_and_remove();
+    throw;
+  }
+}
+
+AtomicFile::~AtomicFile() {
+  close_and_remove();
+}
+
+void AtomicFile::reserve(uint64_t size) {
+  require(size <= INT64_MAX, ErrorCode::Io, path_, ": a file of ", size, " bytes is too large");
+  const auto length = static_cast<off_t>(size);
+  // A full disk shows now instead of after the work.
+  if (length > 0 && fallocate(fd_, 0, 0, length) != 0 && errno != EOPNOTSUPP && errno != ENOSYS)
+    fail_io(path_, str("cannot take ", size, " bytes of disk").c_str());
+  if (ftruncate(fd_, length) != 0) fail_io(path_, "cannot set the size");
+}
+
+void AtomicFile::write(uint64_t offset, std::span<const std::byte> bytes) {
+  require(fd_ >= 0, ErrorCode::Internal, path_, ": written after it was finished");
+  while (!bytes.empty()) {
+    const ssize_t done = pwrite(fd_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (done < 0 && errno == EINTR) continue;
+    if (done <= 0) fail_io(path_, "cannot write");
+    bytes = bytes.subspan(static_cast<size_t>(done));
+    offset += static_cast<uint64_t>(done);
+  }
+}
+
+void AtomicFile::commit() {
+  require(fd_ >= 0, ErrorCode::Internal, path_, ": finished twice");
+  if (fsync(fd_) != 0) fail_io(path_, "cannot flush to disk");
+  const int closed = close(fd_);
+  fd_ = -1;
+  if (closed != 0) fail_io(path_, "cannot close");
+  if (rename(temporary_.c_str(), path_.c_str()) != 0) fail_io(path_, "cannot rename to this name");
+  temporary_.clear();
+  flush_folder(folder_);
+}
+
+void AtomicFile::close_and_remove() noexcept {
+  if (fd_ >= 0) close(fd_);
+  if (!temporary_.empty()) unlink(temporary_.c_str());
+  fd_ = -1;
+  temporary_.clear();
+}
+
+}  // namespace octet
