@@ -26,6 +26,9 @@ constexpr int64_t num_groups(int64_t k) {
   return (k + group_size - 1) / group_size;
 }
 
+/// The largest k: 131072 * 127 * 128 is the last that int32 holds.
+inline constexpr int64_t max_k = 131072;
+
 /// What a matrix multiplication does with its result.
 enum class Store : uint8_t {
   assign,  ///< c = result
@@ -40,9 +43,10 @@ enum class Store : uint8_t {
 ///   c     = value, or c + value                               Store::assign, Store::add
 /// Every variant computes this expression, so all give the same bits.
 ///
-/// a holds q_a xor activation_xor (see Variant) in its first k values of a row; the values from k
-/// up to padded_k(k) may be anything that is initialized (their weights are 0).
-/// q_a in [-127, 127]; q_w in [-128, 127]; k <= 131072 so that int32 cannot overflow.
+/// a holds q_a xor Table::activation_xor in its first k values of a row; the values from k up to
+/// padded_k(k) may be anything that is initialized (their weights are 0).
+/// q_a in [-127, 127]; q_w in [-128, 127]; k <= max_k. w starts on a 64-byte boundary; everything
+/// else may be unaligned. c is written in rows [0, m) and columns [0, n) only. m may be 0.
 struct GemmS8 {
   int64_t m, n, k;
   const int8_t* a;
@@ -89,7 +93,9 @@ struct GemmS8S32 {
 };
 
 /// One row of activations to int8, `q = rint(x * (127 / absmax))`, round half to even,
-/// scale = absmax / 127; an all-zero row (or group) gives scale 0 and zeros.
+/// scale = absmax / 127, in fp32 with one rounding an operation. Where 127 / absmax is infinite
+/// (absmax is 0 or below 3.8e-37, too small for any activation) the row (or group) counts as zero:
+/// scale 0 and zeros.
 ///   q[i] = quantized xor activation_xor for i < k, and 0 xor activation_xor up to padded_k(k).
 /// Returns false, with q and scale unspecified, if a value is not finite.
 struct QuantizeRow {
@@ -139,6 +145,12 @@ using GemmS8GroupedFunction = void (*)(const GemmS8Grouped&);
 using GemmS8S32Function = void (*)(const GemmS8S32&);
 using QuantizeFunction = bool (*)(const QuantizeRow&);
 using AttentionFunction = void (*)(const Attention&);
+/// Probes of what one thread can do: a loop that only multiplies and adds in registers, repeated
+/// `iterations` times. Returns the operations done (a multiply and an add are two).
+using PeakFunction = uint64_t (*)(uint64_t iterations);
+/// Reads `bytes` (a multiple of 512) from a 64-byte boundary in rising order; returns their sum as
+/// 64-bit words, so that no read can be left out. For the read bandwidth.
+using ReadFunction = uint64_t (*)(const void* data, uint64_t bytes);
 /// y = x / sqrt(mean(x^2) + eps) * w
 using RmsNormFunction = void (*)(const float* x, const float* w, float* y, int64_t n, float eps);
 /// y = exp(x - max(x)) / sum(exp(x - max(x)))

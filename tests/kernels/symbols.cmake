@@ -1,0 +1,45 @@
+# cmake -DOBJECTS=<list> -DTABLE=<kernels.def> -DNM=<nm> -P symbols.cmake
+#
+# An object compiled for an instruction set may export its kernels and nothing else. Any other
+# external symbol, above all a weak one (an inline function of std::, a template), could be the
+# copy that the linker keeps for the whole program, which then crashes on older machines.
+cmake_minimum_required(VERSION 3.22)
+
+set(isas avx2 avx512vnni)
+file(STRINGS ${TABLE} rows REGEX "^OCTET_KERNEL\\(")
+set(wrong "")
+set(exported 0)
+foreach(object ${OBJECTS})
+  string(REGEX MATCH "/(avx2|avx512vnni)/[^/]*$" of_isa "${object}")
+  if(NOT of_isa)
+    continue()
+  endif()
+  set(isa ${CMAKE_MATCH_1})
+  execute_process(COMMAND ${NM} --extern-only --defined-only --demangle ${object}
+                  OUTPUT_VARIABLE symbols COMMAND_ERROR_IS_FATAL ANY)
+  string(REPLACE ";" "" symbols "${symbols}")
+  string(REPLACE "\n" ";" symbols "${symbols}")
+  foreach(symbol ${symbols})
+    set(function "")
+    if(symbol MATCHES "^[0-9a-f]+ T octet::kernels::([a-z0-9_]+)\\(")
+      set(function ${CMAKE_MATCH_1})
+    endif()
+    set(row ${rows})
+    list(FILTER row INCLUDE REGEX "^OCTET_KERNEL\\([a-z0-9_]+, ${isa}, ${function}\\)")
+    if(function AND row)
+      math(EXPR exported "${exported} + 1")
+    else()
+      string(APPEND wrong "\n  ${of_isa}: ${symbol}")
+    endif()
+  endforeach()
+endforeach()
+
+if(wrong)
+  message(FATAL_ERROR "exported, but not a kernel of kernels.def:${wrong}")
+endif()
+list(FILTER rows INCLUDE REGEX ", avx[^,]*, ")
+list(LENGTH rows expected)
+if(NOT exported EQUAL expected)
+  message(FATAL_ERROR "${expected} kernels in kernels.def, ${exported} found in the objects")
+endif()
+message(STATUS "${exported} kernels exported, nothing else")
