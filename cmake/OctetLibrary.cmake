@@ -1,12 +1,11 @@
 # The library: quant/ and lib/ on top of the kernels, one target octet::octet.
-find_package(OpenBLAS REQUIRED)
 find_package(Threads REQUIRED)
 find_package(PkgConfig REQUIRED)
 find_package(nlohmann_json 3.11 REQUIRED)
-pkg_check_modules(pcre2 REQUIRED IMPORTED_TARGET libpcre2-8)
-pkg_check_modules(utf8proc REQUIRED IMPORTED_TARGET libutf8proc)
+# target=module: octet links to PkgConfig::target, and octetConfig.cmake makes it again for users.
+set(octet_pkg_config_libraries openblas=openblas pcre2=libpcre2-8 utf8proc=libutf8proc)
 if(OCTET_SENTENCEPIECE)
-  pkg_check_modules(sentencepiece REQUIRED IMPORTED_TARGET sentencepiece)
+  list(APPEND octet_pkg_config_libraries sentencepiece=sentencepiece)
 endif()
 
 file(GLOB_RECURSE octet_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/lib/*.cpp
@@ -21,11 +20,12 @@ target_compile_features(octet PUBLIC cxx_std_20)
 target_compile_definitions(octet PRIVATE OCTET_SENTENCEPIECE=$<BOOL:${OCTET_SENTENCEPIECE}>
                                          OCTET_VERSION="${PROJECT_VERSION}")
 target_link_libraries(
-  octet PRIVATE Threads::Threads PkgConfig::pcre2 PkgConfig::utf8proc
-                $<BUILD_INTERFACE:octet_flags> $<BUILD_INTERFACE:nlohmann_json::nlohmann_json>)
-# Debian's OpenBLASConfig.cmake only sets variables.
-target_include_directories(octet PRIVATE ${OpenBLAS_INCLUDE_DIRS})
-target_link_libraries(octet PRIVATE ${OpenBLAS_LIBRARIES})
-if(OCTET_SENTENCEPIECE)
-  target_link_libraries(octet PRIVATE PkgConfig::sentencepiece)
-endif()
+  octet PRIVATE Threads::Threads $<BUILD_INTERFACE:octet_flags>
+                $<BUILD_INTERFACE:nlohmann_json::nlohmann_json>)
+foreach(library ${octet_pkg_config_libraries})
+  string(REPLACE "=" ";" library ${library})
+  list(GET library 0 name)
+  list(GET library 1 module)
+  pkg_check_modules(${name} REQUIRED IMPORTED_TARGET ${module})
+  target_link_libraries(octet PRIVATE PkgConfig::${name})
+endforeach()

@@ -1,6 +1,7 @@
 #pragma once
 #include <octet/error.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -26,39 +27,61 @@ struct Candidate {
   float probability;
 };
 
-/// Draws tokens. The generator is PCG32 (XSH RR 64/32, O'Neill 2014), so the same seed, logits
-/// and history give the same ids on every machine.
+/// Draws tokens. One uniform number u = r / 2^32 a draw, r from PCG32 (XSH RR 64/32, O'Neill
+/// 2014, stream 54, seeded with SamplerOptions::seed); the token is the first in the order of
+/// candidates() whose cumulative probability is above u. Probabilities are computed and summed in
+/// double with std::exp: C libraries differ in its last bit, which moves a draw with a chance
+/// near 1e-16, so the same seed, logits and history give the same ids on every machine. Greedy
+/// draws take no random number. No allocation once the vocabulary and the number of different
+/// ids seen have stopped growing.
 class Sampler {
  public:
-  /// Errors: InvalidArgument naming the option that is out of range.
+  /// Errors: InvalidArgument naming the option that is out of range and its value.
   explicit Sampler(const SamplerOptions& options = {});
 
   /// A token of the prompt (counts for repetition_penalty) or one that was generated (counts for
-  /// all penalties).
+  /// all penalties). Errors: InvalidArgument for a negative id.
   void accept_prompt(int32_t id);
   void accept(int32_t id);
 
-  /// The candidates that are left after every step, most probable first, probabilities summing
-  /// to 1. logits [vocab]; ids whose logit is -infinity are never candidates.
-  /// Errors: InvalidArgument if no finite logit is left or one is NaN.
-  std::span<const Candidate> candidates(std::span<const float> logits);
+  /// The candidates that are left after every step, most probable first (of equals the lowest id
+  /// first), probabilities summing to 1; valid until the next call. logits [vocab]; ids whose
+  /// logit is -infinity are never candidates: that is how to forbid an id.
+  /// Errors: InvalidArgument if a logit is NaN or +infinity, or if all are -infinity.
+  std::span<const Candidate> candidates(std::span<const float> logits) &;
 
-  /// Draws one of candidates(logits); does not accept() it.
+  /// Draws one of candidates(logits); does not accept() it. Errors: as candidates().
   int32_t sample(std::span<const float> logits);
 
   const SamplerOptions& options() const { return options_; }
 
  private:
-  uint32_t next_random();
   struct Seen {
     int32_t id;
     int32_t generated;  // how often it was generated; 0: prompt only
   };
+  struct Scored {
+    double score;  // the logit after the penalties; then its weight exp((logit - best) / T)
+    int32_t id;
+  };
+
+  Seen& seen(int32_t id);
+  double penalized(double logit, const Seen& seen) const;
+  uint32_t next_random();
+  template <class Take>
+  void scan(std::span<const float> logits, const double& floor, Take take) const;
+  Scored find_best(std::span<const float> logits) const;
+  void keep_top_k(std::span<const float> logits);
+  double keep_mass(std::span<const float> logits, double mass);
+  double keep(std::span<const float> logits, double mass);
+  double weigh(double best, size_t begin, size_t end);
+  double cut(double total);
+
   SamplerOptions options_;
-  uint64_t state_;
-  std::vector<Seen> seen_;  // sorted by id
-  std::vector<float> logits_;
-  std::vector<Candidate> candidates_;
+  uint64_t state_ = 0;             // of the generator
+  std::vector<Seen> seen_;         // sorted by id; empty while no penalty is set
+  std::vector<Scored> scored_;     // what the current call has kept
+  std::vector<Candidate> result_;  // what candidates() returns
 };
 
 }  // namespace octet

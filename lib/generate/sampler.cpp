@@ -1,0 +1,272 @@
+#include <octet/sampler.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "lib/core/error.h"
+
+namespace octet {
+namespace {
+
+constexpr double infinity = std::numeric_limits<double>::infinity();
+constexpr uint64_t pcg_multiplier = 6364136223846793005u;
+constexpr uint64_t pcg_increment = 2 * 54 + 1;  // stream 54
+
+// Weights below exp(-50) cannot change a double sum that holds the best's 1: 2^31 of them add
+// less than half an ulp.
+constexpr double negligible_exponent = -50;
+
+void check_option(bool ok, const char* name, double value, const char* expected) {
+  require(ok, ErrorCode::InvalidArgument, "sampler option ", name, " is ", value, ", expected ",
+          expected);
+}
+
+void check(const SamplerOptions& o) {
+  check_option(std::isfinite(o.temperature) && o.temperature >= 0, "temperature", o.temperature,
+               "a finite number, at least 0");
+  check_option(o.top_k >= 0, "top_k", static_cast<double>(o.top_k), "at least 0");
+  check_option(o.top_p > 0 && o.top_p <= 1, "top_p", o.top_p, "above 0, at most 1");
+  check_option(o.min_p >= 0 && o.min_p <= 1, "min_p", o.min_p, "from 0 to 1");
+  check_option(std::isfinite(o.repetition_penalty) && o.repetition_penalty > 0,
+               "repetition_penalty", o.repetition_penalty, "a finite number above 0");
+  check_option(std::isfinite(o.presence_penalty), "presence_penalty", o.presence_penalty,
+               "a finite number");
+  check_option(std::isfinite(o.frequency_penalty), "frequency_penalty", o.frequency_penalty,
+               "a finite number");
+}
+
+bool has_penalty(const SamplerOptions& o) {
+  return o.repetition_penalty != 1 || o.presence_penalty != 0 || o.frequency_penalty != 0;
+}
+
+void require_candidate(bool found, size_t vocab) {
+  require(found, ErrorCode::InvalidArgument, "none of ", vocab, " logits is above -inf");
+}
+
+/// The order of candidates: rising in this sense is best first.
+constexpr auto better = [](const auto& a, const auto& b) {
+  return a.score != b.score ? a.score > b.score : a.id < b.id;
+};
+
+/// The largest float that is at most value.
+float not_above(double value) {
+  const auto rounded = static_cast<float>(value);
+  return rounded > value ? std::nextafter(rounded, -std::numeric_limits<float>::infinity())
+                         : rounded;
+}
+
+constexpr int32_t block = 16;
+
+/// Whether one of a block of logits is above floor, or NaN. Without a branch, so that the
+/// compiler vectorizes it.
+bool any_above(const float* logits, float floor) {
+  int above = 0;
+  for (int32_t i = 0; i < block; ++i) above |= !(logits[i] <= floor);
+  return above != 0;
+}
+
+/// The largest double below best + offset, so that the best itself is always above it.
+double just_below(double best, double offset) {
+  return std::nextafter(std::min(best, best + offset), -infinity);
+}
+
+}  // namespace
+
+Sampler::Sampler(const SamplerOptions& options) : options_(options) {
+  check(options_);
+  next_random();
+  state_ += options_.seed;
+  next_random();
+  if (has_penalty(options_)) seen_.reserve(4096);
+}
+
+uint32_t Sampler::next_random() {
+  const uint64_t old = state_;
+  state_ = old * pcg_multiplier + pcg_increment;
+  const auto shifted = static_cast<uint32_t>(((old >> 18) ^ old) >> 27);
+  const auto rotation = static_cast<uint32_t>(old >> 59);
+  return (shifted >> rotation) | (shifted << (-rotation & 31));
+}
+
+Sampler::Seen& Sampler::seen(int32_t id) {
+  auto at = std::lower_bound(seen_.begin(), seen_.end(), id,
+                             [](const Seen& seen, int32_t wanted) { return seen.id < wanted; });
+  if (at == seen_.end() || at->id != id) at = seen_.insert(at, {id, 0});
+  return *at;
+}
+
+void Sampler::accept_prompt(int32_t id) {
+  require(id >= 0, ErrorCode::InvalidArgument, "token id ", id, ", expected at least 0");
+  if (has_penalty(options_)) seen(id);
+}
+
+void Sampler::accept(int32_t id) {
+  require(id >= 0, ErrorCode::InvalidArgument, "token id ", id, ", expected at least 0");
+  if (has_penalty(options_)) ++seen(id).generated;
+}
+
+double Sampler::penalized(double logit, const Seen& seen) const {
+  const double repetition = options_.repetition_penalty;
+  logit = logit > 0 ? logit / repetition : logit * repetition;
+  if (seen.generated > 0)
+    logit -=
+        double{options_.presence_penalty} + double{options_.frequency_penalty} * seen.generated;
+  return logit;
+}
+
+/// Calls take for each id, in rising order, whose logit after the penalties is above floor, which
+/// take may raise. NaN is never <= floor, so that the first scan of any logits finds it.
+template <class Take>
+void Sampler::scan(std::span<const float> logits, const double& floor, Take take) const {
+  require(logits.size() <= INT32_MAX, ErrorCode::InvalidArgument, logits.size(),
+          " logits, expected at most ", INT32_MAX);
+  const auto check_and_take = [&](double logit, int32_t id) {
+    if (logit <= floor) return;
+    require(logit < infinity, ErrorCode::InvalidArgument, "logit of id ", id, " is ", logit,
+            ", expected a finite number or -inf");
+    take(Scored{logit, id});
+  };
+  const auto vocab = static_cast<int32_t>(logits.size());
+  int32_t id = 0;
+  const auto scan_unseen = [&](int32_t end) {
+    float float_floor = not_above(floor);
+    while (id < end) {
+      if (end - id >= block && !any_above(&logits[id], float_floor)) {
+        id += block;
+        continue;
+      }
+      for (const int32_t stop = std::min(end, id + block); id < stop; ++id)
+        check_and_take(logits[id], id);
+      float_floor = not_above(floor);
+    }
+  };
+  for (const Seen& seen : seen_) {
+    if (seen.id >= vocab) break;
+    scan_unseen(seen.id);
+    check_and_take(penalized(logits[id], seen), id);
+    ++id;
+  }
+  scan_unseen(vocab);
+}
+
+Sampler::Scored Sampler::find_best(std::span<const float> logits) const {
+  Scored best{-infinity, -1};
+  scan(logits, best.score, [&](const Scored& scored) { best = scored; });
+  require_candidate(best.id >= 0, logits.size());
+  return best;
+}
+
+/// scored_ = the top_k highest, best first, from one pass over the logits.
+void Sampler::keep_top_k(std::span<const float> logits) {
+  const auto k = static_cast<size_t>(options_.top_k);
+  double floor = -infinity;
+  scan(logits, floor, [&](const Scored& scored) {
+    if (scored_.size() == k) {
+      std::pop_heap(scored_.begin(), scored_.end(), better);
+      scored_.pop_back();
+    }
+    scored_.push_back(scored);
+    std::push_heap(scored_.begin(), scored_.end(), better);
+    if (scored_.size() == k) floor = scored_.front().score;
+  });
+  require_candidate(!scored_.empty(), logits.size());
+  std::sort_heap(scored_.begin(), scored_.end(), better);
+}
+
+/// Turns the logits of scored_[begin, end) into weights; returns the sum of them.
+double Sampler::weigh(double best, size_t begin, size_t end) {
+  double sum = 0;
+  for (size_t i = begin; i < end; ++i)
+    sum += scored_[i].score = std::exp((scored_[i].score - best) / options_.temperature);
+  return sum;
+}
+
+/// scored_ = weights, best first: the fewest (by steps) whose probabilities sum to above `mass`,
+/// and of them all that min_p could keep. Those with a probability below (1 - mass) / vocab sum
+/// to less than 1 - mass, so they are not needed, and most of the vocabulary is never sorted.
+/// Returns the sum of the whole vocabulary's weights.
+double Sampler::keep_mass(std::span<const float> logits, double mass) {
+  const double temperature = options_.temperature;
+  const double best = find_best(logits).score;
+  double total = 0;
+  scan(logits, just_below(best, temperature * negligible_exponent),
+       [&](const Scored& scored) { total += std::exp((scored.score - best) / temperature); });
+  const double least = std::max<double>(options_.min_p, (1 - mass) * total / logits.size());
+  // Wider by 1e-6 than rounding can matter; top_p and min_p cut exactly later.
+  scan(logits, just_below(best, temperature * (std::log(least) - 1e-6)),
+       [&](const Scored& scored) { scored_.push_back(scored); });
+
+  double sum = 0;
+  size_t sorted = 0;
+  while (sorted < scored_.size() && (mass == 1 || sum <= mass * total)) {
+    const size_t end = mass == 1 ? scored_.size() : std::min(scored_.size(), 4 * sorted + 256);
+    const auto first = scored_.begin() + sorted, last = scored_.begin() + end;
+    if (last != scored_.end()) std::nth_element(first, last, scored_.end(), better);
+    std::sort(first, last, better);
+    sum += weigh(best, sorted, end);
+    sorted = end;
+  }
+  scored_.resize(sorted);
+  return total;
+}
+
+/// scored_ = what top_k leaves, best first, as weights relative to the best's 1. Without top_k,
+/// what neither top_p, min_p nor a draw below `mass` can reach may be left out. Returns the sum
+/// of all the weights that top_k leaves.
+double Sampler::keep(std::span<const float> logits, double mass) {
+  const bool cut_k = options_.top_k > 0 && static_cast<uint64_t>(options_.top_k) < logits.size();
+  scored_.clear();
+  scored_.reserve(cut_k ? static_cast<size_t>(options_.top_k) : logits.size());
+  if (!cut_k) return keep_mass(logits, mass);
+  keep_top_k(logits);
+  return weigh(scored_.front().score, 0, scored_.size());
+}
+
+/// Applies top_p and min_p to the weights in scored_; returns the sum of those left.
+double Sampler::cut(double total) {
+  if (options_.top_p < 1) {
+    double sum = 0;
+    size_t kept = 0;
+    while (kept < scored_.size() && sum < options_.top_p * total) sum += scored_[kept++].score;
+    scored_.resize(kept);
+    total = sum;
+  }
+  if (options_.min_p > 0) {
+    const auto end = std::find_if(scored_.begin(), scored_.end(), [&](const Scored& scored) {
+      return scored.score < options_.min_p;
+    });
+    scored_.erase(end, scored_.end());
+    total = 0;
+    for (const Scored& scored : scored_) total += scored.score;
+  }
+  return total;
+}
+
+std::span<const Candidate> Sampler::candidates(std::span<const float> logits) & {
+  result_.clear();
+  if (options_.temperature == 0) {
+    result_.push_back({find_best(logits).id, 1.0f});
+    return result_;
+  }
+  const double total = cut(keep(logits, options_.top_p));
+  result_.reserve(scored_.capacity());
+  for (const Scored& scored : scored_)
+    result_.push_back({scored.id, static_cast<float>(scored.score / total)});
+  return result_;
+}
+
+int32_t Sampler::sample(std::span<const float> logits) {
+  if (options_.temperature == 0) return find_best(logits).id;
+  const double uniform = next_random() * 0x1p-32;
+  const bool cuts = options_.top_p < 1 || options_.min_p > 0;
+  const double total = cut(keep(logits, cuts ? options_.top_p : uniform));
+  double sum = 0;
+  for (const Scored& scored : scored_) {
+    sum += scored.score;
+    if (sum > uniform * total) return scored.id;
+  }
+  return scored_.back().id;  // rounding: the sum in this order fell short of total
+}
+
+}  // namespace octet

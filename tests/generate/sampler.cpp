@@ -1,0 +1,259 @@
+// The sampler against the reference of tests/data (transformers' logits processors), PCG32's
+// published numbers, and its own documentation.
+#include <doctest/doctest.h>
+#include <octet/sampler.h>
+
+#include <cmath>
+#include <fstream>
+#include <limits>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+using namespace octet;
+
+namespace {
+
+constexpr float infinity = std::numeric_limits<float>::infinity();
+constexpr float not_a_number = std::numeric_limits<float>::quiet_NaN();
+
+/// The recipe of the reference: sums of the four 16-bit fields of xorshift64* numbers.
+std::vector<float> reference_logits(size_t vocab, uint64_t seed) {
+  const auto next = [&] {
+    seed ^= seed >> 12;
+    seed ^= seed << 25;
+    seed ^= seed >> 27;
+    return seed * 2685821657736338717u;
+  };
+  std::vector<float> logits(vocab);
+  for (float& logit : logits) {
+    const uint64_t a = next(), b = next();
+    const auto sum =
+        static_cast<int64_t>((a & 0xFFFF) + (a >> 16 & 0xFFFF) + (a >> 32 & 0xFFFF) + (a >> 48));
+    logit = static_cast<float>(sum * 64 + static_cast<int64_t>(b >> 58) - 8388480) / 524288.0f;
+  }
+  return logits;
+}
+
+SamplerOptions neutral() {
+  SamplerOptions options;
+  options.temperature = 1;
+  options.top_k = 0;
+  return options;
+}
+
+SamplerOptions options_of(const nlohmann::json& steps) {
+  SamplerOptions options = neutral();
+  for (const auto& step : steps) {
+    const std::string name = step[0];
+    if (name == "temperature") options.temperature = step[1];
+    if (name == "top_k") options.top_k = step[1];
+    if (name == "top_p") options.top_p = step[1];
+    if (name == "min_p") options.min_p = step[1];
+    if (name == "repetition_penalty") options.repetition_penalty = step[1];
+    if (name == "presence_frequency") {
+      options.presence_penalty = step[1][0];
+      options.frequency_penalty = step[1][1];
+    }
+  }
+  return options;
+}
+
+void check_error(const SamplerOptions& options, const std::string& name) {
+  CAPTURE(name);
+  try {
+    Sampler sampler(options);
+    FAIL("no error");
+  } catch (const Error& error) {
+    CHECK(error.code() == ErrorCode::InvalidArgument);
+    CHECK(std::string(error.what()).find(name + " is ") != std::string::npos);
+  }
+}
+
+/// 65,536 equal logits: the draw is the upper half of the random number.
+std::vector<uint32_t> draws(uint64_t seed, int count) {
+  SamplerOptions options = neutral();
+  options.seed = seed;
+  Sampler sampler(options);
+  const std::vector<float> logits(65536, 1.5f);
+  std::vector<uint32_t> ids;
+  for (int i = 0; i < count; ++i) ids.push_back(static_cast<uint32_t>(sampler.sample(logits)));
+  return ids;
+}
+
+}  // namespace
+
+TEST_CASE("candidates are those of the reference, with the same probabilities") {
+  const auto cases = nlohmann::json::parse(std::ifstream(OCTET_TEST_DATA "/sampler/expected.json"));
+  REQUIRE(cases.size() == 24);
+  for (const auto& c : cases) {
+    CAPTURE(c["name"].get<std::string>());
+    const std::vector<float> logits = reference_logits(c["vocab"], c["seed"]);
+    for (size_t i = 0; i < 8; ++i) REQUIRE(logits[i] == c["first_logits"][i].get<float>());
+
+    Sampler sampler(options_of(c["steps"]));
+    if (c.contains("history"))
+      for (int32_t id : c["history"]) sampler.accept(id);
+    const auto candidates = sampler.candidates(logits);
+    REQUIRE(candidates.size() == c["kept"].get<size_t>());
+    double sum = 0;
+    for (const Candidate& candidate : candidates) sum += candidate.probability;
+    CHECK(sum == doctest::Approx(1).epsilon(1e-6));
+    for (size_t i = 0; i < c["ids"].size(); ++i) {
+      REQUIRE(candidates[i].id == c["ids"][i].get<int32_t>());
+      const double expected = c["probs"][i];
+      REQUIRE(std::abs(candidates[i].probability - expected) <= 1e-6 * expected);
+    }
+  }
+}
+
+TEST_CASE("the generator is PCG32") {
+  // pcg32-demo of the reference implementation, seed 42, stream 54.
+  CHECK(draws(42, 6) == std::vector<uint32_t>{0xa15c, 0x7b47, 0xba1d, 0x83d2, 0xbfa4, 0xcbed});
+}
+
+TEST_CASE("the same seed draws the same ids, another seed others") {
+  CHECK(draws(7, 50) == draws(7, 50));
+  CHECK(draws(7, 50) != draws(8, 50));
+}
+
+TEST_CASE("draws follow the candidates' probabilities") {
+  SamplerOptions top_k = neutral(), top_p = neutral(), min_p = neutral();
+  top_k.top_k = 4;
+  top_p.top_p = 0.8f;
+  min_p.min_p = 0.05f;
+  const std::vector<float> logits = {0.5f, -infinity, 2.0f, 1.0f, -3.0f, 1.0f, 0.0f, -1.0f};
+  for (const SamplerOptions& options : {neutral(), top_k, top_p, min_p}) {
+    Sampler sampler(options);
+    std::map<int32_t, int> counts;
+    const int n = 20000;
+    for (int i = 0; i < n; ++i) ++counts[sampler.sample(logits)];
+    const auto candidates = sampler.candidates(logits);
+    for (const Candidate& candidate : candidates) {
+      const double p = candidate.probability, sigma = std::sqrt(p * (1 - p) / n);
+      CHECK(std::abs(counts[candidate.id] / double{n} - p) < 4.5 * sigma);
+    }
+    CHECK(counts.size() <= candidates.size());
+  }
+}
+
+TEST_CASE("a draw is the first candidate whose cumulative probability is above u") {
+  // A whole vocabulary without cuts takes a shortcut when sampling; u is known from equal logits.
+  const std::vector<float> logits = reference_logits(5000, 3);
+  SamplerOptions options = neutral();
+  options.seed = 42;
+  Sampler sampler(options), reference(options);
+  const auto all = reference.candidates(logits);
+  REQUIRE(all.size() == logits.size());
+  for (uint32_t r :
+       {0xa15c02b7u, 0x7b47f409u, 0xba1d3330u, 0x83d2f293u, 0xbfa4784bu, 0xcbed606eu}) {
+    double sum = 0;
+    size_t i = 0;
+    while ((sum += all[i].probability) <= r * 0x1p-32) ++i;
+    CHECK(sampler.sample(logits) == all[i].id);
+  }
+}
+
+TEST_CASE("temperature 0 takes the highest logit, of equals the lowest id") {
+  SamplerOptions options;
+  options.temperature = 0;
+  Sampler sampler(options);
+  CHECK(sampler.sample(std::vector<float>{1, 3, -infinity, 3, 2}) == 1);
+  const auto candidates = sampler.candidates(std::vector<float>{1, 3, 3});
+  REQUIRE(candidates.size() == 1);
+  CHECK(candidates[0].id == 1);
+  CHECK(candidates[0].probability == 1.0f);
+}
+
+TEST_CASE("of equal logits, top_k keeps the lowest ids") {
+  SamplerOptions options = neutral();
+  options.top_k = 3;
+  Sampler sampler(options);
+  const auto candidates = sampler.candidates(std::vector<float>{1, 2, 1, 1, 1});
+  REQUIRE(candidates.size() == 3);
+  CHECK(candidates[0].id == 1);
+  CHECK(candidates[1].id == 0);
+  CHECK(candidates[2].id == 2);
+}
+
+TEST_CASE("repetition_penalty counts the prompt, the other penalties only what was generated") {
+  SamplerOptions options = neutral();
+  options.repetition_penalty = 2;
+  options.presence_penalty = 0.5f;
+  options.frequency_penalty = 0.25f;
+  Sampler sampler(options);
+  for (int32_t id : {0, 1, 1}) sampler.accept_prompt(id);
+  for (int32_t id : {2, 2, 1}) sampler.accept(id);
+  sampler.accept(100);  // outside this vocabulary: no effect
+  // Penalized: 4 / 2; -1 * 2 - 0.5 - 0.25; 3 / 2 - 0.5 - 2 * 0.25; untouched.
+  const double scores[] = {2, -2.75, 0.5, 1};
+  double sum = 0;
+  for (double score : scores) sum += std::exp(score);
+  const auto candidates = sampler.candidates(std::vector<float>{4, -1, 3, 1});
+  REQUIRE(candidates.size() == 4);
+  for (const Candidate& candidate : candidates)
+    CHECK(candidate.probability ==
+          doctest::Approx(std::exp(scores[candidate.id]) / sum).epsilon(1e-6));
+}
+
+TEST_CASE("logits of -inf are never drawn, whatever the options") {
+  std::vector<float> logits(64, -infinity);
+  logits[17] = -1e30f;
+  SamplerOptions options = neutral();
+  for (float temperature : {0.0f, 1e-30f, 1.0f, 1e30f})
+    for (int64_t top_k : {0, 1, 5, 1000}) {
+      options.temperature = temperature;
+      options.top_k = top_k;
+      Sampler sampler(options);
+      CHECK(sampler.sample(logits) == 17);
+      REQUIRE(sampler.candidates(logits).size() == 1);
+    }
+}
+
+TEST_CASE("extreme logits and temperatures stay finite") {
+  const std::vector<float> logits = {-3e38f, 3e38f, 0, 3e38f};
+  SamplerOptions options = neutral();
+  for (float temperature : {1e-38f, 1.0f, 3e38f}) {
+    options.temperature = temperature;
+    Sampler sampler(options);
+    double sum = 0;
+    for (const Candidate& candidate : sampler.candidates(logits)) sum += candidate.probability;
+    CHECK(sum == doctest::Approx(1));
+  }
+}
+
+TEST_CASE("NaN, +inf and no candidate at all are errors") {
+  for (int64_t top_k : {0, 2})
+    for (float temperature : {0.0f, 1.0f}) {
+      SamplerOptions options = neutral();
+      options.top_k = top_k;
+      options.temperature = temperature;
+      Sampler sampler(options);
+      sampler.accept(1);
+      CHECK_THROWS_AS(sampler.sample(std::vector<float>{5, 4, not_a_number, 1}), Error);
+      CHECK_THROWS_AS(sampler.sample(std::vector<float>{5, not_a_number, 1, 1}), Error);
+      CHECK_THROWS_AS(sampler.sample(std::vector<float>{5, 4, 3, infinity}), Error);
+      CHECK_THROWS_AS(sampler.candidates(std::vector<float>(9, -infinity)), Error);
+      CHECK_THROWS_AS(sampler.candidates({}), Error);
+    }
+  Sampler sampler;
+  CHECK_THROWS_AS(sampler.accept(-1), Error);
+  CHECK_THROWS_AS(sampler.accept_prompt(-1), Error);
+}
+
+TEST_CASE("options out of range are errors that name them") {
+  for (float bad : {-0.1f, not_a_number, infinity}) {
+    check_error({.temperature = bad}, "temperature");
+    check_error({.top_p = bad}, "top_p");
+    check_error({.min_p = bad}, "min_p");
+    check_error({.repetition_penalty = bad}, "repetition_penalty");
+  }
+  check_error({.top_k = -1}, "top_k");
+  check_error({.top_p = 0}, "top_p");
+  check_error({.top_p = 1.01f}, "top_p");
+  check_error({.min_p = 1.01f}, "min_p");
+  check_error({.repetition_penalty = 0}, "repetition_penalty");
+  check_error({.presence_penalty = not_a_number}, "presence_penalty");
+  check_error({.frequency_penalty = infinity}, "frequency_penalty");
+}
