@@ -15,7 +15,7 @@ constexpr size_t kMaxPatternBytes = 8192;
 constexpr uint32_t kParensLimit = 50;
 constexpr uint32_t kHeapLimitKib = 64 * 1024;
 // A run of spaces a megabyte long takes about as many steps, so the limit grows with the text.
-constexpr uint32_t kMatchLimit = 1'000'000;
+constexpr uint32_t kMatchLimit = 100'000;
 constexpr uint32_t kMatchLimitPerByte = 4;
 
 /// Rewrites a pattern for Oniguruma, character by character, into one that means the same to
