@@ -28,7 +28,6 @@ Model make_model(const ModelConfig& config, Scheme scheme, ModelText text,
   impl->config = config;
   impl->scheme = scheme;
   impl->text = std::move(text);
-  if (!impl->text.chat_template.empty()) impl->chat_template.emplace(impl->text.chat_template);
   impl->store = std::move(store);
   impl->weights = bind_weights(impl->config, scheme, *impl->store);
   impl->max_rows = options.max_rows;

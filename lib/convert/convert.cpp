@@ -54,8 +54,6 @@ ConvertReport convert(const std::string& source, const std::string& output,
           ": is a converted octet file already; give the checkpoint it was made from");
   const std::unique_ptr<Checkpoint> checkpoint = open_checkpoint(source);
   const ModelText text = text_of(*checkpoint);
-  // A template that octet cannot render is found now rather than by the first user.
-  if (!text.chat_template.empty()) ChatTemplate(text.chat_template);
   const std::vector<StoredTensor> plan = stored_tensors(checkpoint->config(), options.scheme);
   OctetWriter writer(
       output,

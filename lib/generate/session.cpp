@@ -70,9 +70,12 @@ void Session::truncate(int64_t length) {
 
 std::string render_chat(const Model& model, std::span<const ChatMessage> messages,
                         bool add_generation_prompt) {
-  const ModelImpl& impl = *model.impl();
-  require(impl.chat_template.has_value(), ErrorCode::Unsupported,
+  ModelImpl& impl = *model.impl();
+  require(!impl.text.chat_template.empty(), ErrorCode::Unsupported,
           "this model has no chat template; use plain prompts (--raw)");
+  // Parsed late: a model whose template octet does not know still continues plain text.
+  std::call_once(impl.template_parsed,
+                 [&] { impl.chat_template.emplace(impl.text.chat_template); });
   return impl.chat_template->render({messages.begin(), messages.end()}, add_generation_prompt,
                                     impl.text.bos_token, impl.text.eos_token);
 }

@@ -153,6 +153,17 @@ std::vector<ModelTensor> model_tensors(const ModelConfig& config) {
   return tensors;
 }
 
+CheckpointText read_checkpoint_text(const std::string& path) {
+  switch (file_kind(path)) {
+    case FileKind::gguf:
+      return read_gguf_text(path);
+    case FileKind::directory:
+      return read_huggingface_text(path);
+    default:
+      return read_huggingface_text(folder_of(path));
+  }
+}
+
 void check_config(const ModelConfig& config, const std::string& where) {
   require(config.family == "qwen2" || config.family == "llama" || config.family == "qwen3",
           ErrorCode::Unsupported, where, ": model family \"", config.family,

@@ -21,6 +21,10 @@ struct CheckpointText {
   std::string eos_token;
 };
 
+/// Everything for text of a Hugging Face directory, a file in one, or a .gguf file, without looking
+/// at the weights. Errors: Io, InvalidFile, Unsupported.
+CheckpointText read_checkpoint_text(const std::string& path);
+
 /// One tensor as it is stored, under its Hugging Face name.
 struct CheckpointTensor {
   std::string name;

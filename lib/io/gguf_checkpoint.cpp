@@ -227,7 +227,7 @@ class GgufCheckpoint final : public MappedCheckpoint {
     config_ = ConfigReader(gguf, path_).read();
     for (const GgufTensor& tensor : gguf.tensors()) {
       const std::string name = hf_name(tensor.name, path);
-      StoredTensor stored;
+      MappedTensor stored;
       stored.file = &file;
       stored.type = tensor.type;
       stored.data = tensor.data;
@@ -253,6 +253,11 @@ class GgufCheckpoint final : public MappedCheckpoint {
 };
 
 }  // namespace
+
+CheckpointText read_gguf_text(const std::string& path) {
+  const MappedFile file(path);
+  return read_text(Gguf(file.bytes(), path), path);
+}
 
 std::unique_ptr<Checkpoint> open_gguf(const std::string& path) {
   return std::make_unique<GgufCheckpoint>(path);

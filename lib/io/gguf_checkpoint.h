@@ -10,4 +10,8 @@ namespace octet {
 /// are not yet compared with the config. Errors: Io, InvalidFile, Unsupported.
 std::unique_ptr<Checkpoint> open_gguf(const std::string& path);
 
+/// Tokenizer and chat template of a .gguf file, also of one without weights; empty where it has
+/// none. Errors: as above.
+CheckpointText read_gguf_text(const std::string& path);
+
 }  // namespace octet

@@ -53,23 +53,6 @@ std::string special_token(const JsonObject& config, std::string_view key) {
   return JsonObject(*found, str(config.where(), ": ", key)).required_text("content");
 }
 
-CheckpointText read_text(const std::string& directory) {
-  CheckpointText text;
-  if (file_exists(directory + "/tokenizer.json") || file_exists(directory + "/tokenizer.model"))
-    text.tokenizer = read_tokenizer_source(directory);
-  if (const std::string path = directory + "/tokenizer_config.json"; file_exists(path)) {
-    const nlohmann::json document = read_json(path, max_json_bytes);
-    const JsonObject config(document, path);
-    text.chat_template = chat_template(config);
-    text.bos_token = special_token(config, "bos_token");
-    text.eos_token = special_token(config, "eos_token");
-  }
-  // transformers, too, prefers the file.
-  if (const std::string path = directory + "/chat_template.jinja"; file_exists(path))
-    text.chat_template = read_file(path, max_json_bytes);
-  return text;
-}
-
 class HuggingFaceCheckpoint final : public MappedCheckpoint {
  public:
   explicit HuggingFaceCheckpoint(const std::string& path) {
@@ -83,7 +66,7 @@ class HuggingFaceCheckpoint final : public MappedCheckpoint {
       add_file(path, nullptr);
     }
     config_ = read_hf_config(directory);
-    text_ = read_text(directory);
+    text_ = read_huggingface_text(directory);
   }
 
  private:
@@ -115,7 +98,7 @@ class HuggingFaceCheckpoint final : public MappedCheckpoint {
                 ": a dimension of ", extent);
         shape.push_back(static_cast<int64_t>(extent));
       }
-      StoredTensor stored;
+      MappedTensor stored;
       stored.file = &file;
       stored.type = find_weight_type(entry.dtype);
       stored.data = entry.data;
@@ -129,6 +112,23 @@ class HuggingFaceCheckpoint final : public MappedCheckpoint {
 };
 
 }  // namespace
+
+CheckpointText read_huggingface_text(const std::string& directory) {
+  CheckpointText text;
+  if (file_exists(directory + "/tokenizer.json") || file_exists(directory + "/tokenizer.model"))
+    text.tokenizer = read_tokenizer_source(directory);
+  if (const std::string path = directory + "/tokenizer_config.json"; file_exists(path)) {
+    const nlohmann::json document = read_json(path, max_json_bytes);
+    const JsonObject config(document, path);
+    text.chat_template = chat_template(config);
+    text.bos_token = special_token(config, "bos_token");
+    text.eos_token = special_token(config, "eos_token");
+  }
+  // transformers, too, prefers the file.
+  if (const std::string path = directory + "/chat_template.jinja"; file_exists(path))
+    text.chat_template = read_file(path, max_json_bytes);
+  return text;
+}
 
 std::unique_ptr<Checkpoint> open_huggingface(const std::string& path) {
   return std::make_unique<HuggingFaceCheckpoint>(path);

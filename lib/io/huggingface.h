@@ -11,4 +11,7 @@ namespace octet {
 /// the config. Errors: Io, InvalidFile, Unsupported.
 std::unique_ptr<Checkpoint> open_huggingface(const std::string& path);
 
+/// Tokenizer and chat template of a directory; empty where it has none. Errors: as above.
+CheckpointText read_huggingface_text(const std::string& directory);
+
 }  // namespace octet

@@ -5,14 +5,14 @@
 namespace octet {
 namespace {
 
-size_t row_bytes(const StoredTensor& tensor) {
+size_t row_bytes(const MappedTensor& tensor) {
   return static_cast<size_t>(tensor.cols / tensor.type->block_values * tensor.type->block_bytes);
 }
 
 /// Gives back the pages of bytes [begin, end) of the tensor, in pieces of 256 KiB: each piece goes
 /// when its last byte has been read. A caller who reads a few rows at a time keeps one piece, not
 /// one page for each call, and small tensors, whose pages are their neighbours' too, keep theirs.
-void drop(const StoredTensor& tensor, size_t begin, size_t end) {
+void drop(const MappedTensor& tensor, size_t begin, size_t end) {
   constexpr size_t piece = size_t{256} << 10;
   const size_t first = begin / piece * piece;
   const size_t last = end == tensor.data.size() ? end : end / piece * piece;
@@ -21,7 +21,7 @@ void drop(const StoredTensor& tensor, size_t begin, size_t end) {
 }
 
 /// Row of the file that holds row `row` of the Hugging Face tensor.
-int64_t interleaved_row(const StoredTensor& tensor, int64_t row) {
+int64_t interleaved_row(const MappedTensor& tensor, int64_t row) {
   const int64_t head_dim = tensor.rows / tensor.interleaved_heads;
   const int64_t head = row / head_dim, in_head = row % head_dim;
   return head * head_dim + in_head % (head_dim / 2) * 2 + in_head / (head_dim / 2);
@@ -34,7 +34,7 @@ const MappedFile& MappedCheckpoint::map(const std::string& path) {
 }
 
 void MappedCheckpoint::add(const std::string& name, std::string_view type,
-                           std::span<const int64_t> shape, StoredTensor stored) {
+                           std::span<const int64_t> shape, MappedTensor stored) {
   // Rank 0 is one value, rank 1 one row; above 2 every extent but the last counts rows. An empty
   // tensor has none: its extents may be anything beside the 0.
   if (!stored.data.empty()) {
@@ -51,7 +51,7 @@ void MappedCheckpoint::read_rows(std::string_view name, int64_t begin, int64_t e
                                  float* out) const {
   const auto found = stored_.find(name);
   require(found != stored_.end(), ErrorCode::InvalidFile, path_, ": tensor ", name, " is missing");
-  const StoredTensor& tensor = found->second;
+  const MappedTensor& tensor = found->second;
   require(tensor.type != nullptr, ErrorCode::Unsupported, path_, ": tensor ", name,
           ": cannot be read as weights; known are ", known_weight_types());
   require(begin >= 0 && begin <= end && end <= tensor.rows, ErrorCode::Internal, path_, ": tensor ",

@@ -12,7 +12,7 @@
 namespace octet {
 
 /// A matrix of weights in a mapped file.
-struct StoredTensor {
+struct MappedTensor {
   const MappedFile* file = nullptr;
   const WeightType* type = nullptr;  ///< null: a type that octet does not read as weights
   std::span<const std::byte> data;
@@ -30,11 +30,11 @@ class MappedCheckpoint : public Checkpoint {
   const MappedFile& map(const std::string& path);
   /// Lists a tensor and makes it readable. Errors: InvalidFile if the name is there already.
   void add(const std::string& name, std::string_view type, std::span<const int64_t> shape,
-           StoredTensor stored);
+           MappedTensor stored);
 
  private:
   std::deque<MappedFile> files_;
-  std::map<std::string, StoredTensor, std::less<>> stored_;
+  std::map<std::string, MappedTensor, std::less<>> stored_;
 };
 
 }  // namespace octet

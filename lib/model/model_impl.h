@@ -27,7 +27,8 @@ struct ModelImpl : Counted {
   ModelConfig config;
   Scheme scheme;
   ModelText text;
-  std::optional<ChatTemplate> chat_template;  ///< parsed; empty: the model has none
+  std::once_flag template_parsed;
+  std::optional<ChatTemplate> chat_template;  ///< parsed when it is first used
   std::unique_ptr<TensorStore> store;
   Weights weights;
   int64_t max_rows;
