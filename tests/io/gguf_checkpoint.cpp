@@ -84,7 +84,7 @@ void check_refused(const GgufBuilder& builder, ErrorCode code, const std::string
     open(builder);
     FAIL_CHECK("opened in spite of: ", reason);
   } catch (const Error& error) {
-    CAPTURE(error.what());
+    CAPTURE(std::string(error.what()));
     CHECK(error.code() == code);
     CHECK(std::string(error.what()).find("m.gguf: ") != std::string::npos);
     CHECK(std::string(error.what()).find(reason) != std::string::npos);
