@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
-#include "command.h"
+#include "support/command.h"
 #include "support/text_model.h"
 
 using namespace octet::testing;
