@@ -23,7 +23,7 @@ constexpr double most_seconds = 2;
 /// Runs the command on a placed case and holds it against the contract.
 void check_command(const std::vector<std::string>& arguments, Expect expect,
                    const std::string& folder, const std::string& input = "") {
-  const CommandResult result = octet::testing::octet(arguments, input);
+  const CommandResult result = run_octet(arguments, input);
   CAPTURE(arguments[0]);
   CAPTURE(result.err);
   CHECK(result.seconds < most_seconds);

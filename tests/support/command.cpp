@@ -24,7 +24,7 @@ std::string content(const std::string& path) {
 
 }  // namespace
 
-CommandResult octet(const std::vector<std::string>& arguments, const std::string& input) {
+CommandResult run_octet(const std::vector<std::string>& arguments, const std::string& input) {
   const TempDir folder;
   std::ofstream(folder.path("in"), std::ios::binary) << input;
   posix_spawn_file_actions_t actions;

@@ -14,6 +14,6 @@ struct CommandResult {
 };
 
 /// Runs the octet command with this standard input.
-CommandResult octet(const std::vector<std::string>& arguments, const std::string& input = "");
+CommandResult run_octet(const std::vector<std::string>& arguments, const std::string& input = "");
 
 }  // namespace octet::testing
