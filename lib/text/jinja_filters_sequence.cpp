@@ -67,7 +67,10 @@ Value by_path(Runtime& rt, const Value& object, const Value& path, const Value* 
 }
 
 Value attr(Runtime& rt, const Value& self, Arguments& args) {
-  return attribute(rt, self, args.required_text(rt, "name"));
+  const std::string name = args.required_text(rt, "name");
+  // Unlike self.name, this does not look for a key.
+  if (self.dict() && !find_method(self, name)) return Value::undefined("a dict has no attributes");
+  return attribute(rt, self, name);
 }
 
 /// What elements are ordered and compared by.

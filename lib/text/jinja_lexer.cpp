@@ -282,7 +282,8 @@ class Lexer {
   }
 
   void number() {
-    const std::string_view prefix = source_.substr(at_, 2);
+    const size_t start = at_;
+    const std::string_view prefix = source_.substr(start, 2);
     std::string text;
     if (prefix == "0x" || prefix == "0X") return based_integer(16);
     if (prefix == "0o" || prefix == "0O") return based_integer(8);

@@ -57,8 +57,9 @@ Value loop_attribute(const Loop& loop, std::string_view name) {
   if (name == "first") return Value::boolean(index == 0);
   if (name == "last") return Value::boolean(index + 1 == size);
   if (name == "length") return Value::integer(size);
-  if (name == "depth") return Value::integer(loop.depth);
-  if (name == "depth0") return Value::integer(loop.depth - 1);
+  // Loops that call themselves would have other depths.
+  if (name == "depth") return Value::integer(1);
+  if (name == "depth0") return Value::integer(0);
   if (name == "previtem") return neighbour(loop, loop.index - 1, "previous item");
   if (name == "nextitem") return neighbour(loop, loop.index + 1, "next item");
   return Value::undefined(str("a loop has no attribute '", name, "'"));

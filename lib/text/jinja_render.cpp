@@ -106,7 +106,7 @@ class Renderer final : Evaluator {
       const InnerScope scope(*this);
       return execute(loop.otherwise);
     }
-    const auto state = std::make_shared<Loop>(Loop{items, 0, ++loop_depth_});
+    const auto state = std::make_shared<Loop>(Loop{items});
     Flow flow = Flow::next;
     for (; state->index < items->items.size() && flow != Flow::break_loop; ++state->index) {
       const InnerScope scope(*this);
@@ -115,7 +115,6 @@ class Renderer final : Evaluator {
       scope_->variables["loop"] = Value(Value::Kind(std::shared_ptr<const Loop>(state)));
       flow = execute(loop.body);
     }
-    --loop_depth_;
     return Flow::next;
   }
 
@@ -230,7 +229,6 @@ class Renderer final : Evaluator {
   }
 
   std::string out_;
-  int64_t loop_depth_ = 0;
   std::vector<std::shared_ptr<Scope>> macro_scopes_;
 };
 

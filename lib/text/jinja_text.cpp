@@ -167,7 +167,7 @@ std::vector<std::string_view> split(std::string_view text,
       end += size;
     }
     if (limit-- == 0) {
-      parts.push_back(strip(text, {}, Side::right));
+      parts.push_back(text);
       break;
     }
     parts.push_back(text.substr(0, end));
@@ -179,15 +179,24 @@ std::vector<std::string_view> split(std::string_view text,
 std::vector<std::string_view> split_right(std::string_view text,
                                           std::optional<std::string_view> separator,
                                           int64_t limit) {
-  // Cutting everywhere and joining the first parts again keeps one way of finding the cuts: they
-  // differ from those found from the end only where separators overlap.
-  std::vector<std::string_view> parts = split(text, separator, -1);
-  if (limit >= 0 && parts.size() > static_cast<size_t>(limit) + 1) {
-    const size_t joined = parts.size() - static_cast<size_t>(limit);
-    const char* begin = separator ? text.data() : parts[0].data();
-    const std::string_view last = parts[joined - 1];
-    parts.erase(parts.begin() + 1, parts.begin() + static_cast<ptrdiff_t>(joined));
-    parts[0] = std::string_view(begin, static_cast<size_t>(last.data() + last.size() - begin));
+  std::vector<std::string_view> parts;
+  if (separator) {
+    const std::string backward(text.rbegin(), text.rend());
+    const std::string mirrored(separator->rbegin(), separator->rend());
+    for (std::string_view part : split(backward, mirrored, limit)) {
+      const auto offset = static_cast<size_t>(part.data() - backward.data());
+      parts.push_back(text.substr(text.size() - offset - part.size(), part.size()));
+    }
+    std::reverse(parts.begin(), parts.end());
+    return parts;
+  }
+  parts = split(text, {}, -1);
+  if (limit >= 0 && parts.size() > static_cast<size_t>(limit)) {
+    const auto kept = parts.end() - static_cast<ptrdiff_t>(limit);
+    const std::string_view last = *(kept - 1);
+    const auto size = static_cast<size_t>(last.data() + last.size() - text.data());
+    parts.erase(parts.begin(), kept);
+    parts.insert(parts.begin(), text.substr(0, size));
   }
   return parts;
 }

@@ -88,7 +88,6 @@ struct Namespace {
 struct Loop {
   std::shared_ptr<const List> items;
   size_t index = 0;
-  int64_t depth = 1;
 };
 
 /// A boolean counts as 0 or 1. False: not an integer.

@@ -5,6 +5,8 @@
 #include <octet/error.h>
 #include <octet/session.h>
 
+#include <span>
+
 #include "lib/io/gguf.h"
 #include "tests/text/tokenizer_fixtures.h"
 
@@ -34,8 +36,8 @@ std::string qwen_template() {
 }
 
 std::string smollm2_template() {
-  return *Gguf::open(std::string(OCTET_TEST_DATA) + "/tokenizer/smollm2/vocab.gguf")
-              .text("tokenizer.chat_template");
+  const std::string file = fixture("tokenizer/smollm2/vocab.gguf");
+  return *Gguf(std::as_bytes(std::span(file)), "vocab.gguf").text("tokenizer.chat_template");
 }
 
 std::vector<ChatMessage> messages_of(const nlohmann::json& list) {
