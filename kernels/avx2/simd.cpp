@@ -1,0 +1,5 @@
+#include <xsimd/xsimd.hpp>
+
+#define OCTET_SIMD_ARCH xsimd::fma3<xsimd::avx2>
+#define OCTET_SIMD_NAME(op) op##_avx2
+#include "kernels/simd/kernels.h"

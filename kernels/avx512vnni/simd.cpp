@@ -1,0 +1,5 @@
+#include <xsimd/xsimd.hpp>
+
+#define OCTET_SIMD_ARCH xsimd::avx512f
+#define OCTET_SIMD_NAME(op) op##_avx512vnni
+#include "kernels/simd/kernels.h"

@@ -1,0 +1,92 @@
+#pragma once
+// Operations on rows of fp32 and fp16, for any vector width. A value's result depends on the row
+// alone: the values after the last whole vector go through the same instructions, padded.
+#include <cmath>
+
+#include "kernels/simd/vector.h"
+
+namespace octet::kernels::simd {
+
+/// sum of a[i] b[i]. Four chains hide the latency of the fma (4 cycles, two a cycle; 8 would be
+/// exact, but rows are read from the L2 cache or memory at less than one vector a cycle).
+template <class Arch, class A>
+float dot(const A* a, const float* b, int64_t n) {
+  using V = Vector<Arch>;
+  constexpr int64_t chains = 4;
+  typename V::type sum[chains] = {0.0f, 0.0f, 0.0f, 0.0f};
+  int64_t i = 0;
+  for (; i + chains * V::size <= n; i += chains * V::size)
+    for (int64_t c = 0; c < chains; ++c) {
+      const int64_t at = i + c * V::size;
+      sum[c] = xsimd::fma(V::load(a + at), V::load(b + at), sum[c]);
+    }
+  each_vector<Arch>(n - i, [&](int64_t j, int64_t count) {
+    sum[0] = xsimd::fma(load<Arch>(a + i + j, count), load<Arch>(b + i + j, count), sum[0]);
+  });
+  return V::sum((sum[0] + sum[1]) + (sum[2] + sum[3]));
+}
+
+template <class Arch>
+void rms_norm(const float* x, const float* w, float* y, int64_t n, float eps) {
+  using Batch = typename Vector<Arch>::type;
+  const Batch scale(1.0f / std::sqrt(dot<Arch>(x, x, n) / static_cast<float>(n) + eps));
+  each_vector<Arch>(n, [&](int64_t i, int64_t count) {
+    store<Arch>(y + i, load<Arch>(x + i, count) * scale * load<Arch>(w + i, count), count);
+  });
+}
+
+template <class Arch>
+void softmax(const float* x, float* y, int64_t n) {
+  using V = Vector<Arch>;
+  using Batch = typename V::type;
+  Batch max(-INFINITY);
+  each_vector<Arch>(n, [&](int64_t i, int64_t count) {
+    max = xsimd::max(max, load<Arch>(x + i, count, -INFINITY));
+  });
+  const Batch row_max(V::max(max));
+  Batch sum(0.0f);
+  each_vector<Arch>(n, [&](int64_t i, int64_t count) {
+    const Batch weight = xsimd::exp(load<Arch>(x + i, count, -INFINITY) - row_max);
+    sum += weight;
+    store<Arch>(y + i, weight, count);
+  });
+  const Batch inverse(1.0f / V::sum(sum));
+  each_vector<Arch>(n, [&](int64_t i, int64_t count) {
+    store<Arch>(y + i, load<Arch>(y + i, count) * inverse, count);
+  });
+}
+
+template <class Arch>
+void silu_mul(const float* gate, const float* up, float* y, int64_t n) {
+  using Batch = typename Vector<Arch>::type;
+  each_vector<Arch>(n, [&](int64_t i, int64_t count) {
+    const Batch g = load<Arch>(gate + i, count);
+    store<Arch>(y + i, g / (Batch(1.0f) + xsimd::exp(-g)) * load<Arch>(up + i, count), count);
+  });
+}
+
+template <class Arch>
+void rope(float* x, const float* cos, const float* sin, int64_t head_dim) {
+  const int64_t half = head_dim / 2;
+  each_vector<Arch>(half, [&](int64_t i, int64_t count) {
+    const auto a = load<Arch>(x + i, count), b = load<Arch>(x + half + i, count);
+    const auto c = load<Arch>(cos + i, count), s = load<Arch>(sin + i, count);
+    store<Arch>(x + i, a * c - b * s, count);
+    store<Arch>(x + half + i, b * c + a * s, count);
+  });
+}
+
+template <class Arch>
+void add(const float* x, float* y, int64_t n) {
+  each_vector<Arch>(n, [&](int64_t i, int64_t count) {
+    store<Arch>(y + i, load<Arch>(y + i, count) + load<Arch>(x + i, count), count);
+  });
+}
+
+template <class Arch, class From, class To>
+void convert(const From* x, To* y, int64_t n) {
+  each_vector<Arch>(
+      n, [&](int64_t i, int64_t count) { store<Arch>(y + i, load<Arch>(x + i, count), count); });
+}
+
+}  // namespace octet::kernels::simd

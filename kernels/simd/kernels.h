@@ -1,0 +1,49 @@
+// Defines the simd kernels of one instruction set. Included once by kernels/ISA/simd.cpp, with
+//   OCTET_SIMD_ARCH       the xsimd architecture
+//   OCTET_SIMD_NAME(op)   the kernel's name, op with the instruction set appended
+// flatten: everything is inlined into the kernels, so that the object exports nothing else.
+#include "kernels/simd/attention.h"
+#include "kernels/simd/float_rows.h"
+#include "kernels/table.h"
+
+namespace octet::kernels {
+
+using Arch = OCTET_SIMD_ARCH;
+#define OCTET_SIMD_KERNEL(op) OCTET_SIMD_NAME(op) [[gnu::flatten]]
+
+void OCTET_SIMD_KERNEL(rms_norm_f32)(const float* x, const float* w, float* y, int64_t n,
+                                     float eps) {
+  simd::rms_norm<Arch>(x, w, y, n, eps);
+}
+void OCTET_SIMD_KERNEL(softmax_f32)(const float* x, float* y, int64_t n) {
+  simd::softmax<Arch>(x, y, n);
+}
+void OCTET_SIMD_KERNEL(silu_mul_f32)(const float* gate, const float* up, float* y, int64_t n) {
+  simd::silu_mul<Arch>(gate, up, y, n);
+}
+void OCTET_SIMD_KERNEL(rope_f32)(float* x, const float* cos, const float* sin, int64_t head_dim) {
+  simd::rope<Arch>(x, cos, sin, head_dim);
+}
+void OCTET_SIMD_KERNEL(add_f32)(const float* x, float* y, int64_t n) {
+  simd::add<Arch>(x, y, n);
+}
+float OCTET_SIMD_KERNEL(dot_f32)(const float* a, const float* b, int64_t n) {
+  return simd::dot<Arch>(a, b, n);
+}
+float OCTET_SIMD_KERNEL(dot_f16_f32)(const uint16_t* a, const float* b, int64_t n) {
+  return simd::dot<Arch>(a, b, n);
+}
+void OCTET_SIMD_KERNEL(convert_f32_f16)(const float* x, uint16_t* y, int64_t n) {
+  simd::convert<Arch>(x, y, n);
+}
+void OCTET_SIMD_KERNEL(convert_f16_f32)(const uint16_t* x, float* y, int64_t n) {
+  simd::convert<Arch>(x, y, n);
+}
+void OCTET_SIMD_KERNEL(attention_f32)(const Attention& a) {
+  simd::attention<Arch, float>(a);
+}
+void OCTET_SIMD_KERNEL(attention_f16)(const Attention& a) {
+  simd::attention<Arch, uint16_t>(a);
+}
+
+}  // namespace octet::kernels
