@@ -59,7 +59,7 @@ QuantizedMatrixImpl::QuantizedMatrixImpl(const Shape<2>& shape_in, Scales scales
   if (scales == Scales::per_row) {
     row_scale = buffer<float>(padded_n(n));
     row_sum = buffer<int32_t>(padded_n(n));
-    std::fill_n(row_scale.data(), padded_n(n), 0.0f);
+    std::fill_n(row_scale.data(), padded_n(n), 0.0f);  // the padding has one too
   } else {
     group_scale = buffer<uint16_t>(padded_n(n) * groups);
     group_sum = buffer<int16_t>(padded_n(n) * groups);
@@ -98,9 +98,10 @@ QuantizedMatrix::QuantizedMatrix(TensorView<const float, 2> w, Scales scales) {
   impl_ = Handle<QuantizedMatrixImpl>(new QuantizedMatrixImpl(w.shape(), scales));
   std::vector<float> rows(static_cast<size_t>(tile_n * k));
   std::vector<int8_t> q(rows.size());
-  for (int64_t first = 0; first < n && k > 0; first += tile_n) {
+  for (int64_t first = 0; first < n; first += tile_n) {
     const int64_t count = std::min(tile_n, n - first);
-    for (int64_t r = 0; r < count; ++r) std::copy_n(&w(first + r, 0), k, rows.data() + r * k);
+    for (int64_t r = 0; r < count; ++r)
+      std::copy_n(w.row(first + r).data(), k, rows.data() + r * k);
     try {
       impl_->pack(rows.data(), first, count, q);
     } catch (const Error& error) {  // to quant, weights are a file's
@@ -160,7 +161,7 @@ QuantizedRows::QuantizedRows(TensorView<const float, 2> x, bool grouped,
   scale = buffer<float>(rows * groups);
   const auto quantize_row = grouped ? table.quantize_f32_s8_g128 : table.quantize_f32_s8;
   for (int64_t row = 0; row < rows; ++row) {
-    const bool finite = quantize_row({k, x.data() + row * x.strides()[0], q.data() + row * stride,
+    const bool finite = quantize_row({k, x.row(row).data(), q.data() + row * stride,
                                       scale.data() + row * groups, table.activation_xor});
     require(finite, ErrorCode::InvalidArgument, "linear: row ", row, " of ", Operand("x", x).text(),
             " holds a value that is not finite");
