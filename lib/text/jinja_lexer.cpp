@@ -289,6 +289,7 @@ class Lexer {
     if (prefix == "0o" || prefix == "0O") return based_integer(8);
     if (prefix == "0b" || prefix == "0B") return based_integer(2);
     digits(text, 10);
+    if (source_[start - 1] == '.') return add(Kind::integer, text);  // x.1.0 has two indices
     const bool fraction =
         starts_with(".") && at_ + 1 < source_.size() && is_digit(source_[at_ + 1]);
     if (fraction) {
