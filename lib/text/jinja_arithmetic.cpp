@@ -104,7 +104,9 @@ bool divides(Arithmetic op) {
 Value repeat(Runtime& rt, const Value& value, int64_t count) {
   const auto times = static_cast<uint64_t>(std::max<int64_t>(count, 0));
   const size_t size = value.text() ? value.text()->size() : value.list()->items.size();
-  if (size != 0 && times > max_text / size) rt.fail("a repetition gives more than ", max_text);
+  if (size != 0 && times > max_text / size) {
+    rt.fail("a repetition gives more than ", max_text, " bytes or elements");
+  }
   if (value.text()) {
     std::string out;
     rt.reserve_text(size * times);

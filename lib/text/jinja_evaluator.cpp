@@ -34,7 +34,7 @@ Value Evaluator::value_of(const Name& name) {
   if (const Builtin* function = find_function(name.name)) {
     return Value(Value::Kind(std::make_shared<const Method>(Method{function, {}})));
   }
-  return Value::undefined(str("'", name.name, "' is undefined"));
+  return rt_.undefined("'", name.name, "' is undefined");
 }
 
 Value Evaluator::value_of(const ListDisplay& list) {
@@ -120,7 +120,7 @@ Value Evaluator::value_of(const Logic& logic) {
 Value Evaluator::value_of(const Conditional& conditional) {
   if (is_true(evaluate(*conditional.condition))) return evaluate(*conditional.then);
   if (conditional.otherwise) return evaluate(*conditional.otherwise);
-  return Value::undefined("the condition is false and there is no else");
+  return rt_.undefined("the condition is false and there is no else");
 }
 
 Value Evaluator::value_of(const Attribute& attribute) {
@@ -167,11 +167,9 @@ Value Evaluator::call_value(const Call& call, Arguments args) {
   if (const Method* method = callee.method()) {
     return jinja::call(rt_, *method->builtin, method->self, std::move(args));
   }
-  if (const auto* attribute = std::get_if<Attribute>(&call.callee->what)) {
-    if (callee.is_undefined()) rt_.unsupported("the method '", attribute->name, "' here");
-  }
-  if (const auto* name = std::get_if<Name>(&call.callee->what)) {
-    if (callee.is_undefined()) rt_.unsupported("the function '", name->name, "'");
+  if (const Undefined* undefined = callee.get<Undefined>()) {
+    const bool is_method = std::holds_alternative<Attribute>(call.callee->what);
+    rt_.unsupported("this ", is_method ? "method" : "function", ": ", *undefined->why);
   }
   rt_.fail("a value of type ", type_name(callee), " is called");
 }

@@ -250,14 +250,13 @@ ExprPtr ExpressionParser::power() {
 }
 
 ExprPtr ExpressionParser::unary(bool with_filter) {
-  const Nesting nesting(*this);
-  const int line = token().line;
   ExprPtr result;
   if (is("-") || is("+")) {
-    const bool minus = take().text == "-";
+    const Nesting nesting(*this);
+    const Token sign = take();
     ExprPtr operand = unary(false);
     const int below = height(operand);
-    result = make(line, below, Sign{std::move(operand), minus});
+    result = make(sign.line, below, Sign{std::move(operand), sign.text == "-"});
   } else {
     result = primary();
   }
@@ -475,6 +474,7 @@ ExprPtr ExpressionParser::test(ExprPtr operand) {
               !is_name("if") && !is_name("is"))) {
     args.positional.push_back(postfix(primary()));
   }
+  if (is_name("is")) fail("a test of a test needs parentheses");
   const int below = std::max(height(operand), height(args));
   return make(line, below, Test{std::move(operand), builtin, std::move(args), negated});
 }

@@ -1,6 +1,7 @@
 // Filters over the elements of a sequence or dictionary.
 #include <algorithm>
 #include <bit>
+#include <optional>
 
 #include "lib/text/jinja_builtins.h"
 #include "lib/text/jinja_operators.h"
@@ -18,12 +19,12 @@ Value default_value(Runtime& rt, const Value& self, Arguments& args) {
 
 Value first(Runtime& rt, const Value& self, Arguments&) {
   const auto list = iterate(rt, self);
-  return list->items.empty() ? Value::undefined("the first of no elements") : list->items.front();
+  return list->items.empty() ? rt.undefined("the first of no elements") : list->items.front();
 }
 
 Value last(Runtime& rt, const Value& self, Arguments&) {
   const auto list = iterate(rt, self);
-  return list->items.empty() ? Value::undefined("the last of no elements") : list->items.back();
+  return list->items.empty() ? rt.undefined("the last of no elements") : list->items.back();
 }
 
 Value to_list(Runtime& rt, const Value& self, Arguments&) {
@@ -52,36 +53,57 @@ Value items_of(Runtime& rt, const Value& self, Arguments&) {
   return rt.list(std::move(items));
 }
 
-/// The attribute that a path like "message.role" or "0" names. A number in it is an index.
-Value by_path(Runtime& rt, const Value& object, const Value& path, const Value* otherwise = {}) {
-  if (!path.text()) return subscript(rt, object, path);
-  Value value = object;
-  for (std::string_view part : split(*path.text(), ".", -1)) {
-    const bool number = part.size() < 10 && is_all(part, CharacterClass::digit);
-    value = subscript(
-        rt, value,
-        number ? Value::integer(std::stoi(std::string(part))) : rt.text(std::string(part)));
-    if (otherwise && value.is_undefined()) value = *otherwise;
+/// What a path like "message.role" or "0" names; a number in it is an index.
+class Path {
+ public:
+  Path(Runtime& rt, const Value& path) {
+    if (!path.text()) {
+      parts_.push_back(path);
+      return;
+    }
+    rt.read(path.text()->size());
+    for (std::string_view part : split(*path.text(), ".", -1)) {
+      const bool number = part.size() < 10 && is_all(part, CharacterClass::digit) && part[0] < 0x7F;
+      parts_.push_back(number ? Value::integer(std::stoi(std::string(part)))
+                              : rt.text(std::string(part)));
+    }
   }
-  return value;
+
+  Value of(Runtime& rt, const Value& object, const Value* otherwise = nullptr) const {
+    Value value = object;
+    for (const Value& part : parts_) {
+      value = subscript(rt, value, part);
+      if (otherwise && value.is_undefined()) value = *otherwise;
+    }
+    return value;
+  }
+
+ private:
+  std::vector<Value> parts_;
+};
+
+/// The path that an argument gives, if it is there.
+std::optional<Path> optional_path(Runtime& rt, const Value* argument) {
+  if (!argument || argument->is_none()) return std::nullopt;
+  return Path(rt, *argument);
 }
 
 Value attr(Runtime& rt, const Value& self, Arguments& args) {
   const std::string name = args.required_text(rt, "name");
   // Unlike self.name, this does not look for a key.
-  if (self.dict() && !find_method(self, name)) return Value::undefined("a dict has no attributes");
+  if (self.dict() && !find_method(self, name)) return rt.undefined("a dict has no attributes");
   return attribute(rt, self, name);
 }
 
 /// What elements are ordered and compared by.
 struct Key {
   bool case_sensitive;
-  const Value* path;
+  std::optional<Path> path;
 
   Value operator()(Runtime& rt, const Value& item) const {
-    Value value = path && !path->is_none() ? by_path(rt, item, *path) : item;
+    Value value = path ? path->of(rt, item) : item;
     if (case_sensitive || !value.text()) return value;
-    rt.read(value.text()->size());
+    rt.scan(value.text()->size());
     return rt.text(lower(*value.text()));
   }
 };
@@ -103,7 +125,7 @@ std::vector<Value> sorted(Runtime& rt, const std::vector<Value>& items, const Ke
 Value sort(Runtime& rt, const Value& self, Arguments& args) {
   const bool reversed = args.flag("reverse", false);
   const bool case_sensitive = args.flag("case_sensitive", false);
-  const Key key{case_sensitive, args.next("attribute")};
+  const Key key{case_sensitive, optional_path(rt, args.next("attribute"))};
   return rt.list(sorted(rt, iterate(rt, self)->items, key, reversed));
 }
 
@@ -116,13 +138,13 @@ Value dictsort(Runtime& rt, const Value& self, Arguments& args) {
   if (!self.dict()) rt.fail("dictsort takes a dictionary, not ", type_name(self));
   Arguments none;
   const Value items = items_of(rt, self, none);
-  const Value place = Value::integer(by_value ? 1 : 0);
-  return rt.list(sorted(rt, items.list()->items, {case_sensitive, &place}, reversed));
+  const Key key{case_sensitive, Path(rt, Value::integer(by_value ? 1 : 0))};
+  return rt.list(sorted(rt, items.list()->items, key, reversed));
 }
 
 Value unique(Runtime& rt, const Value& self, Arguments& args) {
   const bool case_sensitive = args.flag("case_sensitive", false);
-  const Key key{case_sensitive, args.next("attribute")};
+  const Key key{case_sensitive, optional_path(rt, args.next("attribute"))};
   std::vector<Value> keys, result;
   for (const Value& item : iterate(rt, self)->items) {
     Value own = key(rt, item);
@@ -138,9 +160,9 @@ Value unique(Runtime& rt, const Value& self, Arguments& args) {
 template <bool largest>
 Value extreme(Runtime& rt, const Value& self, Arguments& args) {
   const bool case_sensitive = args.flag("case_sensitive", false);
-  const Key key{case_sensitive, args.next("attribute")};
+  const Key key{case_sensitive, optional_path(rt, args.next("attribute"))};
   const auto list = iterate(rt, self);
-  if (list->items.empty()) return Value::undefined("an extreme of no elements");
+  if (list->items.empty()) return rt.undefined("an extreme of no elements");
   Value best = list->items[0], best_key = key(rt, best);
   for (const Value& item : list->items) {
     Value own = key(rt, item);
@@ -153,11 +175,11 @@ Value extreme(Runtime& rt, const Value& self, Arguments& args) {
 }
 
 Value sum(Runtime& rt, const Value& self, Arguments& args) {
-  const Value* path = args.next("attribute");
+  const std::optional<Path> path = optional_path(rt, args.next("attribute"));
   const Value* start = args.next("start");
   Value total = start ? *start : Value::integer(0);
   for (const Value& item : iterate(rt, self)->items) {
-    const Value value = path && !path->is_none() ? by_path(rt, item, *path) : item;
+    const Value value = path ? path->of(rt, item) : item;
     total = calculate(rt, Arithmetic::add, total, value);
   }
   return total;
@@ -168,10 +190,11 @@ Value map(Runtime& rt, const Value& self, Arguments& args) {
   const auto list = iterate(rt, self);
   std::vector<Value> result;
   if (args.positional.empty()) {
-    const Value* path = args.next_named("attribute");
+    const Value* attribute_name = args.next_named("attribute");
     const Value* otherwise = args.next_named("default");
-    if (!path) rt.fail("map needs the name of a filter or an attribute");
-    for (const Value& item : list->items) result.push_back(by_path(rt, item, *path, otherwise));
+    if (!attribute_name) rt.fail("map needs the name of a filter or an attribute");
+    const Path path(rt, *attribute_name);
+    for (const Value& item : list->items) result.push_back(path.of(rt, item, otherwise));
     return rt.list(std::move(result));
   }
   const std::string name = args.required_text(rt, "filter");
@@ -189,7 +212,8 @@ Value map(Runtime& rt, const Value& self, Arguments& args) {
 template <bool by_attribute, bool wanted>
 Value select(Runtime& rt, const Value& self, Arguments& args) {
   const auto list = iterate(rt, self);
-  const Value path = by_attribute ? args.required(rt, "attribute") : Value::none();
+  std::optional<Path> path;
+  if (by_attribute) path.emplace(rt, args.required(rt, "attribute"));
   const Builtin* test = nullptr;
   if (const Value* name = args.next("test")) {
     test = name->text() ? find_test(*name->text()) : nullptr;
@@ -199,7 +223,7 @@ Value select(Runtime& rt, const Value& self, Arguments& args) {
   std::vector<Value> result;
   for (const Value& item : list->items) {
     rt.work(1 + rest.positional.size() + rest.named.size());
-    const Value value = by_attribute ? by_path(rt, item, path) : item;
+    const Value value = path ? path->of(rt, item) : item;
     if (is_true(test ? call(rt, *test, value, rest) : value) == wanted) result.push_back(item);
   }
   return rt.list(std::move(result));

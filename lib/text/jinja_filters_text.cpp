@@ -11,7 +11,9 @@ namespace {
 /// Text filters take any value and begin with its text.
 template <std::string (*change)(std::string_view)>
 Value text_change(Runtime& rt, const Value& self, Arguments&) {
-  return rt.text(change(to_text(rt, self)));
+  const std::string text = to_text(rt, self);
+  rt.scan(text.size());
+  return rt.text(change(text));
 }
 
 Value to_string(Runtime& rt, const Value& self, Arguments&) {
@@ -24,10 +26,11 @@ Value trim(Runtime& rt, const Value& self, Arguments& args) {
   std::optional<std::string_view> set;
   if (chars && !chars->is_none()) {
     if (!chars->text()) rt.fail("trim takes a string, not ", type_name(*chars));
-    rt.read(chars->text()->size());
     set = *chars->text();
   }
-  return rt.text(std::string(strip(text, set, Side::both)));
+  const std::string_view rest = strip(text, set, Side::both);
+  rt.scan(text.size() - rest.size() + (set ? set->size() : 0));
+  return rt.text(std::string(rest));
 }
 
 Value replace_text(Runtime& rt, const Value& self, Arguments& args) {
@@ -52,7 +55,7 @@ std::string indentation(Runtime& rt, const Value* width) {
 
 Value indent(Runtime& rt, const Value& self, Arguments& args) {
   if (!self.text()) rt.fail("indent takes a string, not ", type_name(self));
-  rt.read(self.text()->size());
+  rt.scan(self.text()->size());
   const std::string space = indentation(rt, args.next("width"));
   const bool first = args.flag("first", false), blank = args.flag("blank", false);
   const std::string text = *self.text() + "\n";

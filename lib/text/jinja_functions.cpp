@@ -39,7 +39,10 @@ Value range(Runtime& rt, const Value&, Arguments& args) {
   const int64_t size = range_size(start, stop, step);
   if (size > max_range) rt.fail("a range of ", size, " numbers, more than ", max_range);
   std::vector<Value> items;
-  for (int64_t i = 0; i < size; ++i) items.push_back(Value::integer(start + i * step));
+  auto number = static_cast<uint64_t>(start);  // the one after the last may not fit int64_t
+  for (int64_t i = 0; i < size; ++i, number += static_cast<uint64_t>(step)) {
+    items.push_back(Value::integer(static_cast<int64_t>(number)));
+  }
   return rt.list(std::move(items));
 }
 

@@ -38,6 +38,7 @@ class JsonWriter {
     if (const bool* boolean = value.get<bool>()) return *boolean ? "true" : "false";
     if (const int64_t* integer = value.get<int64_t>()) return std::to_string(*integer);
     const double* real = value.get<double>();
+    if (const Undefined* undefined = value.get<Undefined>()) rt_.fail(*undefined->why);
     if (!real) rt_.fail("a value of type ", type_name(value), " has no form in JSON");
     if (std::isnan(*real)) return "NaN";
     if (std::isinf(*real)) return *real > 0 ? "Infinity" : "-Infinity";

@@ -116,6 +116,10 @@ class Lexer {
     tokens_.push_back({kind, line_, std::string(text)});
   }
 
+  /// The byte so many after this place; 0 behind the end.
+  char peek(size_t ahead) const {
+    return at_ + ahead < source_.size() ? source_[at_ + ahead] : '\0';
+  }
   bool starts_with(std::string_view what) const { return source_.substr(at_).starts_with(what); }
 
   /// Goes to `end`, counting lines.
@@ -289,22 +293,24 @@ class Lexer {
     if (prefix == "0o" || prefix == "0O") return based_integer(8);
     if (prefix == "0b" || prefix == "0B") return based_integer(2);
     digits(text, 10);
-    const bool fraction =
-        starts_with(".") && at_ + 1 < source_.size() && is_digit(source_[at_ + 1]);
+    if (source_[start - 1] == '.') return add(Kind::integer, text);  // x.1.0 has two indices
+    const bool fraction = peek(0) == '.' && is_digit(peek(1));
     if (fraction) {
       text += source_[at_++];
       digits(text, 10);
     }
-    size_t exponent = at_ + 1;
-    if (source_.substr(exponent, 1) == "+" || source_.substr(exponent, 1) == "-") ++exponent;
-    const bool scaled = (starts_with("e") || starts_with("E")) && exponent < source_.size() &&
-                        is_digit(source_[exponent]);
+    const size_t sign = peek(1) == '+' || peek(1) == '-';
+    const bool scaled = (peek(0) == 'e' || peek(0) == 'E') && is_digit(peek(1 + sign));
     if (scaled) {
-      text += source_.substr(at_, exponent - at_);
-      at_ = exponent;
+      text += source_.substr(at_, 1 + sign);
+      at_ += 1 + sign;
       digits(text, 10);
     }
-    add(fraction || scaled ? Kind::real : Kind::integer, text);
+    const bool real = fraction || scaled;
+    if (!real && text[0] == '0' && text.find_first_not_of('0') != text.npos) {
+      fail("the integer ", text.substr(0, 60), " begins with 0");
+    }
+    add(real ? Kind::real : Kind::integer, text);
   }
 
   void based_integer(int base) {

@@ -8,13 +8,14 @@
 namespace octet::jinja {
 namespace {
 
-/// A method's own string, and the work of reading it counted.
+/// A method's own string, and the work of looking at its characters counted.
 const std::string& own_text(Runtime& rt, const Value& self) {
-  rt.read(self.text()->size());
+  rt.scan(self.text()->size());
   return *self.text();
 }
 
 Value make_list(Runtime& rt, const std::vector<std::string_view>& parts) {
+  rt.work(parts.size());
   std::vector<Value> items;
   for (std::string_view part : parts) items.push_back(rt.text(std::string(part)));
   return rt.list(std::move(items));
@@ -34,7 +35,9 @@ std::optional<std::string> optional_text(Runtime& rt, Arguments& args, std::stri
 template <Side side>
 Value text_strip(Runtime& rt, const Value& self, Arguments& args) {
   const std::optional<std::string> chars = optional_text(rt, args, "chars");
-  return rt.text(std::string(strip(own_text(rt, self), chars, side)));
+  const std::string_view text = *self.text(), rest = strip(text, chars, side);
+  rt.scan(text.size() - rest.size() + (chars ? chars->size() : 0));
+  return rt.text(std::string(rest));
 }
 
 template <std::string (*change)(std::string_view)>
@@ -54,8 +57,12 @@ Value text_split(Runtime& rt, const Value& self, Arguments& args) {
   const std::optional<std::string> separator = optional_text(rt, args, "sep");
   if (separator && separator->empty()) rt.fail("an empty separator");
   const int64_t limit = args.integer(rt, "maxsplit", -1);
-  const std::string& text = own_text(rt, self);
-  rt.work(separator ? 0 : text.size() / 8);
+  const std::string& text = *self.text();
+  if (separator) {
+    rt.read(text.size());
+  } else {
+    rt.scan(text.size());
+  }
   return make_list(rt, cut(text, separator, limit));
 }
 

@@ -42,12 +42,12 @@ std::partial_ordering order_lists(Runtime& rt, const List& a, const List& b) {
 }
 
 /// An element of a loop's surroundings; undefined at the ends.
-Value neighbour(const Loop& loop, size_t index, const char* what) {
+Value neighbour(Runtime& rt, const Loop& loop, size_t index, const char* what) {
   if (index < loop.items->items.size()) return loop.items->items[index];
-  return Value::undefined(str("there is no ", what));
+  return rt.undefined("there is no ", what);
 }
 
-Value loop_attribute(const Loop& loop, std::string_view name) {
+Value loop_attribute(Runtime& rt, const Loop& loop, std::string_view name) {
   const auto index = static_cast<int64_t>(loop.index);
   const auto size = static_cast<int64_t>(loop.items->items.size());
   if (name == "index") return Value::integer(index + 1);
@@ -60,9 +60,9 @@ Value loop_attribute(const Loop& loop, std::string_view name) {
   // Loops that call themselves would have other depths.
   if (name == "depth") return Value::integer(1);
   if (name == "depth0") return Value::integer(0);
-  if (name == "previtem") return neighbour(loop, loop.index - 1, "previous item");
-  if (name == "nextitem") return neighbour(loop, loop.index + 1, "next item");
-  return Value::undefined(str("a loop has no attribute '", name, "'"));
+  if (name == "previtem") return neighbour(rt, loop, loop.index - 1, "previous item");
+  if (name == "nextitem") return neighbour(rt, loop, loop.index + 1, "next item");
+  return rt.undefined("a loop has no attribute '", name, "'");
 }
 
 /// The place of a negative or positive index; false if it is outside.
@@ -73,10 +73,10 @@ bool to_place(int64_t index, size_t size, size_t& place) {
 }
 
 Value character_at(Runtime& rt, const std::string& text, int64_t index) {
-  rt.read(text.size());
+  rt.scan(text.size());
   size_t place = 0;
   const std::vector<uint32_t> offsets = character_offsets(text);
-  if (!to_place(index, offsets.size() - 1, place)) return Value::undefined("no such character");
+  if (!to_place(index, offsets.size() - 1, place)) return rt.undefined("no such character");
   return rt.text(text.substr(offsets[place], offsets[place + 1] - offsets[place]));
 }
 
@@ -111,7 +111,7 @@ Places places(Runtime& rt, const Value& start, const Value& stop, const Value& s
 
 Value slice_text(Runtime& rt, const std::string& text, const Value& start, const Value& stop,
                  const Value& step) {
-  rt.read(text.size());
+  rt.scan(text.size());
   const std::vector<uint32_t> offsets = character_offsets(text);
   const Places taken = places(rt, start, stop, step, offsets.size() - 1);
   std::string out;
@@ -200,7 +200,7 @@ bool contains(Runtime& rt, const Value& container, const Value& item) {
 
 Value attribute(Runtime& rt, const Value& object, const std::string& name) {
   if (const Undefined* undefined = object.get<Undefined>()) rt.fail(*undefined->why);
-  if (object.loop() && name != "cycle") return loop_attribute(*object.loop(), name);
+  if (object.loop() && name != "cycle") return loop_attribute(rt, *object.loop(), name);
   if (Namespace* space = object.name_space()) {
     rt.work(space->items.size() / 8);
     if (const Value* value = space->find(name)) return *value;
@@ -212,8 +212,7 @@ Value attribute(Runtime& rt, const Value& object, const std::string& name) {
     rt.work(dict->items.size() / 8);
     if (const Value* value = dict->find(name)) return *value;
   }
-  return Value::undefined(
-      str("a value of type ", type_name(object), " has no attribute '", name, "'"));
+  return rt.undefined(str("a value of type ", type_name(object), " has no attribute '", name, "'"));
 }
 
 Value subscript(Runtime& rt, const Value& object, const Value& index) {
@@ -229,7 +228,7 @@ Value subscript(Runtime& rt, const Value& object, const Value& index) {
     if (list && to_place(number, list->items.size(), place)) return list->items[place];
   }
   if (index.text()) return attribute(rt, object, *index.text());
-  return Value::undefined(str("a value of type ", type_name(object), " has no such element"));
+  return rt.undefined("a value of type ", type_name(object), " has no such element");
 }
 
 Value slice(Runtime& rt, const Value& object, const Value& start, const Value& stop,
@@ -237,7 +236,7 @@ Value slice(Runtime& rt, const Value& object, const Value& start, const Value& s
   if (object.text()) return slice_text(rt, *object.text(), start, stop, step);
   const List* list = object.list();
   if (const Undefined* undefined = object.get<Undefined>()) rt.fail(*undefined->why);
-  if (!list) return Value::undefined(str("a value of type ", type_name(object), " has no slices"));
+  if (!list) return rt.undefined("a value of type ", type_name(object), " has no slices");
   const Places taken = places(rt, start, stop, step, list->items.size());
   rt.work(static_cast<uint64_t>(taken.count));
   std::vector<Value> items;
@@ -263,7 +262,7 @@ std::shared_ptr<const List> iterate(Runtime& rt, const Value& value) {
 int64_t length(Runtime& rt, const Value& value) {
   size_t size = 0;
   if (const std::string* text = value.text()) {
-    rt.read(text->size());
+    rt.scan(text->size());
     size = count_characters(*text);
   } else if (value.list()) {
     size = value.list()->items.size();

@@ -221,7 +221,7 @@ class Renderer final : Evaluator {
       } else if (otherwise) {
         set_variable(name, evaluate(*otherwise));
       } else {
-        set_variable(name, Value::undefined(str("the parameter '", name, "' was not given")));
+        set_variable(name, rt_.undefined("the parameter '", name, "' was not given"));
       }
     }
     if (const Value* caller = args.next_named("caller")) set_variable("caller", *caller);

@@ -27,6 +27,14 @@ Value Runtime::text(std::string text) {
   return Value(Value::Kind(std::make_shared<const std::string>(std::move(text))));
 }
 
+Value Runtime::undefined_of(std::initializer_list<std::string_view> why) {
+  work(2);
+  std::string text;
+  for (std::string_view part : why) text += part.substr(0, 100);
+  text.shrink_to_fit();  // templates may keep many of them
+  return Value(Value::Kind(Undefined{std::make_shared<const std::string>(std::move(text))}));
+}
+
 Value Runtime::list(std::vector<Value> items, bool tuple) {
   work(items.size() + 1);
   int depth = 0;

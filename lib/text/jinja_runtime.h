@@ -2,6 +2,7 @@
 // What a running template may use up, and the errors that name its line. A template comes out of
 // a file that nobody vouches for, so every piece of work and of memory is counted.
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -47,8 +48,10 @@ class Runtime {
     if (work_ > max_work) [[unlikely]]
       fail("the template takes more than ", max_work, " steps");
   }
-  /// Work that reads `bytes` of text.
+  /// Work that goes over `bytes` of text as memcpy does.
   void read(size_t bytes) { work(bytes / 64 + 1); }
+  /// Work that looks at each character.
+  void scan(size_t bytes) { work(bytes / 8 + 1); }
   /// Before a string of this size is made.
   void reserve_text(size_t bytes);
   /// A string of this size that is being made must not become longer.
@@ -58,11 +61,17 @@ class Runtime {
   }
 
   Value text(std::string text);
+  /// An undefined value; `why`, what is missing, is text in parts that are cut if they are long.
+  template <class... Parts>
+  Value undefined(const Parts&... why) {
+    return undefined_of({std::string_view(why)...});
+  }
   Value list(std::vector<Value> items, bool tuple = false);
   Value dict(std::vector<std::pair<Value, Value>> items);
   Value name_space(std::vector<std::pair<std::string, Value>> items);
 
  private:
+  Value undefined_of(std::initializer_list<std::string_view> why);
   int checked_depth(int depth) const;
   uint64_t work_ = 0;
   size_t all_text_ = 0;

@@ -15,6 +15,11 @@ constexpr char32_t kInvalid = 0xFFFFFFFF;
 template <class Use>
 void for_each_character(std::string_view text, const Use& use) {
   for (size_t at = 0; at < text.size();) {
+    const auto byte = static_cast<unsigned char>(text[at]);
+    if (byte < 0x80) {
+      use(char32_t{byte}, text.substr(at++, 1));
+      continue;
+    }
     const Utf8Part part = utf8_part(text, at);
     const bool valid = part.kind == Utf8Part::Kind::character;
     use(valid ? part.code_point : kInvalid, text.substr(at, part.length));
@@ -34,6 +39,16 @@ size_t last_size(std::string_view text, size_t end) {
 bool is_space_at(std::string_view character) {
   const Utf8Part part = utf8_part(character, 0);
   return part.kind == Utf8Part::Kind::character && is_space(part.code_point);
+}
+
+/// Where the run of white space, or of other characters, that begins at `at` ends.
+size_t skip(std::string_view text, size_t at, bool space) {
+  while (at < text.size()) {
+    const size_t size = utf8_part(text, at).length;
+    if (is_space_at(text.substr(at, size)) != space) break;
+    at += size;
+  }
+  return at;
 }
 
 bool is_line_end(char32_t c) {
@@ -136,10 +151,15 @@ std::string_view strip(std::string_view text, std::optional<std::string_view> ch
 }
 
 size_t find_text(std::string_view text, std::string_view what, size_t from) {
-  if (from > text.size()) return text.npos;
-  // memmem is linear, std::string_view::find is not.
-  const void* found = memmem(text.data() + from, text.size() - from, what.data(), what.size());
-  return found ? static_cast<size_t>(static_cast<const char*>(found) - text.data()) : text.npos;
+  // memmem is linear, std::string_view::find is not. The windows grow: AddressSanitizer looks at
+  // all that memmem is given, which would make a loop over many finds quadratic.
+  for (size_t window = 64 + 2 * what.size(); from + what.size() <= text.size(); window *= 2) {
+    const size_t size = std::min(window, text.size() - from);
+    const void* found = memmem(text.data() + from, size, what.data(), what.size());
+    if (found) return static_cast<size_t>(static_cast<const char*>(found) - text.data());
+    from += size - what.size() + 1;
+  }
+  return text.npos;
 }
 
 size_t rfind_text(std::string_view text, std::string_view what) {
@@ -159,20 +179,13 @@ std::vector<std::string_view> split(std::string_view text,
     parts.push_back(text);
     return parts;
   }
-  for (text = strip(text, {}, Side::left); !text.empty(); text = strip(text, {}, Side::left)) {
-    size_t end = 0;
-    while (limit != 0 && end < text.size()) {
-      const size_t size = utf8_part(text, end).length;
-      if (is_space_at(text.substr(end, size))) break;
-      end += size;
-    }
-    if (limit-- == 0) {
-      parts.push_back(text);
-      break;
-    }
-    parts.push_back(text.substr(0, end));
-    text.remove_prefix(end);
+  size_t at = skip(text, 0, true);
+  for (; at < text.size() && limit != 0; --limit) {
+    const size_t end = skip(text, at, false);
+    parts.push_back(text.substr(at, end - at));
+    at = skip(text, end, true);
   }
+  if (at < text.size()) parts.push_back(text.substr(at));
   return parts;
 }
 

@@ -6,10 +6,6 @@
 
 namespace octet::jinja {
 
-Value Value::undefined(std::string why) {
-  return Value(Kind(Undefined{std::make_shared<const std::string>(std::move(why))}));
-}
-
 const Value* Dict::find(std::string_view key) const {
   for (const auto& [name, value] : items) {
     if (name.text() && *name.text() == key) return &value;

@@ -38,7 +38,6 @@ class Value {
   static Value integer(int64_t value) { return Value(Kind(value)); }
   static Value real(double value) { return Value(Kind(value)); }
   static Value none() { return Value(); }
-  static Value undefined(std::string why);
 
   template <class T>
   const T* get() const {
