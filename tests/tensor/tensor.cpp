@@ -6,7 +6,10 @@
 #include <type_traits>
 #include <utility>
 
+#include "tests/tensor/support.h"
+
 using namespace octet;
+using namespace octet::testing;
 
 namespace {
 
@@ -17,27 +20,6 @@ Tensor<int32_t, 3> numbered(int64_t a, int64_t b, int64_t c) {
     for (int64_t j = 0; j < b; ++j)
       for (int64_t k = 0; k < c; ++k) t(i, j, k) = static_cast<int32_t>(100 * i + 10 * j + k);
   return t;
-}
-
-template <class Call>
-std::string error_of(ErrorCode code, Call call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    CHECK(error.code() == code);
-    return error.what();
-  }
-  FAIL("no error");
-  return {};
-}
-
-template <class Call>
-std::string invalid(Call call) {
-  return error_of(ErrorCode::InvalidArgument, call);
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
 }
 
 int64_t sum(TensorView<const int32_t, 2> view) {
