@@ -1,0 +1,208 @@
+// The int8 kernels of kernels.def that this CPU can run, on one thread, at the linears' shapes of
+// R1-Distill-Qwen-1.5B: a token (m = 1) and a prompt (m = 512). The weights come from memory, as
+// they do in a model: 256 MB of them take turns. Each row also gives its share of what the probe
+// of the same instruction set reaches in the same run.
+#include <benchmark/benchmark.h>
+
+#include <algorithm>
+#include <ctime>
+#include <map>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "lib/core/aligned.h"
+#include "tests/kernels/rows.h"
+
+namespace {
+
+using namespace octet;
+using namespace octet::kernels;
+
+struct Shape {
+  int64_t m, n, k;
+};
+constexpr Shape shapes[] = {{1, 1536, 1536},   {1, 8960, 1536},   {1, 1536, 8960},
+                            {512, 1536, 1536}, {512, 8960, 1536}, {512, 1536, 8960}};
+
+constexpr int64_t pool_bytes = int64_t{256} << 20;
+
+template <class T>
+AlignedBuffer<T> filled(int64_t count, T value) {
+  AlignedBuffer<T> buffer(static_cast<size_t>(count));
+  std::fill_n(buffer.data(), count, value);
+  return buffer;
+}
+
+/// Weights with the scales and sums of their groups. The values do not matter to the time, as long
+/// as no scale is subnormal.
+struct Weights {
+  AlignedBuffer<int8_t> w = filled<int8_t>(pool_bytes, 3);
+  AlignedBuffer<uint16_t> group_scale = filled<uint16_t>(pool_bytes / group_size, 0x3c00);
+  AlignedBuffer<int16_t> group_sum = filled<int16_t>(pool_bytes / group_size, 3 * group_size);
+};
+
+const Weights& weights() {
+  static const Weights all;
+  return all;
+}
+
+struct Activations {
+  explicit Activations(const Shape& s)
+      : a(s.m * s.k, 5), a_scale(s.m * num_groups(s.k), 0.5f), w_scale(s.n, 0.5f), w_sum(s.n, 3) {}
+  std::vector<int8_t> a;
+  std::vector<float> a_scale, w_scale;
+  std::vector<int32_t> w_sum;
+};
+
+/// A multiplication of type Gemm with everything but the weights and the result.
+template <class Gemm>
+Gemm describe(const Shape& s, const Activations& x) {
+  Gemm gemm{};
+  gemm.m = s.m, gemm.n = s.n, gemm.k = s.k;
+  gemm.a = x.a.data(), gemm.lda = s.k, gemm.ldc = s.n;
+  if constexpr (requires { gemm.a_scale; }) gemm.a_scale = x.a_scale.data();
+  if constexpr (std::is_same_v<Gemm, GemmS8>) gemm.w_scale = x.w_scale.data();
+  if constexpr (!std::is_same_v<Gemm, GemmS8Grouped>) gemm.w_sum = x.w_sum.data();
+  return gemm;
+}
+
+/// Sets the matrix that starts at weight `at`, and returns its bytes.
+template <class Gemm>
+int64_t use_weights(Gemm& gemm, int64_t at) {
+  const int64_t size = gemm.n * gemm.k;
+  gemm.w = weights().w.data() + at;
+  if constexpr (std::is_same_v<Gemm, GemmS8Grouped>) {
+    gemm.w_scale = weights().group_scale.data() + at / group_size;
+    gemm.w_sum = weights().group_sum.data() + at / group_size;
+    return size + size / group_size * 4;
+  }
+  return size;
+}
+
+/// The best of ten runs of `work`, which returns what it did: amount per second of processor time,
+/// as Google Benchmark's rates.
+template <class Work>
+double best_rate(Work work) {
+  double best = 0;
+  for (int i = 0; i < 10; ++i) {
+    const std::clock_t start = std::clock();
+    const auto amount = static_cast<double>(work());
+    best = std::max(best, amount * CLOCKS_PER_SEC / static_cast<double>(std::clock() - start));
+  }
+  return best;
+}
+
+template <class Function>
+Function of_isa(const char* op, Isa isa) {
+  for (const auto& row : runnable_rows<Function>(op))
+    if (row.isa == isa) return row.function;
+  return nullptr;
+}
+
+/// Operations a second of the peak_int8 probe.
+double peak(Isa isa) {
+  static std::map<Isa, double> known;
+  if (!known.contains(isa))
+    known[isa] = best_rate(
+        [probe = of_isa<PeakFunction>("peak_int8", isa)] { return probe(uint64_t{1} << 21); });
+  return known[isa];
+}
+
+/// Bytes a second of the read_sum probe, over the weights.
+double bandwidth(Isa isa) {
+  static std::map<Isa, double> known;
+  if (!known.contains(isa))
+    known[isa] = best_rate([read = of_isa<ReadFunction>("read_sum", isa)] {
+      benchmark::DoNotOptimize(read(weights().w.data(), pool_bytes));
+      return pool_bytes;
+    });
+  return known[isa];
+}
+
+benchmark::Counter rate(double amount) {
+  return {amount, benchmark::Counter::kIsIterationInvariantRate};
+}
+
+template <class Gemm>
+void run_gemm(benchmark::State& state, void (*function)(const Gemm&), Isa isa, const Shape& s) {
+  const Activations x(s);
+  std::vector<std::remove_pointer_t<decltype(Gemm::c)>> c(s.m * s.n);
+  Gemm gemm = describe<Gemm>(s, x);
+  gemm.c = c.data();
+  const int64_t size = s.n * s.k;
+  int64_t at = 0, bytes = 0;
+  for (auto _ : state) {
+    bytes = use_weights(gemm, at);
+    function(gemm);
+    benchmark::ClobberMemory();
+    at = at + 2 * size <= pool_bytes ? at + size : 0;
+  }
+  const double operations = 2.0 * static_cast<double>(s.m * size);
+  state.counters["ops/s"] = rate(operations);
+  state.counters["bytes/s"] = rate(static_cast<double>(bytes));
+  state.counters["of_peak"] = rate(operations / peak(isa));
+  state.counters["of_bandwidth"] = rate(static_cast<double>(bytes) / bandwidth(isa));
+}
+
+void run_quantize(benchmark::State& state, QuantizeFunction function, int64_t k) {
+  std::vector<float> x(k, 0.5f), scale(num_groups(k));
+  std::vector<int8_t> q(padded_k(k));
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(function({k, x.data(), q.data(), scale.data(), 0x80}));
+    benchmark::ClobberMemory();
+  }
+  state.counters["bytes/s"] = rate(static_cast<double>(k) * sizeof(float));
+}
+
+void run_peak(benchmark::State& state, PeakFunction function) {
+  uint64_t operations = 0;
+  for (auto _ : state) operations = function(uint64_t{1} << 16);
+  state.counters["ops/s"] = rate(static_cast<double>(operations));
+}
+
+void run_read(benchmark::State& state, ReadFunction function) {
+  const int8_t* data = weights().w.data();
+  for (auto _ : state) benchmark::DoNotOptimize(function(data, pool_bytes));
+  state.counters["bytes/s"] = rate(pool_bytes);
+}
+
+template <class Body>
+void add(const std::string& name, Body body) {
+  benchmark::RegisterBenchmark(name.c_str(), body);
+}
+
+/// The rows of one operation; none if its operands are not those of an int8 kernel or a probe.
+template <class Function>
+void add_op(const char* op) {
+  using benchmark::State;
+  for (const auto& [name, isa, function] : runnable_rows<Function>(op)) {
+    if constexpr (std::is_same_v<Function, GemmS8Function> ||
+                  std::is_same_v<Function, GemmS8GroupedFunction> ||
+                  std::is_same_v<Function, GemmS8S32Function>) {
+      for (const Shape& s : shapes)
+        add(name + "/m:" + std::to_string(s.m) + "/n:" + std::to_string(s.n) +
+                "/k:" + std::to_string(s.k),
+            [=, f = function, i = isa](State& state) { run_gemm(state, f, i, s); });
+    } else if constexpr (std::is_same_v<Function, QuantizeFunction>) {
+      for (int64_t k : {1536, 8960})
+        add(name + "/k:" + std::to_string(k),
+            [=, f = function](State& state) { run_quantize(state, f, k); });
+    } else if constexpr (std::is_same_v<Function, PeakFunction>) {
+      add(name, [f = function](State& state) { run_peak(state, f); });
+    } else if constexpr (std::is_same_v<Function, ReadFunction>) {
+      add(name, [f = function](State& state) { run_read(state, f); });
+    }
+  }
+}
+
+[[maybe_unused]] const bool added = [] {
+#define OCTET_OP(op, type) add_op<type>(#op);
+#define OCTET_KERNEL(op, isa, function)
+#include "kernels/kernels.def"
+#undef OCTET_OP
+#undef OCTET_KERNEL
+  return true;
+}();
+
+}  // namespace

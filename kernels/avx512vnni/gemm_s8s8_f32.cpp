@@ -1,0 +1,32 @@
+#include "kernels/avx512vnni/gemm_block.h"
+#include "kernels/table.h"
+
+namespace octet::kernels {
+namespace {
+
+template <int rows>
+void block(const GemmS8& g, int64_t row, int64_t tile) {
+  const Columns columns(g.n, tile);
+  __m512i acc[rows][block_tiles];
+  multiply<rows>(g, row, columns, acc);
+#pragma GCC unroll 2
+  for (int t = 0; t < block_tiles; ++t) {
+    const int64_t col = columns.tile[t] * tile_n;
+    const __m512 w_scale = _mm512_loadu_ps(g.w_scale + col);
+#pragma GCC unroll 12
+    for (int r = 0; r < rows; ++r) {
+      const __m512 scale = _mm512_mul_ps(_mm512_set1_ps(g.a_scale[row + r]), w_scale);
+      store(g, row + r, col, columns.mask[t], _mm512_mul_ps(_mm512_cvtepi32_ps(acc[r][t]), scale));
+    }
+  }
+}
+
+}  // namespace
+
+void gemm_s8s8_f32_12x32_avx512vnni(const GemmS8& g) {
+  for_each_block<block_rows, block_tiles>(g.m, g.n, g.k, [&](auto rows, int64_t row, int64_t tile) {
+    block<decltype(rows)::value>(g, row, tile);
+  });
+}
+
+}  // namespace octet::kernels

@@ -1,0 +1,62 @@
+#include "kernels/avx512vnni/gemm_block.h"
+#include "kernels/table.h"
+
+namespace octet::kernels {
+namespace {
+
+/// 16 bfloat16 values as fp32.
+__m512 load_bfloat16(const uint16_t* bits) {
+  const __m256i halves = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(bits));
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
+}
+
+__m512i load_sums(const int16_t* sums) {
+  return _mm512_cvtepi16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(sums)));
+}
+
+template <int rows>
+void block(const GemmS8Grouped& g, int64_t row, int64_t tile) {
+  const int64_t k = padded_k(g.k), groups = num_groups(g.k);
+  const Columns columns(g.n, tile);
+  __m512 value[rows][block_tiles];
+  for (int r = 0; r < rows; ++r)
+    for (int t = 0; t < block_tiles; ++t) value[r][t] = _mm512_setzero_ps();
+  for (int64_t group = 0; group < groups; ++group) {
+    const int64_t begin = group * group_size;
+    const int64_t size = k - begin < group_size ? k - begin : group_size;
+    const int8_t* w[block_tiles];
+    __m512i acc[rows][block_tiles];
+#pragma GCC unroll 2
+    for (int t = 0; t < block_tiles; ++t) {
+      w[t] = g.w + (columns.tile[t] * k + begin) * tile_n;
+      const __m512i start =
+          correction(load_sums(g.w_sum + (columns.tile[t] * groups + group) * tile_n));
+#pragma GCC unroll 12
+      for (int r = 0; r < rows; ++r) acc[r][t] = start;
+    }
+    dot<rows>(g.a + row * g.lda + begin, g.lda, w, size / tile_k, acc);
+#pragma GCC unroll 2
+    for (int t = 0; t < block_tiles; ++t) {
+      const __m512 w_scale = load_bfloat16(g.w_scale + (columns.tile[t] * groups + group) * tile_n);
+#pragma GCC unroll 12
+      for (int r = 0; r < rows; ++r) {
+        const __m512 scale =
+            _mm512_mul_ps(_mm512_set1_ps(g.a_scale[(row + r) * groups + group]), w_scale);
+        value[r][t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[r][t]), scale, value[r][t]);
+      }
+    }
+  }
+  for (int r = 0; r < rows; ++r)
+    for (int t = 0; t < block_tiles; ++t)
+      store(g, row + r, columns.tile[t] * tile_n, columns.mask[t], value[r][t]);
+}
+
+}  // namespace
+
+void gemm_s8s8_f32_g128_12x32_avx512vnni(const GemmS8Grouped& g) {
+  for_each_block<block_rows, block_tiles>(g.m, g.n, g.k, [&](auto rows, int64_t row, int64_t tile) {
+    block<decltype(rows)::value>(g, row, tile);
+  });
+}
+
+}  // namespace octet::kernels

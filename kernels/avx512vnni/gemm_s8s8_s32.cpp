@@ -1,0 +1,28 @@
+#include "kernels/avx512vnni/gemm_block.h"
+#include "kernels/table.h"
+
+namespace octet::kernels {
+namespace {
+
+template <int rows>
+void block(const GemmS8S32& g, int64_t row, int64_t tile) {
+  const Columns columns(g.n, tile);
+  __m512i acc[rows][block_tiles];
+  multiply<rows>(g, row, columns, acc);
+#pragma GCC unroll 12
+  for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 2
+    for (int t = 0; t < block_tiles; ++t)
+      _mm512_mask_storeu_epi32(g.c + (row + r) * g.ldc + columns.tile[t] * tile_n, columns.mask[t],
+                               acc[r][t]);
+}
+
+}  // namespace
+
+void gemm_s8s8_s32_12x32_avx512vnni(const GemmS8S32& g) {
+  for_each_block<block_rows, block_tiles>(g.m, g.n, g.k, [&](auto rows, int64_t row, int64_t tile) {
+    block<decltype(rows)::value>(g, row, tile);
+  });
+}
+
+}  // namespace octet::kernels

@@ -1,0 +1,53 @@
+// What one thread can do with AVX-512 and VNNI: kernels/types.h.
+#include "kernels/avx512vnni/intrinsics.h"
+#include "kernels/table.h"
+
+namespace octet::kernels {
+namespace {
+
+/// Independent chains: enough to hide the latency of a multiply-add on two units.
+constexpr int chains = 16;
+
+/// Hides the values from the compiler, which would run equal chains as one, or none at all.
+template <class Register>
+void hide(Register (&values)[chains]) {
+  for (Register& value : values) asm volatile("" : "+v"(value));
+}
+
+}  // namespace
+
+/// One vpdpbusd for 64 products.
+uint64_t peak_int8_avx512vnni(uint64_t iterations) {
+  __m512i acc[chains] = {};
+  hide(acc);
+  const __m512i a = _mm512_set1_epi8(3), w = _mm512_set1_epi8(-5);
+  for (uint64_t i = 0; i < iterations; ++i)
+#pragma GCC unroll 16
+    for (int j = 0; j < chains; ++j) acc[j] = _mm512_dpbusd_epi32(acc[j], a, w);
+  hide(acc);
+  return iterations * chains * 64 * 2;
+}
+
+uint64_t peak_fp32_avx512vnni(uint64_t iterations) {
+  __m512 acc[chains] = {};
+  hide(acc);
+  const __m512 factor = _mm512_set1_ps(0.5f), summand = _mm512_set1_ps(1.0f);
+  for (uint64_t i = 0; i < iterations; ++i)
+#pragma GCC unroll 16
+    for (int j = 0; j < chains; ++j) acc[j] = _mm512_fmadd_ps(acc[j], factor, summand);
+  hide(acc);
+  return iterations * chains * 16 * 2;
+}
+
+uint64_t read_sum_avx512vnni(const void* data, uint64_t bytes) {
+  const auto* registers = static_cast<const __m512i*>(data);
+  __m512i sum[8] = {};
+  for (uint64_t i = 0; i < bytes / 64; i += 8)
+#pragma GCC unroll 8
+    for (int j = 0; j < 8; ++j)
+      sum[j] = _mm512_add_epi64(sum[j], _mm512_load_si512(registers + i + j));
+  for (int j = 1; j < 8; ++j) sum[0] = _mm512_add_epi64(sum[0], sum[j]);
+  return static_cast<uint64_t>(_mm512_reduce_add_epi64(sum[0]));
+}
+
+}  // namespace octet::kernels
