@@ -21,7 +21,7 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   app.set_version_flag("--version", OCTET_VERSION);
   for (auto add : {add_convert, add_run, add_chat, add_logits, add_tokenize, add_template, add_eval,
-                   add_bench, add_bench, add_inspect, add_devices})
+                   add_bench, add_inspect, add_devices})
     add(app);
   try {
     app.parse(argc, argv);  // runs the subcommand

@@ -24,4 +24,14 @@ const char* to_string(ErrorCode code) noexcept {
   return "Internal";
 }
 
+std::string one_line(std::string message) {
+  constexpr size_t head = 6'000, tail = 1'000;  // a path has up to 4,096 bytes
+  if (message.size() > head + tail)
+    message = message.substr(0, head) + " ... " + message.substr(message.size() - tail);
+  for (char& c : message) {
+    if (static_cast<unsigned char>(c) < ' ' || c == 0x7f) c = '?';
+  }
+  return message;
+}
+
 }  // namespace octet

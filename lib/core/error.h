@@ -15,9 +15,13 @@ std::string str(const Parts&... parts) {
   return std::move(out).str();
 }
 
+/// A message as one readable line: parts of it may be names out of a hostile file, with bytes that
+/// a terminal would act on, with NULs, or megabytes long (of those the middle is left out).
+std::string one_line(std::string message);
+
 template <class... Parts>
 [[noreturn]] void fail(ErrorCode code, const Parts&... parts) {
-  throw Error(code, str(parts...));
+  throw Error(code, one_line(str(parts...)));
 }
 
 template <class... Parts>

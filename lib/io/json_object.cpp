@@ -26,21 +26,21 @@ std::optional<int64_t> JsonObject::integer(std::string_view key) const {
 std::optional<double> JsonObject::number(std::string_view key) const {
   const json* member = find(key);
   if (!member) return {};
-  if (!member->is_number()) fail_type(key, "a number");
+  if (!member->is_number()) fail_type(key, *member, "a number");
   return member->get<double>();
 }
 
 std::optional<bool> JsonObject::boolean(std::string_view key) const {
   const json* member = find(key);
   if (!member) return {};
-  if (!member->is_boolean()) fail_type(key, "true or false");
+  if (!member->is_boolean()) fail_type(key, *member, "true or false");
   return member->get<bool>();
 }
 
 std::optional<std::string> JsonObject::text(std::string_view key) const {
   const json* member = find(key);
   if (!member) return {};
-  if (!member->is_string()) fail_type(key, "a string");
+  if (!member->is_string()) fail_type(key, *member, "a string");
   return member->get<std::string>();
 }
 
@@ -60,7 +60,7 @@ std::vector<int64_t> JsonObject::integers(std::string_view key) const {
 }
 
 int64_t JsonObject::as_integer(const json& value, std::string_view key) const {
-  if (!value.is_number_integer()) fail_type(key, "an integer");
+  if (!value.is_number_integer()) fail_type(key, value, "an integer");
   require(!value.is_number_unsigned() || value.get<uint64_t>() <= INT64_MAX, ErrorCode::InvalidFile,
           where_, ": ", key, ": ", value.dump(), " is out of range");
   return value.get<int64_t>();
@@ -70,8 +70,9 @@ void JsonObject::fail_missing(std::string_view key) const {
   fail(ErrorCode::InvalidFile, where_, ": ", key, " is missing");
 }
 
-void JsonObject::fail_type(std::string_view key, std::string_view expected) const {
-  fail(ErrorCode::InvalidFile, where_, ": ", key, ": ", find(key)->type_name(), " where ", expected,
+void JsonObject::fail_type(std::string_view key, const json& found,
+                           std::string_view expected) const {
+  fail(ErrorCode::InvalidFile, where_, ": ", key, ": ", found.type_name(), " where ", expected,
        " is expected");
 }
 

@@ -43,7 +43,8 @@ class JsonObject {
     return *std::move(member);
   }
   [[noreturn]] void fail_missing(std::string_view key) const;
-  [[noreturn]] void fail_type(std::string_view key, std::string_view expected) const;
+  [[noreturn]] void fail_type(std::string_view key, const nlohmann::json& found,
+                              std::string_view expected) const;
   int64_t as_integer(const nlohmann::json& value, std::string_view key) const;
 
   const nlohmann::json* value_;

@@ -33,6 +33,7 @@ class KvCache {
     return keys(block, layer, kv_head) + kv_heads_ * head_bytes_;
   }
   KvType type() const { return type_; }
+  int64_t num_blocks() const { return total_bytes_ / block_bytes_; }
 
   /// Gives the memory of every block from position `length` on back to the system.
   void release_from(int64_t length);

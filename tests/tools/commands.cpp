@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
-#include "command.h"
+#include "support/command.h"
 #include "support/text_model.h"
 
 using namespace octet::testing;
@@ -26,8 +26,8 @@ const std::string& converted() {
   static const TempDir folder;
   static const std::string path = [] {
     make_text_model("tiny-qwen2", folder.path("source"));
-    const CommandResult result = octet({"convert", folder.path("source"), "-o",
-                                        folder.path("m.int8.safetensors"), "--threads", "2"});
+    const CommandResult result = run_octet({"convert", folder.path("source"), "-o",
+                                            folder.path("m.int8.safetensors"), "--threads", "2"});
     CAPTURE(result.err);
     REQUIRE(result.status == 0);
     return folder.path("m.int8.safetensors");
@@ -41,28 +41,28 @@ TEST_CASE("every subcommand has help with an example; wrong usage is status 2") 
   for (const char* name : {"convert", "run", "chat", "logits", "tokenize", "template", "eval",
                            "bench", "inspect", "devices"}) {
     CAPTURE(name);
-    const CommandResult help = octet({name, "--help"});
+    const CommandResult help = run_octet({name, "--help"});
     CHECK(help.status == 0);
     CHECK(help.out.find("Example: ") != std::string::npos);
     for (const char* option : {"--device", "--threads", "--json"})
       CHECK(help.out.find(option) != std::string::npos);
-    CHECK(octet({name, "--no-such-option"}).status == 2);
+    CHECK(run_octet({name, "--no-such-option"}).status == 2);
   }
-  CHECK(octet({}).status == 2);
-  CHECK(octet({"fly"}).status == 2);
-  CHECK(octet({"logits", converted(), "-o", "x"}).status == 2);
-  CHECK(octet({"run", converted(), "-n", "many"}).status == 2);
+  CHECK(run_octet({}).status == 2);
+  CHECK(run_octet({"fly"}).status == 2);
+  CHECK(run_octet({"logits", converted(), "-o", "x"}).status == 2);
+  CHECK(run_octet({"run", converted(), "-n", "many"}).status == 2);
 }
 
 TEST_CASE("failures are status 1 and one line on stderr") {
-  const CommandResult missing = octet({"run", "no-such-file", "-p", "x"});
+  const CommandResult missing = run_octet({"run", "no-such-file", "-p", "x"});
   CHECK(missing.status == 1);
   CHECK(missing.err.find("octet: error: Io: no-such-file") == 0);
   CHECK(missing.out.empty());
-  const CommandResult scheme = octet({"convert", converted(), "-o", "x", "--scheme", "w1"});
+  const CommandResult scheme = run_octet({"convert", converted(), "-o", "x", "--scheme", "w1"});
   CHECK(scheme.status == 1);
   CHECK(scheme.err.find("octet: error: InvalidArgument: scheme 'w1'") == 0);
-  const CommandResult cuda = octet({"run", converted(), "-p", "x", "--device", "cuda"});
+  const CommandResult cuda = run_octet({"run", converted(), "-p", "x", "--device", "cuda"});
   CHECK(cuda.status == 1);
   CHECK(cuda.err.find("octet: error: Device: ") == 0);
 }
@@ -70,28 +70,28 @@ TEST_CASE("failures are status 1 and one line on stderr") {
 TEST_CASE("run gives the same text again, with --json the numbers as well") {
   const std::vector<std::string> arguments = {"run", converted(), "-p", "Hello",  "-n",
                                               "24",  "--seed",    "5",  "--temp", "1"};
-  const CommandResult once = octet(arguments), again = octet(arguments);
+  const CommandResult once = run_octet(arguments), again = run_octet(arguments);
   CHECK(once.status == 0);
   CHECK(once.out.size() > 1);
   CHECK(once.out == again.out);
   CHECK(once.err.empty());
   std::vector<std::string> with_json = arguments;
   with_json.push_back("--json");
-  const Json result = json_of(octet(with_json));
+  const Json result = json_of(run_octet(with_json));
   CHECK(result["text"].get<std::string>() + "\n" == once.out);
   CHECK(result["generated_tokens"] <= 24);
   std::vector<std::string> with_stats = arguments;
   with_stats.push_back("--stats");
-  const CommandResult stats = octet(with_stats);
+  const CommandResult stats = run_octet(with_stats);
   CHECK(stats.out == once.out);
   CHECK(stats.err.find("tokens/s") != std::string::npos);
-  CHECK(octet({"run", converted(), "-n", "24", "--seed", "5", "--temp", "1"}, "Hello").out ==
+  CHECK(run_octet({"run", converted(), "-n", "24", "--seed", "5", "--temp", "1"}, "Hello").out ==
         once.out);
 }
 
 TEST_CASE("chat answers line by line, in one conversation") {
   const CommandResult result =
-      octet({"chat", converted(), "--greedy", "-n", "6", "--json"}, "One\nTwo\n/reset\nOne\n");
+      run_octet({"chat", converted(), "--greedy", "-n", "6", "--json"}, "One\nTwo\n/reset\nOne\n");
   CAPTURE(result.err);
   REQUIRE(result.status == 0);
   std::istringstream lines(result.out);
@@ -113,7 +113,7 @@ TEST_CASE("logits writes the reference's logits") {
                                            out};
   const auto run = [&](std::vector<std::string> more) {
     more.insert(more.begin(), common.begin(), common.end());
-    const CommandResult result = octet(more);
+    const CommandResult result = run_octet(more);
     CAPTURE(result.err);
     REQUIRE(result.status == 0);
   };
@@ -130,27 +130,28 @@ TEST_CASE("logits writes the reference's logits") {
 
   for (const char* bad : {"", "1,,2", "1,", "x", "1 2", "99999999999"}) {
     CAPTURE(bad);
-    CHECK(octet({"logits", fixture("tiny-qwen2"), "-o", out, "--ids", bad}).status != 0);
+    CHECK(run_octet({"logits", fixture("tiny-qwen2"), "-o", out, "--ids", bad}).status != 0);
   }
-  CHECK(octet({"logits", fixture("tiny-qwen2"), "-o", out, "--ids", "1024"}).status == 1);
+  CHECK(run_octet({"logits", fixture("tiny-qwen2"), "-o", out, "--ids", "1024"}).status == 1);
 }
 
 TEST_CASE("tokenize and template work on JSON lines") {
   const CommandResult ids =
-      octet({"tokenize", converted()}, "{\"text\": \"ab\"}\n{\"text\": \"<|im_end|>\"}\n");
+      run_octet({"tokenize", converted()}, "{\"text\": \"ab\"}\n{\"text\": \"<|im_end|>\"}\n");
   CHECK(ids.status == 0);
   CHECK(ids.out == "{\"ids\":[97,98]}\n{\"ids\":[257]}\n");
-  CHECK(octet({"tokenize", converted(), "--decode"}, "{\"ids\": [97, 257, 98]}\n").out ==
+  CHECK(run_octet({"tokenize", converted(), "--decode"}, "{\"ids\": [97, 257, 98]}\n").out ==
         "{\"text\":\"a<|im_end|>b\"}\n");
-  CHECK(octet({"tokenize", converted(), "--decode", "--no-special"}, "{\"ids\": [97, 257, 98]}\n")
-            .out == "{\"text\":\"ab\"}\n");
-  const CommandResult bad = octet({"tokenize", converted()}, "{\"text\": \"a\"}\nnonsense\n");
+  CHECK(
+      run_octet({"tokenize", converted(), "--decode", "--no-special"}, "{\"ids\": [97, 257, 98]}\n")
+          .out == "{\"text\":\"ab\"}\n");
+  const CommandResult bad = run_octet({"tokenize", converted()}, "{\"text\": \"a\"}\nnonsense\n");
   CHECK(bad.status == 1);
   CHECK(bad.err.find("line 2") != std::string::npos);
 
-  const CommandResult rendered =
-      octet({"template", converted()},
-            R"({"messages": [{"role": "user", "content": "Hi"}], "add_generation_prompt": true})");
+  const CommandResult rendered = run_octet(
+      {"template", converted()},
+      R"({"messages": [{"role": "user", "content": "Hi"}], "add_generation_prompt": true})");
   CHECK(Json::parse(rendered.out)["text"] ==
         "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n");
 }
@@ -160,21 +161,21 @@ TEST_CASE("eval prints perplexity and the distance to a reference") {
   std::ofstream text(folder.path("text"));
   for (int i = 0; i < 40; ++i) text << "The quick brown fox, number " << i << ".\n";
   text.close();
-  const Json alone = json_of(octet({"eval", converted(), "--text", folder.path("text"), "--ctx",
-                                    "64", "--max-tokens", "300", "--json"}));
+  const Json alone = json_of(run_octet({"eval", converted(), "--text", folder.path("text"), "--ctx",
+                                        "64", "--max-tokens", "300", "--json"}));
   CHECK(alone["tokens"] == 300 - 5);  // windows of 64: 64 * 4 + 44
   CHECK(alone["perplexity"].get<double>() == doctest::Approx(std::exp(alone["nll"].get<double>())));
   CHECK_FALSE(alone.contains("kl"));
-  const Json same = json_of(octet({"eval", converted(), "--text", folder.path("text"),
-                                   "--max-tokens", "100", "--against", converted(), "--json"}));
+  const Json same = json_of(run_octet({"eval", converted(), "--text", folder.path("text"),
+                                       "--max-tokens", "100", "--against", converted(), "--json"}));
   CHECK(same["kl"]["max"].get<double>() < 1e-9);
   CHECK(same["top1_agreement"] == 1.0);
   CHECK(same["perplexity_ratio"].get<double>() == doctest::Approx(1.0));
 }
 
 TEST_CASE("bench, inspect and devices print their keys") {
-  const Json bench = json_of(octet({"bench", converted(), "--prompt", "16", "--gen", "4", "--reps",
-                                    "1", "--batch", "2", "--depth", "3", "--json"}));
+  const Json bench = json_of(run_octet({"bench", converted(), "--prompt", "16", "--gen", "4",
+                                        "--reps", "1", "--batch", "2", "--depth", "3", "--json"}));
   for (const char* key : {"shape", "scheme", "isa", "device", "threads", "prefill", "decode",
                           "peaks", "load_seconds", "peak_rss_bytes"}) {
     CAPTURE(key);
@@ -190,13 +191,14 @@ TEST_CASE("bench, inspect and devices print their keys") {
   CHECK(bench["peaks"]["int8_ops_per_second"] > 1e9);
   CHECK(bench["peaks"]["fp32_ops_per_second"] > 1e9);
   CHECK(bench["peaks"]["read_bytes_per_second"] > 1e8);
-  CHECK(octet({"bench", "--shape", "no-such-shape"}).status == 2);
+  CHECK(run_octet({"bench", "--shape", "no-such-shape"}).status == 2);
 
-  const Json inspected = json_of(octet({"inspect", converted(), "--json"}));
+  const Json inspected = json_of(run_octet({"inspect", converted(), "--json"}));
   CHECK(inspected["scheme"] == "w8a8");
   CHECK(inspected["config"]["num_layers"] == 4);
   CHECK(inspected["tensors"].size() > 20);
-  CHECK(json_of(octet({"inspect", fixture("tiny-llama"), "--json"}))["format"] == "safetensors");
-  const Json devices = json_of(octet({"devices", "--json"}));
+  CHECK(json_of(run_octet({"inspect", fixture("tiny-llama"), "--json"}))["format"] ==
+        "safetensors");
+  const Json devices = json_of(run_octet({"devices", "--json"}));
   CHECK(devices["devices"][0]["name"] == "cpu");
 }

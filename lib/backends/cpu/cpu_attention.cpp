@@ -96,6 +96,9 @@ void CpuBackend::attend(const AttentionItem& item, int64_t layer, Scratch& scrat
   scratch.key_blocks.clear();
   scratch.value_blocks.clear();
   const KvCache& kv = *item.chunk->cache;
+  // For the whole context at once: a growing sequence must not allocate.
+  scratch.key_blocks.reserve(static_cast<size_t>(kv.num_blocks()));
+  scratch.value_blocks.reserve(static_cast<size_t>(kv.num_blocks()));
   for (int64_t block = 0; block * kv_block < first_position + item.count; ++block) {
     scratch.key_blocks.push_back(kv.keys(block, layer, item.kv_head));
     scratch.value_blocks.push_back(kv.values(block, layer, item.kv_head));

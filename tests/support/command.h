@@ -1,4 +1,5 @@
 #pragma once
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -7,9 +8,12 @@ namespace octet::testing {
 struct CommandResult {
   int status = -1;  ///< exit status; 128 + signal if it was killed
   std::string out, err;
+  double seconds = 0;
+  /// The largest resident set. Linux counts that of the process which started it, too.
+  int64_t peak_bytes = 0;
 };
 
 /// Runs the octet command with this standard input.
-CommandResult octet(const std::vector<std::string>& arguments, const std::string& input = "");
+CommandResult run_octet(const std::vector<std::string>& arguments, const std::string& input = "");
 
 }  // namespace octet::testing

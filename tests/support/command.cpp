@@ -1,10 +1,12 @@
-#include "command.h"
+#include "support/command.h"
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <spawn.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
+#include <chrono>
 #include <fstream>
 #include <iterator>
 
@@ -22,7 +24,7 @@ std::string content(const std::string& path) {
 
 }  // namespace
 
-CommandResult octet(const std::vector<std::string>& arguments, const std::string& input) {
+CommandResult run_octet(const std::vector<std::string>& arguments, const std::string& input) {
   const TempDir folder;
   std::ofstream(folder.path("in"), std::ios::binary) << input;
   posix_spawn_file_actions_t actions;
@@ -38,13 +40,17 @@ CommandResult octet(const std::vector<std::string>& arguments, const std::string
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
+  const auto start = std::chrono::steady_clock::now();
   pid_t child = 0;
   const int error = posix_spawn(&child, argv[0], &actions, nullptr, argv.data(), environ);
   posix_spawn_file_actions_destroy(&actions);
   REQUIRE_MESSAGE(error == 0, "cannot run ", argv[0]);
   int status = 0;
-  REQUIRE(waitpid(child, &status, 0) == child);
+  rusage usage{};
+  REQUIRE(wait4(child, &status, 0, &usage) == child);
   CommandResult result;
+  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  result.peak_bytes = int64_t{usage.ru_maxrss} * 1024;
   result.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   result.out = content(folder.path("out"));
   result.err = content(folder.path("err"));
