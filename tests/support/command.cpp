@@ -9,6 +9,7 @@
 #include <chrono>
 #include <fstream>
 #include <iterator>
+#include <utility>
 
 #include "support/fixtures.h"
 
@@ -24,7 +25,7 @@ std::string content(const std::string& path) {
 
 }  // namespace
 
-CommandResult run_octet(const std::vector<std::string>& arguments, const std::string& input) {
+CommandResult run_program(std::vector<std::string> words, const std::string& input) {
   const TempDir folder;
   std::ofstream(folder.path("in"), std::ios::binary) << input;
   posix_spawn_file_actions_t actions;
@@ -35,8 +36,6 @@ CommandResult run_octet(const std::vector<std::string>& arguments, const std::st
   redirect(0, "in", O_RDONLY);
   redirect(1, "out", O_WRONLY | O_CREAT);
   redirect(2, "err", O_WRONLY | O_CREAT);
-  std::vector<std::string> words = {OCTET_COMMAND};
-  words.insert(words.end(), arguments.begin(), arguments.end());
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
@@ -55,6 +54,12 @@ CommandResult run_octet(const std::vector<std::string>& arguments, const std::st
   result.out = content(folder.path("out"));
   result.err = content(folder.path("err"));
   return result;
+}
+
+CommandResult run_octet(const std::vector<std::string>& arguments, const std::string& input) {
+  std::vector<std::string> words = {OCTET_COMMAND};
+  words.insert(words.end(), arguments.begin(), arguments.end());
+  return run_program(std::move(words), input);
 }
 
 }  // namespace octet::testing

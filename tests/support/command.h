@@ -13,6 +13,8 @@ struct CommandResult {
   int64_t peak_bytes = 0;
 };
 
+/// Runs the program words[0], a path, with this standard input.
+CommandResult run_program(std::vector<std::string> words, const std::string& input = "");
 /// Runs the octet command with this standard input.
 CommandResult run_octet(const std::vector<std::string>& arguments, const std::string& input = "");
 

@@ -155,6 +155,9 @@ TEST_CASE("matmul refuses strides without a 1 and outputs over an operand or ove
   invalid([&] { ops::matmul(a, c, at(2, 0)); });
   ops::matmul(a, c, at(0, 3));  // columns beside a
   ops::matmul(a, c, at(3, 0));  // rows after a
+  // Its first row is beside a's, its second, by another stride, is not.
+  const TensorView<float, 2> drifting(&memory(0, 3), {3, 3}, {11, 1});
+  CHECK(contains(invalid([&] { ops::matmul(a, c, drifting); }), "overlaps a [3, 3]"));
   const TensorView<float, 2> itself(c.data(), {3, 3}, {2, 1});
   CHECK(contains(invalid([&] { ops::matmul(a, a, itself); }), "share memory"));
 }
