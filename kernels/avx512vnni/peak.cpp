@@ -18,12 +18,12 @@ void hide(Register (&values)[chains]) {
 
 /// One vpdpbusd for 64 products.
 uint64_t peak_int8_avx512vnni(uint64_t iterations) {
-  __m512i acc[chains] = {};
+  Int32x16 acc[chains] = {};
   hide(acc);
   const __m512i a = _mm512_set1_epi8(3), w = _mm512_set1_epi8(-5);
   for (uint64_t i = 0; i < iterations; ++i)
 #pragma GCC unroll 16
-    for (int j = 0; j < chains; ++j) acc[j] = _mm512_dpbusd_epi32(acc[j], a, w);
+    for (int j = 0; j < chains; ++j) acc[j] = (Int32x16)_mm512_dpbusd_epi32((__m512i)acc[j], a, w);
   hide(acc);
   return iterations * chains * 64 * 2;
 }
