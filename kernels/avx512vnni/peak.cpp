@@ -47,7 +47,11 @@ uint64_t read_sum_avx512vnni(const void* data, uint64_t bytes) {
     for (int j = 0; j < 8; ++j)
       sum[j] = _mm512_add_epi64(sum[j], _mm512_load_si512(registers + i + j));
   for (int j = 1; j < 8; ++j) sum[0] = _mm512_add_epi64(sum[0], sum[j]);
-  return static_cast<uint64_t>(_mm512_reduce_add_epi64(sum[0]));
+  // Not _mm512_reduce_add_epi64: in GCC it adds signed, and this sum wraps.
+  alignas(64) uint64_t words[8];
+  _mm512_store_si512(words, sum[0]);
+  for (int j = 1; j < 8; ++j) words[0] += words[j];
+  return words[0];
 }
 
 }  // namespace octet::kernels
