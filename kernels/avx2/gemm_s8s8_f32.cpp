@@ -7,20 +7,20 @@ namespace {
 template <int rows>
 void block(const GemmS8& g, int64_t row, int64_t tile) {
   const int64_t k = padded_k(g.k);
-  __m256i acc[rows][2];
+  Int32x8 acc[rows][2];
   dot<rows>(g.a + row * g.lda, g.lda, g.w + tile * tile_n * k, k / tile_k, acc);
   for (int r = 0; r < rows; ++r)
     for (int half = 0; half < 2; ++half) {
       const int64_t col = tile * tile_n + 8 * half;
       const __m256 scale =
           _mm256_mul_ps(_mm256_set1_ps(g.a_scale[row + r]), _mm256_loadu_ps(g.w_scale + col));
-      store(g, row + r, col, _mm256_mul_ps(_mm256_cvtepi32_ps(acc[r][half]), scale));
+      store(g, row + r, col, _mm256_mul_ps(_mm256_cvtepi32_ps((__m256i)acc[r][half]), scale));
     }
 }
 
 }  // namespace
 
-void gemm_s8s8_f32_6x16_avx2(const GemmS8& g) {
+void gemm_s8s8_f32_4x16_avx2(const GemmS8& g) {
   for_each_block<block_rows, 1>(g.m, g.n, g.k, [&](auto rows, int64_t row, int64_t tile) {
     block<decltype(rows)::value>(g, row, tile);
   });

@@ -20,17 +20,18 @@ void block(const GemmS8Grouped& g, int64_t row, int64_t tile) {
   for (int64_t group = 0; group < groups; ++group) {
     const int64_t begin = group * group_size;
     const int64_t size = k - begin < group_size ? k - begin : group_size;
-    __m256i acc[rows][2];
+    Int32x8 acc[rows][2];
     dot<rows>(a + begin, g.lda, w + begin * tile_n, size / tile_k, acc);
     const uint16_t* w_scale = g.w_scale + (tile * groups + group) * tile_n;
 #pragma GCC unroll 2
     for (int half = 0; half < 2; ++half) {
       const __m256 scales = load_bfloat16(w_scale + 8 * half);
-#pragma GCC unroll 6
+#pragma GCC unroll 4
       for (int r = 0; r < rows; ++r) {
         const __m256 scale =
             _mm256_mul_ps(_mm256_set1_ps(g.a_scale[(row + r) * groups + group]), scales);
-        value[r][half] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(acc[r][half]), scale, value[r][half]);
+        value[r][half] =
+            _mm256_fmadd_ps(_mm256_cvtepi32_ps((__m256i)acc[r][half]), scale, value[r][half]);
       }
     }
   }
@@ -41,7 +42,7 @@ void block(const GemmS8Grouped& g, int64_t row, int64_t tile) {
 
 }  // namespace
 
-void gemm_s8s8_f32_g128_6x16_avx2(const GemmS8Grouped& g) {
+void gemm_s8s8_f32_g128_4x16_avx2(const GemmS8Grouped& g) {
   for_each_block<block_rows, 1>(g.m, g.n, g.k, [&](auto rows, int64_t row, int64_t tile) {
     block<decltype(rows)::value>(g, row, tile);
   });

@@ -7,7 +7,7 @@ namespace {
 template <int rows>
 void block(const GemmS8& g, int64_t row, int64_t tile) {
   const Columns columns(g.n, tile);
-  __m512i acc[rows][block_tiles];
+  Int32x16 acc[rows][block_tiles];
   multiply<rows>(g, row, columns, acc);
 #pragma GCC unroll 2
   for (int t = 0; t < block_tiles; ++t) {
@@ -16,7 +16,8 @@ void block(const GemmS8& g, int64_t row, int64_t tile) {
 #pragma GCC unroll 12
     for (int r = 0; r < rows; ++r) {
       const __m512 scale = _mm512_mul_ps(_mm512_set1_ps(g.a_scale[row + r]), w_scale);
-      store(g, row + r, col, columns.mask[t], _mm512_mul_ps(_mm512_cvtepi32_ps(acc[r][t]), scale));
+      store(g, row + r, col, columns.mask[t],
+            _mm512_mul_ps(_mm512_cvtepi32_ps((__m512i)acc[r][t]), scale));
     }
   }
 }

@@ -25,16 +25,13 @@ void block(const GemmS8Grouped& g, int64_t row, int64_t tile) {
     const int64_t begin = group * group_size;
     const int64_t size = k - begin < group_size ? k - begin : group_size;
     const int8_t* w[block_tiles];
-    __m512i acc[rows][block_tiles];
+    Int32x16 start[block_tiles], acc[rows][block_tiles];
 #pragma GCC unroll 2
     for (int t = 0; t < block_tiles; ++t) {
       w[t] = g.w + (columns.tile[t] * k + begin) * tile_n;
-      const __m512i start =
-          correction(load_sums(g.w_sum + (columns.tile[t] * groups + group) * tile_n));
-#pragma GCC unroll 12
-      for (int r = 0; r < rows; ++r) acc[r][t] = start;
+      start[t] = correction(load_sums(g.w_sum + (columns.tile[t] * groups + group) * tile_n));
     }
-    dot<rows>(g.a + row * g.lda + begin, g.lda, w, size / tile_k, acc);
+    dot<rows>(g.a + row * g.lda + begin, g.lda, w, size / tile_k, start, acc);
 #pragma GCC unroll 2
     for (int t = 0; t < block_tiles; ++t) {
       const __m512 w_scale = load_bfloat16(g.w_scale + (columns.tile[t] * groups + group) * tile_n);
@@ -42,7 +39,7 @@ void block(const GemmS8Grouped& g, int64_t row, int64_t tile) {
       for (int r = 0; r < rows; ++r) {
         const __m512 scale =
             _mm512_mul_ps(_mm512_set1_ps(g.a_scale[(row + r) * groups + group]), w_scale);
-        value[r][t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[r][t]), scale, value[r][t]);
+        value[r][t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps((__m512i)acc[r][t]), scale, value[r][t]);
       }
     }
   }

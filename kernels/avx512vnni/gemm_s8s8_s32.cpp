@@ -7,14 +7,14 @@ namespace {
 template <int rows>
 void block(const GemmS8S32& g, int64_t row, int64_t tile) {
   const Columns columns(g.n, tile);
-  __m512i acc[rows][block_tiles];
+  Int32x16 acc[rows][block_tiles];
   multiply<rows>(g, row, columns, acc);
 #pragma GCC unroll 12
   for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 2
     for (int t = 0; t < block_tiles; ++t)
       _mm512_mask_storeu_epi32(g.c + (row + r) * g.ldc + columns.tile[t] * tile_n, columns.mask[t],
-                               acc[r][t]);
+                               (__m512i)acc[r][t]);
 }
 
 }  // namespace

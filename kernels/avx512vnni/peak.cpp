@@ -18,12 +18,12 @@ void hide(Register (&values)[chains]) {
 
 /// One vpdpbusd for 64 products.
 uint64_t peak_int8_avx512vnni(uint64_t iterations) {
-  __m512i acc[chains] = {};
+  Int32x16 acc[chains] = {};
   hide(acc);
   const __m512i a = _mm512_set1_epi8(3), w = _mm512_set1_epi8(-5);
   for (uint64_t i = 0; i < iterations; ++i)
 #pragma GCC unroll 16
-    for (int j = 0; j < chains; ++j) acc[j] = _mm512_dpbusd_epi32(acc[j], a, w);
+    for (int j = 0; j < chains; ++j) acc[j] = (Int32x16)_mm512_dpbusd_epi32((__m512i)acc[j], a, w);
   hide(acc);
   return iterations * chains * 64 * 2;
 }
@@ -47,7 +47,11 @@ uint64_t read_sum_avx512vnni(const void* data, uint64_t bytes) {
     for (int j = 0; j < 8; ++j)
       sum[j] = _mm512_add_epi64(sum[j], _mm512_load_si512(registers + i + j));
   for (int j = 1; j < 8; ++j) sum[0] = _mm512_add_epi64(sum[0], sum[j]);
-  return static_cast<uint64_t>(_mm512_reduce_add_epi64(sum[0]));
+  // Not _mm512_reduce_add_epi64: in GCC it adds signed, and this sum wraps.
+  alignas(64) uint64_t words[8];
+  _mm512_store_si512(words, sum[0]);
+  for (int j = 1; j < 8; ++j) words[0] += words[j];
+  return words[0];
 }
 
 }  // namespace octet::kernels
