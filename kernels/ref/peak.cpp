@@ -22,7 +22,7 @@ uint64_t multiply_add(uint64_t iterations, T factor, T summand) {
 }  // namespace
 
 uint64_t peak_int8_ref(uint64_t iterations) {
-  return multiply_add<int32_t>(iterations, 3, 1);
+  return multiply_add<uint32_t>(iterations, 3, 1);
 }
 
 uint64_t peak_fp32_ref(uint64_t iterations) {
