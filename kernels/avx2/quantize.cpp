@@ -1,5 +1,6 @@
 #include <immintrin.h>
 
+#include "kernels/quantize_groups.h"
 #include "kernels/table.h"
 
 namespace octet::kernels {
@@ -46,11 +47,9 @@ __m256i round32(const __m256 (&x)[4], __m256 inverse) {
 bool quantize(const float* x, int64_t k, int8_t* q, float* scale, uint8_t activation_xor) {
   const int32_t bits = absmax_bits(x, k);
   if (bits >= infinity_bits) return false;
-  const auto absmax = __builtin_bit_cast(float, bits);
-  const float factor = 127.0f / absmax;
-  const bool zero = __builtin_isinf(factor);
-  *scale = zero ? 0.0f : absmax / 127.0f;
-  const __m256 inverse = _mm256_set1_ps(zero ? 0.0f : factor);
+  const QuantizeScale s = quantize_scale(__builtin_bit_cast(float, bits));
+  *scale = s.scale;
+  const __m256 inverse = _mm256_set1_ps(s.inverse);
   const __m256i flip = _mm256_set1_epi8(static_cast<char>(activation_xor));
   int64_t i = 0;
   for (; i + 32 <= k; i += 32) {
@@ -78,13 +77,9 @@ bool quantize_f32_s8_avx2(const QuantizeRow& row) {
 }
 
 bool quantize_f32_s8_g128_avx2(const QuantizeRow& row) {
-  for (int64_t begin = 0; begin < row.k; begin += group_size) {
-    const int64_t size = row.k - begin < group_size ? row.k - begin : group_size;
-    if (!quantize(row.x + begin, size, row.q + begin, row.scale + begin / group_size,
-                  row.activation_xor))
-      return false;
-  }
-  return true;
+  return quantize_groups(row, [&](const float* x, int64_t k, int8_t* q, float* scale) {
+    return quantize(x, k, q, scale, row.activation_xor);
+  });
 }
 
 }  // namespace octet::kernels

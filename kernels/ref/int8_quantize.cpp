@@ -1,4 +1,5 @@
 // The definition of activation quantization: kernels/types.h, written as plain loops.
+#include "kernels/quantize_groups.h"
 #include "kernels/table.h"
 
 namespace octet::kernels {
@@ -12,13 +13,11 @@ bool quantize(const float* x, int64_t k, int8_t* q, float* scale, uint8_t activa
     if (!__builtin_isfinite(magnitude)) return false;
     if (magnitude > absmax) absmax = magnitude;
   }
-  const float inverse = 127.0f / absmax;
-  const bool zero = __builtin_isinf(inverse);
-  *scale = zero ? 0.0f : absmax / 127.0f;
-  for (int64_t i = 0; i < k; ++i) {
-    const auto value = zero ? int8_t{0} : static_cast<int8_t>(__builtin_rintf(x[i] * inverse));
-    q[i] = static_cast<int8_t>(value ^ activation_xor);
-  }
+  const QuantizeScale s = quantize_scale(absmax);
+  *scale = s.scale;
+  for (int64_t i = 0; i < k; ++i)
+    q[i] = static_cast<int8_t>(static_cast<int8_t>(__builtin_rintf(x[i] * s.inverse)) ^
+                               activation_xor);
   return true;
 }
 
@@ -36,13 +35,9 @@ bool quantize_f32_s8_ref(const QuantizeRow& row) {
 
 bool quantize_f32_s8_g128_ref(const QuantizeRow& row) {
   pad(row);
-  for (int64_t begin = 0; begin < row.k; begin += group_size) {
-    const int64_t size = row.k - begin < group_size ? row.k - begin : group_size;
-    if (!quantize(row.x + begin, size, row.q + begin, row.scale + begin / group_size,
-                  row.activation_xor))
-      return false;
-  }
-  return true;
+  return quantize_groups(row, [&](const float* x, int64_t k, int8_t* q, float* scale) {
+    return quantize(x, k, q, scale, row.activation_xor);
+  });
 }
 
 }  // namespace octet::kernels

@@ -10,7 +10,7 @@ namespace {
 using kernels::Store;
 
 void require_finite(bool finite, int64_t layer, const char* where) {
-  require(finite, ErrorCode::Internal, "layer ", layer, ", ", where,
+  require(finite, ErrorCode::InvalidFile, "layer ", layer, ", ", where,
           ": a value that is not finite (the weights overflow fp32, or are damaged)");
 }
 

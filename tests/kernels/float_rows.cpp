@@ -1,9 +1,9 @@
 // Operations on rows, every variant, against plain loops in double.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <functional>
 #include <random>
 #include <string>
 #include <vector>
@@ -16,7 +16,6 @@ namespace {
 
 constexpr int64_t sizes[] = {1,  2,  3,  4,  5,  7,   8,   9,   15,  16,   17,   31,  32,
                              33, 63, 64, 65, 96, 100, 127, 128, 129, 1535, 1536, 8960};
-constexpr float canary = 77.25f;
 
 std::vector<float> random_row(int64_t n, uint32_t seed, float magnitude = 1.0f) {
   std::mt19937 generator(seed);
