@@ -27,31 +27,62 @@ struct Columns {
   }
 };
 
-/// acc[r][t] += products of chunk c of row r of a (as unsigned bytes) and of tile w[t].
+/// Where the next chunk of each row and tile is. Rows are addressed by threes as p, p + lda and
+/// p + 2 lda: 12 pointers would not fit the integer registers. Each advance hides the pointers from
+/// the compiler, which would otherwise take them apart into 12 again.
 template <int rows>
-[[gnu::always_inline]] inline void add_chunk(const int8_t* a, int64_t lda,
-                                             const int8_t* const (&w)[block_tiles], int64_t c,
-                                             Int32x16 (&acc)[rows][block_tiles]) {
+struct Cursor {
+  static constexpr int threes = (rows + 2) / 3;
+  const int8_t* a[threes];
+  int64_t lda;
+  const int8_t* w;
+  int64_t tile_stride;
+
+  Cursor(const int8_t* first_row, int64_t lda_, const int8_t* first_tile, int64_t tile_stride_)
+      : lda(lda_), w(first_tile), tile_stride(tile_stride_) {
+#pragma GCC unroll 4
+    for (int i = 0; i < threes; ++i) a[i] = first_row + 3 * i * lda;
+  }
+  const int8_t* row(int r) const {
+    return a[r / 3] + r % 3 * lda;
+  }
+  const int8_t* tile(int t) const {
+    return w + t * tile_stride;
+  }
+  [[gnu::always_inline]] void advance() {
+#pragma GCC unroll 4
+    for (int i = 0; i < threes; ++i) {
+      a[i] += tile_k;
+      asm volatile("" : "+r"(a[i]));
+    }
+    w += tile_n * tile_k;
+    asm volatile("" : "+r"(w));
+  }
+};
+
+/// acc[r][t] += products of the next chunk of row r (as unsigned bytes) and of tile t.
+template <int rows>
+[[gnu::always_inline]] inline void add_chunk(Cursor<rows>& at, Int32x16 (&acc)[rows][block_tiles]) {
   __m512i weights[block_tiles];
 #pragma GCC unroll 2
-  for (int t = 0; t < block_tiles; ++t) weights[t] = _mm512_load_si512(w[t] + 64 * c);
+  for (int t = 0; t < block_tiles; ++t) weights[t] = _mm512_load_si512(at.tile(t));
 #pragma GCC unroll 12
   for (int r = 0; r < rows; ++r) {
     int32_t four;
-    __builtin_memcpy(&four, a + r * lda + tile_k * c, sizeof four);
+    __builtin_memcpy(&four, at.row(r), sizeof four);
     const __m512i x = _mm512_set1_epi32(four);
 #pragma GCC unroll 2
     for (int t = 0; t < block_tiles; ++t)
       acc[r][t] = (Int32x16)_mm512_dpbusd_epi32((__m512i)acc[r][t], x, weights[t]);
   }
+  at.advance();
 }
 
 /// acc[r][t] = start[t] + sum over `chunks` chunks of row r of a and tile w[t], modulo 2^32: with
 /// start = -128 * (sum of w), the sum over (a xor 0x80) is exact.
 /// Few rows have a chain of additions for every other chunk, as vpdpbusd has latency.
 template <int rows>
-[[gnu::always_inline]] inline void dot(const int8_t* a, int64_t lda,
-                                       const int8_t* const (&w)[block_tiles], int64_t chunks,
+[[gnu::always_inline]] inline void dot(Cursor<rows> at, int64_t chunks,
                                        const Int32x16 (&start)[block_tiles],
                                        Int32x16 (&acc)[rows][block_tiles]) {
   constexpr int chains = rows == 1 ? 4 : rows <= 3 ? 2 : 1;
@@ -65,9 +96,9 @@ template <int rows>
   int64_t c = 0;
   for (; c + chains <= chunks; c += chains)
 #pragma GCC unroll 4
-    for (int i = 0; i < chains; ++i) add_chunk<rows>(a, lda, w, c + i, sum[i]);
+    for (int i = 0; i < chains; ++i) add_chunk<rows>(at, sum[i]);
   if constexpr (chains > 1)
-    for (; c < chunks; ++c) add_chunk<rows>(a, lda, w, c, sum[0]);
+    for (; c < chunks; ++c) add_chunk<rows>(at, sum[0]);
 #pragma GCC unroll 12
   for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 2
@@ -99,14 +130,13 @@ template <int rows, class Gemm>
 [[gnu::always_inline]] inline void multiply(const Gemm& g, int64_t row, const Columns& columns,
                                             Int32x16 (&acc)[rows][block_tiles]) {
   const int64_t k = padded_k(g.k);
-  const int8_t* w[block_tiles];
   Int32x16 start[block_tiles];
 #pragma GCC unroll 2
-  for (int t = 0; t < block_tiles; ++t) {
-    w[t] = g.w + columns.tile[t] * tile_n * k;
+  for (int t = 0; t < block_tiles; ++t)
     start[t] = correction(_mm512_loadu_si512(g.w_sum + columns.tile[t] * tile_n));
-  }
-  dot<rows>(g.a + row * g.lda, g.lda, w, k / tile_k, start, acc);
+  const Cursor<rows> at(g.a + row * g.lda, g.lda, g.w + columns.tile[0] * tile_n * k,
+                        (columns.tile[1] - columns.tile[0]) * tile_n * k);
+  dot<rows>(at, k / tile_k, start, acc);
 }
 
 }  // namespace

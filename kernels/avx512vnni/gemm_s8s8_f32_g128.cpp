@@ -24,14 +24,14 @@ void block(const GemmS8Grouped& g, int64_t row, int64_t tile) {
   for (int64_t group = 0; group < groups; ++group) {
     const int64_t begin = group * group_size;
     const int64_t size = k - begin < group_size ? k - begin : group_size;
-    const int8_t* w[block_tiles];
     Int32x16 start[block_tiles], acc[rows][block_tiles];
 #pragma GCC unroll 2
-    for (int t = 0; t < block_tiles; ++t) {
-      w[t] = g.w + (columns.tile[t] * k + begin) * tile_n;
+    for (int t = 0; t < block_tiles; ++t)
       start[t] = correction(load_sums(g.w_sum + (columns.tile[t] * groups + group) * tile_n));
-    }
-    dot<rows>(g.a + row * g.lda + begin, g.lda, w, size / tile_k, start, acc);
+    const Cursor<rows> at(g.a + row * g.lda + begin, g.lda,
+                          g.w + (columns.tile[0] * k + begin) * tile_n,
+                          (columns.tile[1] - columns.tile[0]) * tile_n * k);
+    dot<rows>(at, size / tile_k, start, acc);
 #pragma GCC unroll 2
     for (int t = 0; t < block_tiles; ++t) {
       const __m512 w_scale = load_bfloat16(g.w_scale + (columns.tile[t] * groups + group) * tile_n);
