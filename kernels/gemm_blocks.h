@@ -14,29 +14,44 @@ struct Rows {
   static constexpr int value = rows;
 };
 
+/// Weights that a block brings into the cache for a later one: `lines` cache lines at `from`.
+struct Ahead {
+  const int8_t* from;
+  int64_t lines;
+};
+
 template <int most, class Block>
-void call_with_rows(int64_t rows, const Block& block, int64_t row, int64_t tile) {
-  if (rows == most) return block(Rows<most>{}, row, tile);
-  if constexpr (most > 1) call_with_rows<most - 1>(rows, block, row, tile);
+void call_with_rows(int64_t rows, const Block& block, int64_t row, int64_t tile, Ahead ahead) {
+  if (rows == most) return block(Rows<most>{}, row, tile, ahead);
+  if constexpr (most > 1) call_with_rows<most - 1>(rows, block, row, tile, ahead);
 }
 
-/// Calls block(Rows<R>, row, tile) for each block of R <= most_rows rows and `tiles` tiles of c.
-/// The activations of `resident` rows stay in the second-level cache while all weights pass, and
-/// the weights of one block of columns stay in the first or second level while those rows pass.
-template <int most_rows, int tiles, class Block>
-void for_each_block(int64_t m, int64_t n, int64_t k, const Block& block) {
+/// Calls block(Rows<R>, row, tile, Ahead) for each block of R <= most_rows rows and `tiles` tiles
+/// of c. The activations of `resident` rows stay in the second-level cache while all weights pass,
+/// and the weights of one block of columns stay in the first or second level while those rows
+/// pass. Meanwhile each block asks for its share of the next columns' weights.
+template <int most_rows, int tiles, class Gemm, class Block>
+void for_each_block(const Gemm& g, const Block& block) {
   constexpr int64_t cache = 256 * 1024;
-  const int64_t fit = cache / (k + 1) / most_rows * most_rows;
+  const int64_t fit = cache / (g.k + 1) / most_rows * most_rows;
   const int64_t resident = fit > most_rows ? fit : most_rows;
-  for (int64_t begin = 0; begin < m; begin += resident) {
-    const int64_t end = m - begin < resident ? m : begin + resident;
-    for (int64_t tile = 0; tile * tile_n < n; tile += tiles)
+  const int64_t tile_bytes = tile_n * padded_k(g.k), all_tiles = padded_n(g.n) / tile_n;
+  for (int64_t begin = 0; begin < g.m; begin += resident) {
+    const int64_t end = g.m - begin < resident ? g.m : begin + resident;
+    const int64_t row_blocks = (end - begin + most_rows - 1) / most_rows;
+    for (int64_t tile = 0; tile < all_tiles; tile += tiles) {
+      const int64_t next = tile + tiles, left = all_tiles - next;
+      const int64_t next_lines = (left > tiles ? tiles : left > 0 ? left : 0) * tile_bytes / 64;
+      const int64_t share = (next_lines + row_blocks - 1) / row_blocks;
+      Ahead ahead{g.w + next * tile_bytes, begin == 0 && row_blocks > 1 ? share : 0};
       for (int64_t row = begin, rows = 0; row < end; row += rows) {
         // 13 rows are 7 and 6, not 12 and 1.
         const int64_t blocks = (end - row + most_rows - 1) / most_rows;
         rows = (end - row + blocks - 1) / blocks;
-        call_with_rows<most_rows>(rows, block, row, tile);
+        call_with_rows<most_rows>(rows, block, row, tile, ahead);
+        ahead.from += 64 * ahead.lines;
       }
+    }
   }
 }
 

@@ -7,10 +7,10 @@
 namespace octet::kernels {
 
 /// Instruction sets in rising order: each one's kernels overlay the slower ones'.
-enum class Isa : uint8_t { ref, avx2, avx512vnni };
-inline constexpr int num_isas = 3;
+enum class Isa : uint8_t { ref, avx2, avx512vnni, amx };
+inline constexpr int num_isas = 4;
 
-/// "ref", "avx2", "avx512vnni".
+/// "ref", "avx2", "avx512vnni", "amx".
 const char* name(Isa isa);
 /// The reverse; false if there is no such instruction set.
 bool parse_isa(const char* text, Isa& isa);
@@ -30,7 +30,7 @@ constexpr Isa highest(IsaMask mask) {
 }
 
 /// What this CPU and its operating system can run. Always holds Isa::ref; holds an instruction
-/// set only together with all the slower ones.
+/// set only together with all the slower ones. Asks the system for the use of the AMX registers.
 IsaMask detect_cpu();
 
 /// The kernel in use for every operation.
@@ -42,13 +42,13 @@ struct Table {
 #undef OCTET_KERNEL
   Isa isa;  ///< the fastest instruction set of the mask
   /// What the quantize kernels must xor into activations for this table's gemm_s8s8 kernels:
-  /// 0x80 where the instruction multiplies unsigned by signed (vpdpbusd), else 0.
+  /// 0x80 where the instruction multiplies unsigned by signed (vpdpbusd, tdpbusd), else 0.
   uint8_t activation_xor;
 };
 
 /// What the gemm_s8s8 kernels of one instruction set expect in Table::activation_xor.
 constexpr uint8_t activation_xor(Isa isa) {
-  return isa == Isa::avx512vnni ? 0x80 : 0;
+  return isa >= Isa::avx512vnni ? 0x80 : 0;
 }
 
 /// Fills the table with `ref`, then overlays each instruction set of the mask in rising order.

@@ -20,7 +20,7 @@ void block(const GemmS8S32& g, int64_t row, int64_t tile) {
 }  // namespace
 
 void gemm_s8s8_s32_4x16_avx2(const GemmS8S32& g) {
-  for_each_block<block_rows, 1>(g.m, g.n, g.k, [&](auto rows, int64_t row, int64_t tile) {
+  for_each_block<block_rows, 1>(g, [&](auto rows, int64_t row, int64_t tile, Ahead) {
     block<decltype(rows)::value>(g, row, tile);
   });
 }

@@ -82,7 +82,7 @@ template <int rows>
 /// start = -128 * (sum of w), the sum over (a xor 0x80) is exact.
 /// Few rows have a chain of additions for every other chunk, as vpdpbusd has latency.
 template <int rows>
-[[gnu::always_inline]] inline void dot(Cursor<rows> at, int64_t chunks,
+[[gnu::always_inline]] inline void dot(Cursor<rows> at, int64_t chunks, Ahead ahead,
                                        const Int32x16 (&start)[block_tiles],
                                        Int32x16 (&acc)[rows][block_tiles]) {
   constexpr int chains = rows == 1 ? 4 : rows <= 3 ? 2 : 1;
@@ -94,6 +94,10 @@ template <int rows>
 #pragma GCC unroll 2
       for (int t = 0; t < block_tiles; ++t) sum[i][r][t] = i == 0 ? start[t] : Int32x16{};
   int64_t c = 0;
+  for (; c < ahead.lines && c < chunks; ++c) {
+    _mm_prefetch(reinterpret_cast<const char*>(ahead.from + 64 * c), _MM_HINT_T1);
+    add_chunk<rows>(at, sum[0]);
+  }
   for (; c + chains <= chunks; c += chains)
 #pragma GCC unroll 4
     for (int i = 0; i < chains; ++i) add_chunk<rows>(at, sum[i]);
@@ -128,7 +132,7 @@ template <class Gemm>
 /// The whole products of a block: those of GemmS8 and GemmS8S32.
 template <int rows, class Gemm>
 [[gnu::always_inline]] inline void multiply(const Gemm& g, int64_t row, const Columns& columns,
-                                            Int32x16 (&acc)[rows][block_tiles]) {
+                                            Ahead ahead, Int32x16 (&acc)[rows][block_tiles]) {
   const int64_t k = padded_k(g.k);
   Int32x16 start[block_tiles];
 #pragma GCC unroll 2
@@ -136,7 +140,7 @@ template <int rows, class Gemm>
     start[t] = correction(_mm512_loadu_si512(g.w_sum + columns.tile[t] * tile_n));
   const Cursor<rows> at(g.a + row * g.lda, g.lda, g.w + columns.tile[0] * tile_n * k,
                         (columns.tile[1] - columns.tile[0]) * tile_n * k);
-  dot<rows>(at, k / tile_k, start, acc);
+  dot<rows>(at, k / tile_k, ahead, start, acc);
 }
 
 }  // namespace

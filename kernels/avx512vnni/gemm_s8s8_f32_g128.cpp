@@ -1,21 +1,12 @@
 #include "kernels/avx512vnni/gemm_block.h"
+#include "kernels/avx512vnni/group_scales.h"
 #include "kernels/table.h"
 
 namespace octet::kernels {
 namespace {
 
-/// 16 bfloat16 values as fp32.
-__m512 load_bfloat16(const uint16_t* bits) {
-  const __m256i halves = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(bits));
-  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
-}
-
-__m512i load_sums(const int16_t* sums) {
-  return _mm512_cvtepi16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(sums)));
-}
-
 template <int rows>
-void block(const GemmS8Grouped& g, int64_t row, int64_t tile) {
+void block(const GemmS8Grouped& g, int64_t row, int64_t tile, Ahead ahead) {
   const int64_t k = padded_k(g.k), groups = num_groups(g.k);
   const Columns columns(g.n, tile);
   __m512 value[rows][block_tiles];
@@ -31,7 +22,10 @@ void block(const GemmS8Grouped& g, int64_t row, int64_t tile) {
     const Cursor<rows> at(g.a + row * g.lda + begin, g.lda,
                           g.w + (columns.tile[0] * k + begin) * tile_n,
                           (columns.tile[1] - columns.tile[0]) * tile_n * k);
-    dot<rows>(at, size / tile_k, start, acc);
+    // The first groups ask for the next columns' weights, a line a chunk.
+    const int64_t lines = ahead.lines < size / tile_k ? ahead.lines : size / tile_k;
+    dot<rows>(at, size / tile_k, Ahead{ahead.from, lines}, start, acc);
+    ahead = {ahead.from + 64 * lines, ahead.lines - lines};
 #pragma GCC unroll 2
     for (int t = 0; t < block_tiles; ++t) {
       const __m512 w_scale = load_bfloat16(g.w_scale + (columns.tile[t] * groups + group) * tile_n);
@@ -51,9 +45,10 @@ void block(const GemmS8Grouped& g, int64_t row, int64_t tile) {
 }  // namespace
 
 void gemm_s8s8_f32_g128_12x32_avx512vnni(const GemmS8Grouped& g) {
-  for_each_block<block_rows, block_tiles>(g.m, g.n, g.k, [&](auto rows, int64_t row, int64_t tile) {
-    block<decltype(rows)::value>(g, row, tile);
-  });
+  for_each_block<block_rows, block_tiles>(g,
+                                          [&](auto rows, int64_t row, int64_t tile, Ahead ahead) {
+                                            block<decltype(rows)::value>(g, row, tile, ahead);
+                                          });
 }
 
 }  // namespace octet::kernels

@@ -5,10 +5,10 @@ namespace octet::kernels {
 namespace {
 
 template <int rows>
-void block(const GemmS8S32& g, int64_t row, int64_t tile) {
+void block(const GemmS8S32& g, int64_t row, int64_t tile, Ahead ahead) {
   const Columns columns(g.n, tile);
   Int32x16 acc[rows][block_tiles];
-  multiply<rows>(g, row, columns, acc);
+  multiply<rows>(g, row, columns, ahead, acc);
 #pragma GCC unroll 12
   for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 2
@@ -20,9 +20,10 @@ void block(const GemmS8S32& g, int64_t row, int64_t tile) {
 }  // namespace
 
 void gemm_s8s8_s32_12x32_avx512vnni(const GemmS8S32& g) {
-  for_each_block<block_rows, block_tiles>(g.m, g.n, g.k, [&](auto rows, int64_t row, int64_t tile) {
-    block<decltype(rows)::value>(g, row, tile);
-  });
+  for_each_block<block_rows, block_tiles>(g,
+                                          [&](auto rows, int64_t row, int64_t tile, Ahead ahead) {
+                                            block<decltype(rows)::value>(g, row, tile, ahead);
+                                          });
 }
 
 }  // namespace octet::kernels

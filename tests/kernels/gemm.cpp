@@ -26,7 +26,7 @@ struct Shape {
 
 std::vector<Shape> edge_shapes() {
   std::vector<Shape> shapes;
-  std::vector<int64_t> rows = {33};
+  std::vector<int64_t> rows = {31, 32, 33, 48, 65};
   for (int64_t m = 0; m <= 17; ++m) rows.push_back(m);
   for (int64_t m : rows)
     for (int64_t n : {1, 15, 16, 17, 48, 100})
