@@ -12,6 +12,12 @@ inline constexpr int side = 16;            // rows of a tile, columns of int32 i
 inline constexpr int64_t step_k = 64;      // bytes of K in a tile
 inline constexpr int64_t block_side = 32;  // rows and columns of a block
 
+/// Says to the compiler that memory is read after this: GCC 12's tile intrinsics do not name what
+/// they read, so that it could leave out the writes of what only they use.
+inline void written() {
+  asm volatile("" : : : "memory");
+}
+
 /// What ldtilecfg reads: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 1,
 /// 18.2. All eight tiles are whole.
 struct alignas(64) TileConfig {
@@ -26,6 +32,7 @@ struct alignas(64) TileConfig {
 struct Tiles {
   Tiles() {
     const TileConfig config;
+    written();
     _tile_loadconfig(&config);
   }
   ~Tiles() { _tile_release(); }
@@ -74,6 +81,7 @@ void add_tail(const Operands& x, int64_t begin, int64_t rest) {
   for (int t = 0; t < col_tiles; ++t)
     __builtin_memcpy(w[t], x.w + t * x.tile_stride + begin * tile_n,
                      static_cast<size_t>(rest * tile_n));
+  written();
   add_step<row_tiles, col_tiles>(a, step_k, w[0], w[1]);
 }
 
