@@ -59,6 +59,9 @@ struct GemmS8 {
   float* c;
   int64_t ldc;
   Store store;
+  /// Packed weights that the caller multiplies with next, or null: kernels may bring some of them
+  /// into the cache. Never dereferenced, so they may also end sooner than a kernel thinks.
+  const int8_t* next = nullptr;
 };
 
 /// The same with one scale a group of 128 along K, for weights and activations:
@@ -79,6 +82,7 @@ struct GemmS8Grouped {
   float* c;
   int64_t ldc;
   Store store;
+  const int8_t* next = nullptr;
 };
 
 /// c [m, n] int32 = a x W^T, for tests of the integer part: operands as in GemmS8.
@@ -90,6 +94,7 @@ struct GemmS8S32 {
   const int32_t* w_sum;
   int32_t* c;
   int64_t ldc;
+  const int8_t* next = nullptr;
 };
 
 /// One row of activations to int8, `q = rint(x * (127 / absmax))`, round half to even,

@@ -143,14 +143,12 @@ void for_each_tile_block(const Gemm& g, const F& block) {
   constexpr int64_t cache = 1024 * 1024;
   const int64_t fit = cache / (g.k + 1) / block_side * block_side;
   const int64_t resident = fit > block_side ? fit : block_side;
-  const int64_t tiles = padded_n(g.n) / tile_n, tile_bytes = padded_k(g.k) * tile_n;
+  const int64_t tiles = padded_n(g.n) / tile_n;
   for (int64_t begin = 0; begin < g.m; begin += resident) {
     const int64_t end = g.m - begin < resident ? g.m : begin + resident;
     const int64_t row_blocks = (end - begin + block_side - 1) / block_side;
     for (int64_t tile = 0; tile < tiles; tile += 2) {
-      const int64_t next = tiles - tile - 2 > 2 ? 2 : tiles - tile - 2;
-      const int64_t lines = next > 0 && begin == 0 ? next * tile_bytes / 64 : 0;
-      Ahead ahead{g.w + (tile + 2) * tile_bytes, (lines + row_blocks - 1) / row_blocks};
+      Ahead ahead = begin == 0 ? ahead_of(g, tile + 2, 2, row_blocks) : Ahead{};
       for (int64_t row = begin; row < end;) {
         const int row_tiles = end - row > side && g.m >= block_side ? 2 : 1;
         const int64_t height = row_tiles * side;

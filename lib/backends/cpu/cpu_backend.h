@@ -27,17 +27,18 @@ class CpuBackend : public Backend {
   void linear(std::span<const LinearTask> tasks, kernels::Store store) override;
   void rotate_and_cache(int64_t layer, const float* q_norm, const float* k_norm) override;
   bool attention(int64_t layer) override;
-  bool silu_mul() override;
+  bool gate_up(const LinearTask& gate, const LinearTask& up) override;
 
  private:
   /// Buffers that belong to one thread of the pool.
   struct Scratch {
     AlignedBuffer<float> row;          // one row before it is quantized
     AlignedBuffer<int8_t> packed_row;  // one row of the embedding
-    AlignedBuffer<float> queries;  // rows of one attention item, gathered
+    AlignedBuffer<float> queries;      // rows of one attention item, gathered
     AlignedBuffer<float> attended;
     AlignedBuffer<float> attention;  // the kernel's own
     AlignedBuffer<float> panel;      // f16 scheme: weights as fp32
+    AlignedBuffer<float> up;         // columns of up, until they are multiplied with gate's
     std::vector<int64_t> lengths;
     std::vector<const void*> key_blocks, value_blocks;
   };
@@ -57,17 +58,31 @@ class CpuBackend : public Backend {
   void each_row(int64_t rows, FunctionRef<void(int64_t row, int thread)> work);
   void attend(const AttentionItem& item, int64_t layer, Scratch& scratch);
 
-  void linear_int8(const LinearTask& task, int64_t begin, int64_t end, kernels::Store store);
-  void linear_f32(const LinearTask& task, int64_t begin, int64_t end, kernels::Store store);
-  void linear_f16(const LinearTask& task, int64_t begin, int64_t end, kernels::Store store,
-                  Scratch& scratch);
+  /// Columns [begin, end) of a linear.
+  struct Columns {
+    const LinearTask* task;
+    int64_t begin, end;
+    kernels::Store store;
+    float* out;  ///< column `begin` of the first row
+    int64_t ldc;
+    const int8_t* next;  ///< weights that the same thread will likely need after these, or null
+  };
+  void multiply(const Columns& c, Scratch& scratch);
+  void multiply_int8(const Columns& c);
+  void multiply_f32(const Columns& c);
+  void multiply_f16(const Columns& c, Scratch& scratch);
   int64_t columns_per_item(int64_t n) const;
+  /// The weights of item `item` of a linear, or null.
+  const int8_t* item_weights(const LinearTask& task, int64_t item) const;
+  float* up_scratch(Scratch& scratch);
 
   const ModelConfig& config_;
   Scheme scheme_;
   const kernels::Table& table_;
   ThreadPool& pool_;
   Workspace workspace_{};
+  float* gate_ = nullptr;  // [rows, intermediate_size], then SiLU(gate) * up
+  int64_t max_rows_;
   AlignedBuffer<float> floats_;
   AlignedBuffer<float> cos_, sin_;  // [rows, head_dim / 2]
   AlignedBuffer<int8_t> quantized_;
