@@ -13,7 +13,6 @@
 namespace octet {
 namespace {
 
-using kernels::attention_scratch;
 using kernels::num_groups;
 using kernels::tile_n;
 
@@ -80,6 +79,7 @@ void CpuBackend::allocate(int64_t max_rows) {
   scratch_.resize(static_cast<size_t>(pool_.threads()));
   for (Scratch& scratch : scratch_) {
     scratch.row = float_buffer(width);
+    scratch.half_row = AlignedBuffer<uint16_t>(static_cast<size_t>(config_.head_dim));
     scratch.packed_row = AlignedBuffer<int8_t>(static_cast<size_t>(width));
   }
 }
@@ -90,6 +90,7 @@ void CpuBackend::each_row(int64_t rows, FunctionRef<void(int64_t, int)> work) {
 
 void CpuBackend::start(const Batch& batch) {
   batch_ = &batch;
+  plan_cache(batch);
   plan_attention(batch);
   const int64_t half = config_.head_dim / 2;
   for (const Chunk& chunk : batch.chunks)

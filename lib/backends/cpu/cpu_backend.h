@@ -35,28 +35,45 @@ class CpuBackend : public Backend {
     AlignedBuffer<float> row;          // one row before it is quantized
     AlignedBuffer<int8_t> packed_row;  // one row of the embedding
     AlignedBuffer<float> queries;      // rows of one attention item, gathered
-    AlignedBuffer<float> attended;
-    AlignedBuffer<float> attention;  // the kernel's own
-    AlignedBuffer<float> panel;      // f16 scheme: weights as fp32
-    AlignedBuffer<float> up;         // columns of up, until they are multiplied with gate's
+    AlignedBuffer<float> partial;      // their result
+    AlignedBuffer<float> scores;       // the attention kernel's own
+    AlignedBuffer<uint16_t> half_row;  // one key as fp16
+    AlignedBuffer<float> panel;        // f16 scheme: weights as fp32
+    AlignedBuffer<float> up;           // columns of up, until they are multiplied with gate's
     std::vector<int64_t> lengths;
     std::vector<const void*> key_blocks, value_blocks;
   };
-  /// Tokens of one sequence and the heads of one kv head: the unit that attention is shared out by.
-  struct AttentionItem {
+  /// Tokens of one sequence and one kv head with its query heads.
+  struct HeadTokens {
     const Chunk* chunk;
     int64_t first, count;  // tokens within the chunk
     int64_t kv_head;
   };
+  /// The unit that attention is shared out by: all positions of some tokens, or one span of them.
+  struct AttentionItem {
+    HeadTokens tokens;
+    int64_t first_position, end_position;
+    int64_t partial;  // where in partials_ the result goes; -1: straight to the output
+  };
+  /// Results of spans that are to be merged: `parts` from partials_[partial] on.
+  struct MergeItem {
+    HeadTokens tokens;
+    int64_t partial, parts;
+  };
 
   void allocate(int64_t max_rows);
+  void plan_cache(const Batch& batch);
   void plan_attention(const Batch& batch);
+  void rotate(float* head, const float* norm, int64_t row);
   /// Row `row` of x from `k` fp32 values.
   bool store_activation(const float* values, int64_t row);
   void embed_int8(const Matrix& table, int64_t id, Scratch& scratch, float* out) const;
   void set_activations(int64_t rows, int64_t k);
   void each_row(int64_t rows, FunctionRef<void(int64_t row, int thread)> work);
+  void cache_tokens(const HeadTokens& tokens, int64_t layer, const float* k_norm, Scratch& scratch);
   void attend(const AttentionItem& item, int64_t layer, Scratch& scratch);
+  void merge(const HeadTokens& tokens, const float* partial, int64_t parts);
+  int64_t partial_size(const HeadTokens& tokens) const;
 
   /// Columns [begin, end) of a linear.
   struct Columns {
@@ -88,7 +105,10 @@ class CpuBackend : public Backend {
   AlignedBuffer<int8_t> quantized_;
   AlignedBuffer<float> scales_;
   std::vector<Scratch> scratch_;
+  std::vector<HeadTokens> cache_items_;  // each within one block of positions
   std::vector<AttentionItem> attention_items_;
+  std::vector<MergeItem> merge_items_;
+  AlignedBuffer<float> partials_;
   const Batch* batch_ = nullptr;
 };
 
