@@ -76,8 +76,10 @@ class Backend {
   /// x = quantized(RMSNorm(hidden[rows]) * weight); rows: null for all
   virtual bool norm(const float* weight, const std::span<const int64_t>* rows) = 0;
 
-  /// out (=, +=) x W^T + bias for each task
-  virtual void linear(std::span<const LinearTask> tasks, kernels::Store store) = 0;
+  /// out (=, +=) x W^T + bias for each task. following: the matrix of the next linear, which
+  /// threads that are done may bring into their caches; null if not known.
+  virtual void linear(std::span<const LinearTask> tasks, kernels::Store store,
+                      const Matrix* following) = 0;
 
   /// q, k = RoPE(norm(q), norm(k)); appends k, v to the caches. q_norm, k_norm: null for none.
   virtual void rotate_and_cache(int64_t layer, const float* q_norm, const float* k_norm) = 0;
@@ -86,7 +88,7 @@ class Backend {
   virtual bool attention(int64_t layer) = 0;
 
   /// x = quantized(SiLU(x Wgate^T + bias) * (x Wup^T + bias)); the tasks' out is not used
-  virtual bool gate_up(const LinearTask& gate, const LinearTask& up) = 0;
+  virtual bool gate_up(const LinearTask& gate, const LinearTask& up, const Matrix* following) = 0;
 };
 
 }  // namespace octet

@@ -19,21 +19,22 @@ void attention_block(const LayerWeights& w, int64_t layer, Backend& backend) {
   require_finite(backend.norm(w.input_norm, nullptr), layer, "input of q, k, v");
   const LinearTask qkv[] = {
       {&w.q.weight, w.q.bias, s.q}, {&w.k.weight, w.k.bias, s.k}, {&w.v.weight, w.v.bias, s.v}};
-  backend.linear(qkv, Store::assign);
+  backend.linear(qkv, Store::assign, &w.o.weight);
   backend.rotate_and_cache(layer, w.q_norm, w.k_norm);
   require_finite(backend.attention(layer), layer, "input of o");
   const LinearTask o[] = {{&w.o.weight, w.o.bias, s.hidden}};
-  backend.linear(o, Store::add);
+  backend.linear(o, Store::add, &w.gate.weight);
 }
 
-void mlp_block(const LayerWeights& w, int64_t layer, Backend& backend) {
+/// following: the matrix that is multiplied after the block.
+void mlp_block(const LayerWeights& w, int64_t layer, Backend& backend, const Matrix& following) {
   const Workspace& s = backend.workspace();
   require_finite(backend.norm(w.post_norm, nullptr), layer, "input of gate, up");
-  require_finite(
-      backend.gate_up({&w.gate.weight, w.gate.bias, nullptr}, {&w.up.weight, w.up.bias, nullptr}),
-      layer, "input of down");
+  require_finite(backend.gate_up({&w.gate.weight, w.gate.bias, nullptr},
+                                 {&w.up.weight, w.up.bias, nullptr}, &w.down.weight),
+                 layer, "input of down");
   const LinearTask down[] = {{&w.down.weight, w.down.bias, s.hidden}};
-  backend.linear(down, Store::add);
+  backend.linear(down, Store::add, &following);
 }
 
 /// logits = head(norm(hidden)), a group of rows at a time.
@@ -47,7 +48,7 @@ void head(const ModelConfig& config, const Weights& weights, Backend& backend, c
         batch.logit_rows.subspan(static_cast<size_t>(begin), static_cast<size_t>(count));
     require_finite(backend.norm(weights.final_norm, &rows), config.num_layers, "input of the head");
     const LinearTask task[] = {{&weights.head, nullptr, s.logits}};
-    backend.linear(task, Store::assign);
+    backend.linear(task, Store::assign, nullptr);
     for (int64_t i = 0; i < count; ++i)
       on_logits(begin + i,
                 {s.logits + i * config.vocab_size, static_cast<size_t>(config.vocab_size)});
@@ -65,7 +66,9 @@ void decode(const ModelConfig& config, const Weights& weights, Backend& backend,
   for (int64_t layer = 0; layer < config.num_layers; ++layer) {
     const LayerWeights& w = weights.layers[static_cast<size_t>(layer)];
     attention_block(w, layer, backend);
-    mlp_block(w, layer, backend);
+    const bool last = layer + 1 == config.num_layers;
+    mlp_block(w, layer, backend,
+              last ? weights.head : weights.layers[static_cast<size_t>(layer) + 1].q.weight);
     if (observer) (*observer)(layer + 1, hidden);
   }
   head(config, weights, backend, batch, on_logits);

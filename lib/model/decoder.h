@@ -13,7 +13,8 @@ using HiddenObserver = FunctionRef<void(int64_t index, const float* hidden)>;
 using LogitsReceiver = FunctionRef<void(int64_t i, std::span<const float> logits)>;
 
 /// One step of the decoder: evaluates every row of the batch, extends the caches, hands out the
-/// logits asked for. Errors: InvalidFile naming the layer where a value that is not finite appeared.
+/// logits asked for. Errors: InvalidFile naming the layer where a value that is not finite
+/// appeared.
 void decode(const ModelConfig& config, const Weights& weights, Backend& backend, const Batch& batch,
             LogitsReceiver on_logits, const HiddenObserver* observer = nullptr);
 

@@ -24,10 +24,11 @@ class CpuBackend : public Backend {
   void start(const Batch& batch) override;
   void embed(const Matrix& table) override;
   bool norm(const float* weight, const std::span<const int64_t>* rows) override;
-  void linear(std::span<const LinearTask> tasks, kernels::Store store) override;
+  void linear(std::span<const LinearTask> tasks, kernels::Store store,
+              const Matrix* following) override;
   void rotate_and_cache(int64_t layer, const float* q_norm, const float* k_norm) override;
   bool attention(int64_t layer) override;
-  bool gate_up(const LinearTask& gate, const LinearTask& up) override;
+  bool gate_up(const LinearTask& gate, const LinearTask& up, const Matrix* following) override;
 
  private:
   /// Buffers that belong to one thread of the pool.
@@ -91,6 +92,7 @@ class CpuBackend : public Backend {
   int64_t columns_per_item(int64_t n) const;
   /// The weights of item `item` of a linear, or null.
   const int8_t* item_weights(const LinearTask& task, int64_t item) const;
+  void bring_closer(const Matrix* following, int64_t items_left) const;
   float* up_scratch(Scratch& scratch);
 
   const ModelConfig& config_;

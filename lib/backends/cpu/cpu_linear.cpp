@@ -17,6 +17,10 @@ using kernels::tile_n;
 /// Columns that one item computes with the int8 kernels: four tiles, whose weights stay in the L2
 /// cache while the rows of activations pass.
 constexpr int64_t int8_columns = 4 * tile_n;
+/// Up to this many rows a linear takes as long as reading its weights.
+constexpr int64_t memory_bound_rows = 8;
+/// Bytes of the next linear's weights that a thread asks for in advance.
+constexpr int64_t bring_bytes = 96 * 1024;
 /// Columns of fp16 weights that are converted to fp32 at a time.
 constexpr int64_t panel_columns = 128;
 /// Up to this many rows, dot products over fp16 weights beat converting them.
@@ -58,14 +62,15 @@ const int8_t* CpuBackend::item_weights(const LinearTask& task, int64_t item) con
   return static_cast<const int8_t*>(w.data) + column * padded_k(w.k);
 }
 
-void CpuBackend::linear(std::span<const LinearTask> tasks, Store store) {
+void CpuBackend::linear(std::span<const LinearTask> tasks, Store store, const Matrix* following) {
   int64_t items = 0;
   const auto items_of = [&](const LinearTask& task) {
     const int64_t columns = columns_per_item(task.weight->n);
     return (task.weight->n + columns - 1) / columns;
   };
   for (const LinearTask& task : tasks) items += items_of(task);
-  pool_.for_each(items, [&](int64_t item, int thread) {
+  pool_.for_each(items, [&](int64_t index, int thread) {
+    int64_t item = index;
     size_t t = 0;
     for (; item >= items_of(tasks[t]); ++t) item -= items_of(tasks[t]);
     const LinearTask& task = tasks[t];
@@ -73,7 +78,20 @@ void CpuBackend::linear(std::span<const LinearTask> tasks, Store store) {
     multiply({&task, begin, std::min(begin + columns, n), store, task.out + begin, n,
               item_weights(task, item + pool_.threads())},
              scratch_[static_cast<size_t>(thread)]);
+    bring_closer(following, items - 1 - index);
   });
+}
+
+/// After the last item of each thread, with few rows: the memory would idle while the threads wait
+/// for each other and one of them norms and quantizes. So each asks for a part of the weights that
+/// come next.
+void CpuBackend::bring_closer(const Matrix* following, int64_t items_left) const {
+  if (!following || items_left >= pool_.threads() || workspace_.x.rows > memory_bound_rows) return;
+  const int64_t part = pool_.threads() - 1 - items_left;
+  const int64_t bytes = following->n * padded_k(following->k);
+  const auto* data = static_cast<const char*>(following->data);
+  const int64_t end = std::min(bytes, (part + 1) * bring_bytes);
+  for (int64_t at = part * bring_bytes; at < end; at += 64) __builtin_prefetch(data + at, 0, 2);
 }
 
 float* CpuBackend::up_scratch(Scratch& scratch) {
@@ -82,11 +100,12 @@ float* CpuBackend::up_scratch(Scratch& scratch) {
   return scratch.up.data();
 }
 
-bool CpuBackend::gate_up(const LinearTask& gate, const LinearTask& up) {
+bool CpuBackend::gate_up(const LinearTask& gate, const LinearTask& up, const Matrix* following) {
   const int64_t rows = workspace_.x.rows, n = config_.intermediate_size;
   const int64_t columns = columns_per_item(n);
   // Both products of the same columns, and their combination while they are in the cache.
-  pool_.for_each((n + columns - 1) / columns, [&](int64_t item, int thread) {
+  const int64_t items = (n + columns - 1) / columns;
+  pool_.for_each(items, [&](int64_t item, int thread) {
     Scratch& scratch = scratch_[static_cast<size_t>(thread)];
     const int64_t begin = item * columns, end = std::min(begin + columns, n);
     float* const gates = gate_ + begin;
@@ -97,6 +116,7 @@ bool CpuBackend::gate_up(const LinearTask& gate, const LinearTask& up) {
         scratch);
     for (int64_t row = 0; row < rows; ++row)
       table_.silu_mul_f32(gates + row * n, ups + row * columns, gates + row * n, end - begin);
+    bring_closer(following, items - 1 - item);
   });
   set_activations(rows, n);
   std::atomic<bool> finite{true};
