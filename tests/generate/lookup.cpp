@@ -223,16 +223,13 @@ TEST_CASE("a model of few rows drafts as many as a step holds") {
 
 namespace {
 
-/// The probability of the likeliest id after `tokens`, of which `made` were generated, computed
-/// from the logits in double without lookup and sampler; id: which one it is.
-double best_probability(Session& plain, const std::vector<int32_t>& tokens, size_t made,
+/// The probability of the likeliest id, computed in double without lookup and sampler from a
+/// position's logits and the ids generated before; id: which one it is.
+double best_probability(std::span<const float> row, std::span<const int32_t> made,
                         const SamplerOptions& options, int32_t& id) {
-  plain.truncate(0);
-  const std::vector<float> all = all_logits(plain, tokens);
-  std::vector<double> logits(all.end() - 1024, all.end());
-  logits.resize(258);  // the rest has no text
-  for (size_t i = tokens.size() - made; i < tokens.size(); ++i)
-    logits[static_cast<size_t>(tokens[i])] -= double{options.frequency_penalty};
+  std::vector<double> logits(row.begin(), row.begin() + 258);  // the rest has no text
+  for (int32_t before : made)
+    logits[static_cast<size_t>(before)] -= double{options.frequency_penalty};
   id = static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
   double sum = 0;
   for (double logit : logits)
@@ -257,10 +254,13 @@ TEST_CASE("sampled tokens have the model's distribution, drafted or not") {
     accepted += session.stats().accepted_tokens;
     const std::vector<int32_t> tokens = session.tokens();
     REQUIRE(tokens.size() == prompt + positions);
+    plain.truncate(0);
+    const std::vector<float> logits = all_logits(plain, tokens);
     for (size_t i = 0; i < positions; ++i) {
       int32_t best = 0;
-      const std::vector<int32_t> before(tokens.begin(), tokens.begin() + prompt + i);
-      const double p = best_probability(plain, before, i, options.sampler, best);
+      const double p =
+          best_probability(std::span(logits).subspan((prompt + i - 1) * 1024, 1024),
+                           std::span(tokens).subspan(prompt, i), options.sampler, best);
       excess[i] += (tokens[prompt + i] == best) - p;
       variance[i] += p * (1 - p);
     }
