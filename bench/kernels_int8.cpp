@@ -93,11 +93,14 @@ double best_rate(Work work) {
   return best;
 }
 
+/// The variant of `op` that a table up to `isa` uses.
 template <class Function>
 Function of_isa(const char* op, Isa isa) {
+  Function found = nullptr;
+  Isa best = Isa::ref;
   for (const auto& row : runnable_rows<Function>(op))
-    if (row.isa == isa) return row.function;
-  return nullptr;
+    if (row.isa <= isa && row.isa >= best) found = row.function, best = row.isa;
+  return found;
 }
 
 /// Operations a second of the peak_int8 probe.

@@ -16,14 +16,25 @@ struct Rows {
 
 /// Weights that a block brings into the cache for a later one: `lines` cache lines at `from`.
 struct Ahead {
-  const int8_t* from;
-  int64_t lines;
+  const int8_t* from = nullptr;
+  int64_t lines = 0;
 };
 
 template <int most, class Block>
 void call_with_rows(int64_t rows, const Block& block, int64_t row, int64_t tile, Ahead ahead) {
   if (rows == most) return block(Rows<most>{}, row, tile, ahead);
   if constexpr (most > 1) call_with_rows<most - 1>(rows, block, row, tile, ahead);
+}
+
+/// The weights after a block of `tiles` tiles: the next columns', or what the caller multiplies
+/// with next. The blocks of `row_blocks` blocks of rows share the lines out.
+template <class Gemm>
+Ahead ahead_of(const Gemm& g, int64_t next_tile, int64_t tiles, int64_t row_blocks) {
+  const int64_t tile_bytes = tile_n * padded_k(g.k);
+  const bool inside = next_tile * tile_n < g.n;
+  const int8_t* from = inside ? g.w + next_tile * tile_bytes : g.next;
+  if (!from) return {};
+  return {from, (tiles * tile_bytes / 64 + row_blocks - 1) / row_blocks};
 }
 
 /// Calls block(Rows<R>, row, tile, Ahead) for each block of R <= most_rows rows and `tiles` tiles
@@ -35,15 +46,13 @@ void for_each_block(const Gemm& g, const Block& block) {
   constexpr int64_t cache = 256 * 1024;
   const int64_t fit = cache / (g.k + 1) / most_rows * most_rows;
   const int64_t resident = fit > most_rows ? fit : most_rows;
-  const int64_t tile_bytes = tile_n * padded_k(g.k), all_tiles = padded_n(g.n) / tile_n;
   for (int64_t begin = 0; begin < g.m; begin += resident) {
     const int64_t end = g.m - begin < resident ? g.m : begin + resident;
     const int64_t row_blocks = (end - begin + most_rows - 1) / most_rows;
-    for (int64_t tile = 0; tile < all_tiles; tile += tiles) {
-      const int64_t next = tile + tiles, left = all_tiles - next;
-      const int64_t next_lines = (left > tiles ? tiles : left > 0 ? left : 0) * tile_bytes / 64;
-      const int64_t share = (next_lines + row_blocks - 1) / row_blocks;
-      Ahead ahead{g.w + next * tile_bytes, begin == 0 && row_blocks > 1 ? share : 0};
+    for (int64_t tile = 0; tile * tile_n < g.n; tile += tiles) {
+      // Once, by the first rows; a single block of rows reads its weights as fast as they come.
+      Ahead ahead =
+          begin == 0 && row_blocks > 1 ? ahead_of(g, tile + tiles, tiles, row_blocks) : Ahead{};
       for (int64_t row = begin, rows = 0; row < end; row += rows) {
         // 13 rows are 7 and 6, not 12 and 1.
         const int64_t blocks = (end - row + most_rows - 1) / most_rows;

@@ -59,6 +59,9 @@ struct GemmS8 {
   float* c;
   int64_t ldc;
   Store store;
+  /// Packed weights that the caller multiplies with next, or null: kernels may bring some of them
+  /// into the cache. Never dereferenced, so they may also end sooner than a kernel thinks.
+  const int8_t* next = nullptr;
 };
 
 /// The same with one scale a group of 128 along K, for weights and activations:
@@ -79,6 +82,7 @@ struct GemmS8Grouped {
   float* c;
   int64_t ldc;
   Store store;
+  const int8_t* next = nullptr;
 };
 
 /// c [m, n] int32 = a x W^T, for tests of the integer part: operands as in GemmS8.
@@ -90,6 +94,7 @@ struct GemmS8S32 {
   const int32_t* w_sum;
   int32_t* c;
   int64_t ldc;
+  const int8_t* next = nullptr;
 };
 
 /// One row of activations to int8, `q = rint(x * (127 / absmax))`, round half to even,
@@ -108,33 +113,57 @@ struct QuantizeRow {
 
 // --- attention -------------------------------------------------------------------------------
 
-/// Keys and values are cached in blocks of 64 positions.
+/// Keys and values are cached in blocks of 64 positions. In a block keys are dimension-major, so
+/// that the scores of neighbouring positions are computed side by side:
+///   keys [head_dim][64], values [64][head_dim].
 inline constexpr int64_t kv_block = 64;
+/// The softmax is reduced over spans of 512 positions (0 .. 511, 512 .. 1023, ...), each on its
+/// own, which are then merged in rising order. Spans follow from the position alone, so whoever
+/// computes them, and with whatever other rows, a row's result is the same bits.
+inline constexpr int64_t kv_span = 512;
 
-/// Causal attention of `rows` query rows, which share one kv head, over that head's cached keys:
-///   s_j = (q . k_j) * scale for j < length[row];  out = sum_j softmax(s)_j v_j
-/// reduced block by block in rising order with a running maximum (online softmax, Milakov &
-/// Gimelshein 2018, arXiv:1805.02867), the same way for every row, so that a row's result depends
-/// neither on `rows` nor on how a prompt was cut.
-/// k_blocks[b] and v_blocks[b] point to [64][head_dim] for positions 64 b .. 64 b + 63; values at
-/// positions >= length[row] are read by no row, whatever they hold.
+/// Causal attention of `rows` query rows, which share one kv head, over that head's cached
+/// positions j in [first, min(end, length[row])). A span gives
+///   s_j = (q . k_j) * scale,  max = max s_j,  w_j = exp(s_j - max),  sum = sum w_j,
+///   out = sum w_j v_j                            both sums of products: fma, j or d rising
+/// and is merged into the row's partial result (at first max = -inf, sum = 0, out = 0):
+///   new = max(max_a, max_b);  sum = sum_a exp(max_a - new) + sum_b exp(max_b - new); so too out
+/// (Milakov & Gimelshein 2018, arXiv:1805.02867). attention_merge_f32 does the rest.
+/// Keys and values at positions >= length[row] of every row may hold anything; those before the
+/// longest row's length must be finite.
 struct Attention {
   int64_t rows;
   int64_t head_dim;
   const float* q;  ///< row r at q + r * q_stride
   int64_t q_stride;
-  const void* const* k_blocks;  ///< fp16 or fp32, by kernel
+  const void* const* k_blocks;  ///< [b]: positions 64 b .. 64 b + 63; fp16 or fp32, by kernel
   const void* const* v_blocks;
   const int64_t* length;  ///< [rows], >= 1
+  int64_t first;          ///< a multiple of kv_span
+  int64_t end;
   float scale;
+  float* partial;  ///< [rows][attention_partial(head_dim)]: out, then max, sum
+  float* scratch;  ///< [attention_scratch]
+};
+/// Floats of a row's partial result.
+constexpr int64_t attention_partial(int64_t head_dim) {
+  return head_dim + 2;
+}
+/// Query rows that go through the registers together.
+inline constexpr int64_t attention_rows = 6;
+inline constexpr int64_t attention_scratch = attention_rows * kv_span;
+
+/// out = the row's `parts` partial results, merged in rising order as above, over their sum.
+/// The first part is not empty.
+struct AttentionMerge {
+  int64_t rows;
+  int64_t head_dim;
+  int64_t parts;
+  const float* partial;  ///< part p, row r at partial + p * part_stride + r * attention_partial
+  int64_t part_stride;
   float* out;  ///< row r at out + r * out_stride
   int64_t out_stride;
-  float* scratch;  ///< [attention_scratch(rows, head_dim)]
 };
-constexpr int64_t attention_scratch(int64_t rows, int64_t head_dim) {
-  // One block of keys and one of values as fp32; scores, maximum, sum and correction of each row.
-  return 2 * kv_block * head_dim + rows * (kv_block + 8);
-}
 
 // --- function types --------------------------------------------------------------------------
 //
@@ -145,6 +174,7 @@ using GemmS8GroupedFunction = void (*)(const GemmS8Grouped&);
 using GemmS8S32Function = void (*)(const GemmS8S32&);
 using QuantizeFunction = bool (*)(const QuantizeRow&);
 using AttentionFunction = void (*)(const Attention&);
+using AttentionMergeFunction = void (*)(const AttentionMerge&);
 /// Probes of what one thread can do: a loop that only multiplies and adds in registers, repeated
 /// `iterations` times. Returns the operations done (a multiply and an add are two).
 using PeakFunction = uint64_t (*)(uint64_t iterations);

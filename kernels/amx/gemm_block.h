@@ -12,6 +12,12 @@ inline constexpr int side = 16;            // rows of a tile, columns of int32 i
 inline constexpr int64_t step_k = 64;      // bytes of K in a tile
 inline constexpr int64_t block_side = 32;  // rows and columns of a block
 
+/// Says to the compiler that memory is read after this: GCC 12's tile intrinsics do not name what
+/// they read, so that it could leave out the writes of what only they use.
+inline void written() {
+  asm volatile("" : : : "memory");
+}
+
 /// What ldtilecfg reads: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 1,
 /// 18.2. All eight tiles are whole.
 struct alignas(64) TileConfig {
@@ -26,6 +32,7 @@ struct alignas(64) TileConfig {
 struct Tiles {
   Tiles() {
     const TileConfig config;
+    written();
     _tile_loadconfig(&config);
   }
   ~Tiles() { _tile_release(); }
@@ -74,6 +81,7 @@ void add_tail(const Operands& x, int64_t begin, int64_t rest) {
   for (int t = 0; t < col_tiles; ++t)
     __builtin_memcpy(w[t], x.w + t * x.tile_stride + begin * tile_n,
                      static_cast<size_t>(rest * tile_n));
+  written();
   add_step<row_tiles, col_tiles>(a, step_k, w[0], w[1]);
 }
 
@@ -135,14 +143,12 @@ void for_each_tile_block(const Gemm& g, const F& block) {
   constexpr int64_t cache = 1024 * 1024;
   const int64_t fit = cache / (g.k + 1) / block_side * block_side;
   const int64_t resident = fit > block_side ? fit : block_side;
-  const int64_t tiles = padded_n(g.n) / tile_n, tile_bytes = padded_k(g.k) * tile_n;
+  const int64_t tiles = padded_n(g.n) / tile_n;
   for (int64_t begin = 0; begin < g.m; begin += resident) {
     const int64_t end = g.m - begin < resident ? g.m : begin + resident;
     const int64_t row_blocks = (end - begin + block_side - 1) / block_side;
     for (int64_t tile = 0; tile < tiles; tile += 2) {
-      const int64_t next = tiles - tile - 2 > 2 ? 2 : tiles - tile - 2;
-      const int64_t lines = next > 0 && begin == 0 ? next * tile_bytes / 64 : 0;
-      Ahead ahead{g.w + (tile + 2) * tile_bytes, (lines + row_blocks - 1) / row_blocks};
+      Ahead ahead = begin == 0 ? ahead_of(g, tile + 2, 2, row_blocks) : Ahead{};
       for (int64_t row = begin; row < end;) {
         const int row_tiles = end - row > side && g.m >= block_side ? 2 : 1;
         const int64_t height = row_tiles * side;

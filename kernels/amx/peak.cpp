@@ -13,6 +13,7 @@ uint64_t peak_int8_amx(uint64_t iterations) {
   _tile_zero(3);
   alignas(64) int8_t ones[side * step_k];
   __builtin_memset(ones, 1, sizeof ones);
+  written();
   _tile_loadd(4, ones, step_k);
   _tile_loadd(5, ones, step_k);
   _tile_loadd(6, ones, step_k);

@@ -18,10 +18,10 @@ float dot(const A* a, const float* b, int64_t n) {
   for (; i + chains * V::size <= n; i += chains * V::size)
     for (int64_t c = 0; c < chains; ++c) {
       const int64_t at = i + c * V::size;
-      sum[c] = xsimd::fma(V::load(a + at), V::load(b + at), sum[c]);
+      sum[c] = Vector<Arch>::fma(V::load(a + at), V::load(b + at), sum[c]);
     }
   each_vector<Arch>(n - i, [&](int64_t j, int64_t count) {
-    sum[0] = xsimd::fma(load<Arch>(a + i + j, count), load<Arch>(b + i + j, count), sum[0]);
+    sum[0] = Vector<Arch>::fma(load<Arch>(a + i + j, count), load<Arch>(b + i + j, count), sum[0]);
   });
   return V::sum((sum[0] + sum[1]) + (sum[2] + sum[3]));
 }

@@ -1,6 +1,7 @@
 // Defines the simd kernels of one instruction set. Included once by kernels/ISA/simd.cpp, with
 //   OCTET_SIMD_ARCH       the xsimd architecture
 //   OCTET_SIMD_NAME(op)   the kernel's name, op with the instruction set appended
+//   OCTET_SIMD_TILE(op)   the name with the tile of the attention kernels before it
 // flatten: everything is inlined into the kernels, so that the object exports nothing else.
 #include "kernels/simd/attention.h"
 #include "kernels/simd/float_rows.h"
@@ -10,6 +11,7 @@ namespace octet::kernels {
 
 using Arch = OCTET_SIMD_ARCH;
 #define OCTET_SIMD_KERNEL(op) OCTET_SIMD_NAME(op) [[gnu::flatten]]
+#define OCTET_SIMD_TILE_KERNEL(op) OCTET_SIMD_TILE(op) [[gnu::flatten]]
 
 void OCTET_SIMD_KERNEL(rms_norm_f32)(const float* x, const float* w, float* y, int64_t n,
                                      float eps) {
@@ -39,11 +41,14 @@ void OCTET_SIMD_KERNEL(convert_f32_f16)(const float* x, uint16_t* y, int64_t n) 
 void OCTET_SIMD_KERNEL(convert_f16_f32)(const uint16_t* x, float* y, int64_t n) {
   simd::convert<Arch>(x, y, n);
 }
-void OCTET_SIMD_KERNEL(attention_f32)(const Attention& a) {
+void OCTET_SIMD_TILE_KERNEL(attention_f32)(const Attention& a) {
   simd::attention<Arch, float>(a);
 }
-void OCTET_SIMD_KERNEL(attention_f16)(const Attention& a) {
+void OCTET_SIMD_TILE_KERNEL(attention_f16)(const Attention& a) {
   simd::attention<Arch, uint16_t>(a);
+}
+void OCTET_SIMD_KERNEL(attention_merge_f32)(const AttentionMerge& merge) {
+  simd::merge_partials<Arch>(merge);
 }
 
 }  // namespace octet::kernels

@@ -44,9 +44,7 @@ struct Workspace {
   float* k;       ///< [rows, num_kv_heads * head_dim]
   float* v;
   float* attention;  ///< [rows, num_heads * head_dim]
-  float* gate;       ///< [rows, intermediate_size]
-  float* up;
-  float* logits;  ///< [logit_group, vocab_size]
+  float* logits;     ///< [logit_group, vocab_size]
   Activations x;
 };
 
@@ -87,8 +85,8 @@ class Backend {
   /// x = quantized(causal attention of q over the caches)
   virtual bool attention(int64_t layer) = 0;
 
-  /// x = quantized(SiLU(gate) * up)
-  virtual bool silu_mul() = 0;
+  /// x = quantized(SiLU(x Wgate^T + bias) * (x Wup^T + bias)); the tasks' out is not used
+  virtual bool gate_up(const LinearTask& gate, const LinearTask& up) = 0;
 };
 
 }  // namespace octet

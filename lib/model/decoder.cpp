@@ -29,10 +29,9 @@ void attention_block(const LayerWeights& w, int64_t layer, Backend& backend) {
 void mlp_block(const LayerWeights& w, int64_t layer, Backend& backend) {
   const Workspace& s = backend.workspace();
   require_finite(backend.norm(w.post_norm, nullptr), layer, "input of gate, up");
-  const LinearTask gate_up[] = {{&w.gate.weight, w.gate.bias, s.gate},
-                                {&w.up.weight, w.up.bias, s.up}};
-  backend.linear(gate_up, Store::assign);
-  require_finite(backend.silu_mul(), layer, "input of down");
+  require_finite(
+      backend.gate_up({&w.gate.weight, w.gate.bias, nullptr}, {&w.up.weight, w.up.bias, nullptr}),
+      layer, "input of down");
   const LinearTask down[] = {{&w.down.weight, w.down.bias, s.hidden}};
   backend.linear(down, Store::add);
 }

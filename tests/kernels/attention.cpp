@@ -29,8 +29,13 @@ struct Cache {
         (*data)[static_cast<size_t>(i)] =
             static_cast<float>(static_cast<int>(generator() % 4001) - 2000) / 1024.0f;
     }
+    // As the kernels take them: a block's keys dimension-major.
+    key_blocks.resize(keys.size());
+    for (int64_t i = 0; i < blocks * kv_block; ++i)
+      for (int64_t j = 0; j < d; ++j)
+        key_blocks[(i / kv_block * d + j) * kv_block + i % kv_block] = keys[i * d + j];
     for (size_t i = 0; i < keys.size(); ++i) {
-      keys_half.push_back(ref::half_of_float(keys[i]));
+      keys_half.push_back(ref::half_of_float(key_blocks[i]));
       values_half.push_back(ref::half_of_float(values[i]));
     }
   }
@@ -43,7 +48,8 @@ struct Cache {
   }
 
   int64_t d;
-  std::vector<float> keys, values;
+  std::vector<float> keys, values;  // [position][head_dim]
+  std::vector<float> key_blocks;
   std::vector<uint16_t> keys_half, values_half;
 };
 
@@ -70,33 +76,51 @@ struct Op {
 constexpr Op ops[] = {{"attention_f32", false}, {"attention_f16", true}};
 
 /// Rows [first, first + rows) of q, each row's length in `lengths`, into rows of d + 1 floats.
+/// `split`: every span of positions by a call of its own.
 std::vector<float> run(const Row<AttentionFunction>& kernel, bool half, const Cache& cache,
                        const std::vector<float>& q, const std::vector<int64_t>& lengths,
-                       int64_t first, int64_t rows, float scale) {
-  const auto keys = half ? cache.blocks(cache.keys_half) : cache.blocks(cache.keys);
+                       int64_t first, int64_t rows, float scale, bool split = false) {
+  const auto keys = half ? cache.blocks(cache.keys_half) : cache.blocks(cache.key_blocks);
   const auto values = half ? cache.blocks(cache.values_half) : cache.blocks(cache.values);
   std::vector<float> out(static_cast<size_t>(rows * (cache.d + 1)), canary);
-  std::vector<float> scratch(static_cast<size_t>(attention_scratch(rows, cache.d)), NAN);
+  std::vector<float> scratch(attention_scratch, NAN);
   scratch.push_back(canary);
-  kernel.function({rows, cache.d, q.data() + first * cache.d, cache.d, keys.data(), values.data(),
-                   lengths.data() + first, scale, out.data(), cache.d + 1, scratch.data()});
+  const int64_t longest =
+      *std::max_element(lengths.begin() + first, lengths.begin() + first + rows);
+  const int64_t step = split ? kv_span : longest, size = rows * attention_partial(cache.d);
+  const int64_t parts = (longest + step - 1) / step;
+  std::vector<float> partial(static_cast<size_t>(parts * size), NAN);
+  partial.push_back(canary);
+  for (int64_t part = 0; part < parts; ++part)
+    kernel.function({rows, cache.d, q.data() + first * cache.d, cache.d, keys.data(), values.data(),
+                     lengths.data() + first, part * step, std::min(longest, (part + 1) * step),
+                     scale, partial.data() + part * size, scratch.data()});
+  for (const auto& merge : runnable_rows<AttentionMergeFunction>("attention_merge_f32"))
+    if (merge.isa == kernel.isa)
+      merge.function({rows, cache.d, parts, partial.data(), size, out.data(), cache.d + 1});
   CHECK_MESSAGE(scratch.back() == canary, kernel.name);
+  CHECK_MESSAGE(partial.back() == canary, kernel.name);
   for (int64_t row = 0; row < rows; ++row)
     CHECK_MESSAGE(out[row * (cache.d + 1) + cache.d] == canary, kernel.name);
   return out;
+}
+
+std::vector<float> some_queries(int64_t count) {
+  std::vector<float> q;
+  std::mt19937 generator(2);
+  for (int64_t i = 0; i < count; ++i)
+    q.push_back(static_cast<float>(generator() % 2001) / 500.0f - 2.0f);
+  return q;
 }
 
 }  // namespace
 
 TEST_CASE("attention is softmax(q k^T scale) v over each row's length") {
   for (int64_t head_dim : {8, 20, 32, 64, 80, 128})
-    for (int64_t longest : {1, 3, 4, 63, 64, 65, 128, 200}) {
+    for (int64_t longest : {1, 3, 4, 63, 64, 65, 128, 200, 511, 512, 513, 1000}) {
       const Cache cache(longest, head_dim, 1);
       const int64_t rows = 7;
-      std::vector<float> q;
-      std::mt19937 generator(2);
-      for (int64_t i = 0; i < rows * head_dim; ++i)
-        q.push_back(static_cast<float>(generator() % 2001) / 500.0f - 2.0f);
+      const std::vector<float> q = some_queries(rows * head_dim);
       std::vector<int64_t> lengths = {longest,
                                       1,
                                       longest / 2 + 1,
@@ -136,8 +160,9 @@ TEST_CASE("attention holds where scores are far apart") {
   std::vector<float> q(static_cast<size_t>(head_dim), 0.0f);
   q[0] = 100.0f;
   for (int64_t j = 0; j < length; ++j) {
-    cache.keys[j * head_dim] = static_cast<float>(j - 75);
-    cache.keys_half[j * head_dim] = ref::half_of_float(static_cast<float>(j - 75));
+    const int64_t at = j / kv_block * kv_block * head_dim + j % kv_block;
+    cache.key_blocks[at] = static_cast<float>(j - 75);
+    cache.keys_half[at] = ref::half_of_float(static_cast<float>(j - 75));
   }
   for (const Op& op : ops)
     for (const auto& kernel : runnable_rows<AttentionFunction>(op.name)) {
@@ -145,5 +170,27 @@ TEST_CASE("attention holds where scores are far apart") {
       for (int64_t d = 0; d < head_dim; ++d)
         CHECK_MESSAGE(out[d] == doctest::Approx(cache.values[(length - 1) * head_dim + d]),
                       kernel.name);
+    }
+}
+
+TEST_CASE("attention split by spans, and with any other rows, is the same bits") {
+  const int64_t head_dim = 80, longest = 1100;
+  const float scale = 0.1f;
+  const Cache cache(longest, head_dim, 4);
+  const std::vector<float> q = some_queries(200 * head_dim);
+  // Lengths on both sides of a span's end: some rows have nothing in the spans of others.
+  std::vector<int64_t> lengths;
+  for (int64_t row = 0; row < 200; ++row) lengths.push_back(row * 389 % longest + 1);
+  for (int64_t row = 50; row < 90; ++row) lengths[static_cast<size_t>(row)] = 470 + row;
+  for (const Op& op : ops)
+    for (const auto& kernel : runnable_rows<AttentionFunction>(op.name)) {
+      const auto all = run(kernel, op.half, cache, q, lengths, 0, 200, scale);
+      for (int64_t rows : {1, 2, 3, 4, 5, 6, 7, 13, 100, 200}) {
+        const auto some = run(kernel, op.half, cache, q, lengths, 200 - rows, rows, scale, true);
+        const size_t size = some.size();
+        CHECK_MESSAGE(
+            std::memcmp(some.data(), all.data() + all.size() - size, size * sizeof(float)) == 0,
+            kernel.name << ", " << rows << " rows");
+      }
     }
 }

@@ -10,57 +10,123 @@ namespace octet {
 namespace {
 
 using kernels::kv_block;
+using kernels::kv_span;
 
-/// Tokens of one attention item: its query rows, tokens x heads of a kv head, share each block of
-/// keys that is brought into the cache.
+/// Tokens of one attention item: its query rows, tokens x heads of a kv head, share each span of
+/// keys and values that is brought into the cache.
 constexpr int64_t tokens_per_item = 16;
+
+/// Chunks of up to so many tokens (decoding) are shared out by spans of positions too: with one
+/// item a kv head, most threads would have nothing to do.
+constexpr int64_t tokens_to_split = 8;
+
+int64_t spans(int64_t positions) {
+  return (positions + kv_span - 1) / kv_span;
+}
 
 }  // namespace
 
-void CpuBackend::rotate_and_cache(int64_t layer, const float* q_norm, const float* k_norm) {
+int64_t CpuBackend::partial_size(const HeadTokens& tokens) const {
+  const int64_t group = config_.num_heads / config_.num_kv_heads;
+  return tokens.count * group * kernels::attention_partial(config_.head_dim);
+}
+
+/// Rotates the keys of tokens within one block of positions, and stores them with their values.
+void CpuBackend::cache_tokens(const HeadTokens& tokens, int64_t layer, const float* k_norm,
+                              Scratch& scratch) {
   const int64_t d = config_.head_dim;
-  const auto eps = static_cast<float>(config_.rms_norm_eps);
-  const auto rotate = [&](float* head, const float* norm, int64_t row) {
-    if (norm) table_.rms_norm_f32(head, norm, head, d, eps);
-    table_.rope_f32(head, cos_.data() + row * (d / 2), sin_.data() + row * (d / 2), d);
+  const KvCache& kv = *tokens.chunk->cache;
+  const int64_t position = tokens.chunk->first_position + tokens.first;
+  std::byte* keys = kv.keys(position / kv_block, layer, tokens.kv_head);
+  std::byte* values = kv.values(position / kv_block, layer, tokens.kv_head);
+  const auto scatter = [&](const auto* key, auto* block, int64_t slot) {
+    for (int64_t i = 0; i < d; ++i) block[i * kv_block + slot] = key[i];
   };
-  const auto cache = [&](const float* from, std::byte* block, int64_t slot, KvType type) {
-    if (type == KvType::f32)
-      std::memcpy(reinterpret_cast<float*>(block) + slot * d, from,
-                  static_cast<size_t>(d) * sizeof(float));
-    else
-      table_.convert_f32_f16(from, reinterpret_cast<uint16_t*>(block) + slot * d, d);
-  };
-  for (const Chunk& chunk : batch_->chunks)
-    each_row(chunk.rows, [&](int64_t i, int) {
-      const int64_t row = chunk.first_row + i, position = chunk.first_position + i;
-      const int64_t block = position / kv_block, slot = position % kv_block;
-      for (int64_t head = 0; head < config_.num_heads; ++head)
-        rotate(workspace_.q + (row * config_.num_heads + head) * d, q_norm, row);
-      for (int64_t head = 0; head < config_.num_kv_heads; ++head) {
-        const int64_t offset = (row * config_.num_kv_heads + head) * d;
-        rotate(workspace_.k + offset, k_norm, row);
-        const KvCache& kv = *chunk.cache;
-        cache(workspace_.k + offset, kv.keys(block, layer, head), slot, kv.type());
-        cache(workspace_.v + offset, kv.values(block, layer, head), slot, kv.type());
-      }
-    });
+  for (int64_t i = 0; i < tokens.count; ++i) {
+    const int64_t row = tokens.chunk->first_row + tokens.first + i;
+    const int64_t slot = position % kv_block + i;
+    float* k = workspace_.k + (row * config_.num_kv_heads + tokens.kv_head) * d;
+    const float* v = workspace_.v + (row * config_.num_kv_heads + tokens.kv_head) * d;
+    rotate(k, k_norm, row);
+    if (kv.type() == KvType::f32) {
+      scatter(k, reinterpret_cast<float*>(keys), slot);
+      std::copy_n(v, d, reinterpret_cast<float*>(values) + slot * d);
+    } else {
+      table_.convert_f32_f16(k, scratch.half_row.data(), d);
+      scatter(scratch.half_row.data(), reinterpret_cast<uint16_t*>(keys), slot);
+      table_.convert_f32_f16(v, reinterpret_cast<uint16_t*>(values) + slot * d, d);
+    }
+  }
+}
+
+/// RMSNorm (if `norm`) and RoPE of one head of row `row`.
+void CpuBackend::rotate(float* head, const float* norm, int64_t row) {
+  const int64_t d = config_.head_dim;
+  if (norm) table_.rms_norm_f32(head, norm, head, d, static_cast<float>(config_.rms_norm_eps));
+  table_.rope_f32(head, cos_.data() + row * (d / 2), sin_.data() + row * (d / 2), d);
+}
+
+void CpuBackend::rotate_and_cache(int64_t layer, const float* q_norm, const float* k_norm) {
+  const auto cached = static_cast<int64_t>(cache_items_.size());
+  pool_.for_each(cached + batch_->rows(), [&](int64_t i, int thread) {
+    if (i < cached)
+      return cache_tokens(cache_items_[static_cast<size_t>(i)], layer, k_norm,
+                          scratch_[static_cast<size_t>(thread)]);
+    const int64_t row = i - cached;
+    for (int64_t head = 0; head < config_.num_heads; ++head)
+      rotate(workspace_.q + (row * config_.num_heads + head) * config_.head_dim, q_norm, row);
+  });
+}
+
+void CpuBackend::plan_cache(const Batch& batch) {
+  cache_items_.clear();
+  for (const Chunk& chunk : batch.chunks)
+    for (int64_t first = 0, count = 0; first < chunk.rows; first += count) {
+      // One thread a block: neighbouring positions of a key's dimension share a cache line.
+      count = std::min(chunk.rows - first, kv_block - (chunk.first_position + first) % kv_block);
+      for (int64_t head = 0; head < config_.num_kv_heads; ++head)
+        cache_items_.push_back({&chunk, first, count, head});
+    }
 }
 
 void CpuBackend::plan_attention(const Batch& batch) {
   attention_items_.clear();
+  merge_items_.clear();
+  int64_t used = 0, planned = 0;  // of partials_; planned is for the whole context
   for (const Chunk& chunk : batch.chunks)
-    // The last tokens see the most keys: begin with them, so that no thread ends with a long item.
     for (int64_t end = chunk.rows; end > 0; end -= std::min(end, tokens_per_item)) {
       const int64_t first = std::max<int64_t>(0, end - tokens_per_item);
-      for (int64_t head = 0; head < config_.num_kv_heads; ++head)
-        attention_items_.push_back({&chunk, first, end - first, head});
+      for (int64_t head = 0; head < config_.num_kv_heads; ++head) {
+        const HeadTokens tokens{&chunk, first, end - first, head};
+        const int64_t positions = chunk.first_position + end;
+        if (chunk.rows > tokens_to_split || spans(positions) == 1) {
+          attention_items_.push_back({tokens, 0, positions, -1});
+          continue;
+        }
+        merge_items_.push_back({tokens, used, spans(positions)});
+        for (int64_t span = 0; span < positions; span += kv_span, used += partial_size(tokens))
+          attention_items_.push_back({tokens, span, std::min(span + kv_span, positions), used});
+        planned += spans(chunk.cache->num_blocks() * kv_block) * partial_size(tokens);
+      }
     }
+  // The longest first, so that no thread is left with one when the others are done.
+  const auto work = [](const AttentionItem& item) {
+    return item.tokens.count * (item.end_position - item.first_position);
+  };
+  std::sort(attention_items_.begin(), attention_items_.end(),
+            [&](const auto& a, const auto& b) { return work(a) > work(b); });
+  // A growing sequence must not allocate.
+  if (static_cast<int64_t>(partials_.size()) < used)
+    partials_ = AlignedBuffer<float>(static_cast<size_t>(planned));
 }
 
 bool CpuBackend::attention(int64_t layer) {
   pool_.for_each(static_cast<int64_t>(attention_items_.size()), [&](int64_t i, int thread) {
     attend(attention_items_[static_cast<size_t>(i)], layer, scratch_[static_cast<size_t>(thread)]);
+  });
+  pool_.for_each(static_cast<int64_t>(merge_items_.size()), [&](int64_t i, int) {
+    const MergeItem& item = merge_items_[static_cast<size_t>(i)];
+    merge(item.tokens, partials_.data() + item.partial, item.parts);
   });
   const int64_t k = config_.num_heads * config_.head_dim;
   set_activations(batch_->rows(), k);
@@ -72,47 +138,60 @@ bool CpuBackend::attention(int64_t layer) {
 }
 
 void CpuBackend::attend(const AttentionItem& item, int64_t layer, Scratch& scratch) {
+  const HeadTokens& tokens = item.tokens;
   const int64_t d = config_.head_dim, width = config_.num_heads * d;
   const int64_t group = config_.num_heads / config_.num_kv_heads;  // query heads of this kv head
   const int64_t max_rows = tokens_per_item * group;
   if (scratch.queries.size() == 0) {
     scratch.queries = AlignedBuffer<float>(static_cast<size_t>(max_rows * d));
-    scratch.attended = AlignedBuffer<float>(static_cast<size_t>(max_rows * d));
-    scratch.attention =
-        AlignedBuffer<float>(static_cast<size_t>(kernels::attention_scratch(max_rows, d)));
+    scratch.partial =
+        AlignedBuffer<float>(static_cast<size_t>(max_rows * kernels::attention_partial(d)));
+    scratch.scores = AlignedBuffer<float>(static_cast<size_t>(kernels::attention_scratch));
     scratch.lengths.resize(static_cast<size_t>(max_rows));
   }
-  const int64_t first_row = item.chunk->first_row + item.first;
-  const int64_t first_position = item.chunk->first_position + item.first;
-  const auto head_of = [&](float* rows, int64_t token) {
-    return rows + (first_row + token) * width + item.kv_head * group * d;
-  };
-  const auto group_bytes = static_cast<size_t>(group * d) * sizeof(float);
-  for (int64_t token = 0; token < item.count; ++token) {
-    std::memcpy(scratch.queries.data() + token * group * d, head_of(workspace_.q, token),
-                group_bytes);
-    std::fill_n(scratch.lengths.begin() + token * group, group, first_position + token + 1);
+  for (int64_t token = 0; token < tokens.count; ++token) {
+    const int64_t row = tokens.chunk->first_row + tokens.first + token;
+    std::copy_n(workspace_.q + row * width + tokens.kv_head * group * d, group * d,
+                scratch.queries.data() + token * group * d);
+    std::fill_n(scratch.lengths.begin() + token * group, group,
+                tokens.chunk->first_position + tokens.first + token + 1);
   }
   scratch.key_blocks.clear();
   scratch.value_blocks.clear();
-  const KvCache& kv = *item.chunk->cache;
+  const KvCache& kv = *tokens.chunk->cache;
   // For the whole context at once: a growing sequence must not allocate.
   scratch.key_blocks.reserve(static_cast<size_t>(kv.num_blocks()));
   scratch.value_blocks.reserve(static_cast<size_t>(kv.num_blocks()));
-  for (int64_t block = 0; block * kv_block < first_position + item.count; ++block) {
-    scratch.key_blocks.push_back(kv.keys(block, layer, item.kv_head));
-    scratch.value_blocks.push_back(kv.values(block, layer, item.kv_head));
+  for (int64_t block = 0; block * kv_block < item.end_position; ++block) {
+    scratch.key_blocks.push_back(kv.keys(block, layer, tokens.kv_head));
+    scratch.value_blocks.push_back(kv.values(block, layer, tokens.kv_head));
   }
-  const kernels::Attention task{item.count * group,        d,
-                                scratch.queries.data(),    d,
-                                scratch.key_blocks.data(), scratch.value_blocks.data(),
-                                scratch.lengths.data(),    1.0f / std::sqrt(static_cast<float>(d)),
-                                scratch.attended.data(),   d,
-                                scratch.attention.data()};
+  float* partial = item.partial < 0 ? scratch.partial.data() : partials_.data() + item.partial;
+  const kernels::Attention task{tokens.count * group,
+                                d,
+                                scratch.queries.data(),
+                                d,
+                                scratch.key_blocks.data(),
+                                scratch.value_blocks.data(),
+                                scratch.lengths.data(),
+                                item.first_position,
+                                item.end_position,
+                                1.0f / std::sqrt(static_cast<float>(d)),
+                                partial,
+                                scratch.scores.data()};
   (kv.type() == KvType::f32 ? table_.attention_f32 : table_.attention_f16)(task);
-  for (int64_t token = 0; token < item.count; ++token)
-    std::memcpy(head_of(workspace_.attention, token), scratch.attended.data() + token * group * d,
-                group_bytes);
+  if (item.partial < 0) merge(tokens, partial, 1);
+}
+
+void CpuBackend::merge(const HeadTokens& tokens, const float* partial, int64_t parts) {
+  const int64_t d = config_.head_dim, width = config_.num_heads * d;
+  const int64_t group = config_.num_heads / config_.num_kv_heads;
+  for (int64_t token = 0; token < tokens.count; ++token) {
+    const int64_t row = tokens.chunk->first_row + tokens.first + token;
+    table_.attention_merge_f32(
+        {group, d, parts, partial + token * group * kernels::attention_partial(d),
+         partial_size(tokens), workspace_.attention + row * width + tokens.kv_head * group * d, d});
+  }
 }
 
 }  // namespace octet

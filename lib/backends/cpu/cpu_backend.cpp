@@ -13,7 +13,6 @@
 namespace octet {
 namespace {
 
-using kernels::attention_scratch;
 using kernels::num_groups;
 using kernels::tile_n;
 
@@ -37,7 +36,7 @@ AlignedBuffer<float> float_buffer(int64_t count) {
 
 CpuBackend::CpuBackend(const ModelConfig& config, Scheme scheme, int64_t max_rows,
                        const kernels::Table& table, ThreadPool& pool)
-    : config_(config), scheme_(scheme), table_(table), pool_(pool) {
+    : config_(config), scheme_(scheme), table_(table), pool_(pool), max_rows_(max_rows) {
   // The pool shares the work out; OpenBLAS's own threads would compete with it.
   openblas_set_num_threads(1);
   allocate(max_rows);
@@ -45,10 +44,9 @@ CpuBackend::CpuBackend(const ModelConfig& config, Scheme scheme, int64_t max_row
 
 void CpuBackend::allocate(int64_t max_rows) {
   const int64_t q = heads_width(config_), kv = kv_width(config_);
-  const int64_t widths[] = {config_.hidden_size,      q, kv, kv, q, config_.intermediate_size,
-                            config_.intermediate_size};
-  float** const targets[] = {&workspace_.hidden,    &workspace_.q,    &workspace_.k, &workspace_.v,
-                             &workspace_.attention, &workspace_.gate, &workspace_.up};
+  const int64_t widths[] = {config_.hidden_size, q, kv, kv, q, config_.intermediate_size};
+  float** const targets[] = {&workspace_.hidden, &workspace_.q,         &workspace_.k,
+                             &workspace_.v,      &workspace_.attention, &gate_};
   // Every buffer starts on a cache line.
   const auto aligned = [](int64_t count) { return (count + 15) / 16 * 16; };
   int64_t total = aligned(logit_group * config_.vocab_size);
@@ -77,6 +75,7 @@ void CpuBackend::allocate(int64_t max_rows) {
   scratch_.resize(static_cast<size_t>(pool_.threads()));
   for (Scratch& scratch : scratch_) {
     scratch.row = float_buffer(width);
+    scratch.half_row = AlignedBuffer<uint16_t>(static_cast<size_t>(config_.head_dim));
     scratch.packed_row = AlignedBuffer<int8_t>(static_cast<size_t>(width));
   }
 }
@@ -87,6 +86,7 @@ void CpuBackend::each_row(int64_t rows, FunctionRef<void(int64_t, int)> work) {
 
 void CpuBackend::start(const Batch& batch) {
   batch_ = &batch;
+  plan_cache(batch);
   plan_attention(batch);
   const int64_t half = config_.head_dim / 2;
   for (const Chunk& chunk : batch.chunks)
@@ -164,18 +164,6 @@ bool CpuBackend::norm(const float* weight, const std::span<const int64_t>* rows)
     table_.rms_norm_f32(workspace_.hidden + row * k, weight, normed, k,
                         static_cast<float>(config_.rms_norm_eps));
     if (!store_activation(normed, i)) finite = false;
-  });
-  return finite;
-}
-
-bool CpuBackend::silu_mul() {
-  const int64_t k = config_.intermediate_size;
-  set_activations(batch_->rows(), k);
-  std::atomic<bool> finite{true};
-  each_row(workspace_.x.rows, [&](int64_t i, int thread) {
-    float* product = scratch_[static_cast<size_t>(thread)].row.data();
-    table_.silu_mul_f32(workspace_.gate + i * k, workspace_.up + i * k, product, k);
-    if (!store_activation(product, i)) finite = false;
   });
   return finite;
 }

@@ -27,53 +27,88 @@ class CpuBackend : public Backend {
   void linear(std::span<const LinearTask> tasks, kernels::Store store) override;
   void rotate_and_cache(int64_t layer, const float* q_norm, const float* k_norm) override;
   bool attention(int64_t layer) override;
-  bool silu_mul() override;
+  bool gate_up(const LinearTask& gate, const LinearTask& up) override;
 
  private:
   /// Buffers that belong to one thread of the pool.
   struct Scratch {
     AlignedBuffer<float> row;          // one row before it is quantized
     AlignedBuffer<int8_t> packed_row;  // one row of the embedding
-    AlignedBuffer<float> queries;  // rows of one attention item, gathered
-    AlignedBuffer<float> attended;
-    AlignedBuffer<float> attention;  // the kernel's own
-    AlignedBuffer<float> panel;      // f16 scheme: weights as fp32
+    AlignedBuffer<float> queries;      // rows of one attention item, gathered
+    AlignedBuffer<float> partial;      // their result
+    AlignedBuffer<float> scores;       // the attention kernel's own
+    AlignedBuffer<uint16_t> half_row;  // one key as fp16
+    AlignedBuffer<float> panel;        // f16 scheme: weights as fp32
+    AlignedBuffer<float> up;           // columns of up, until they are multiplied with gate's
     std::vector<int64_t> lengths;
     std::vector<const void*> key_blocks, value_blocks;
   };
-  /// Tokens of one sequence and the heads of one kv head: the unit that attention is shared out by.
-  struct AttentionItem {
+  /// Tokens of one sequence and one kv head with its query heads.
+  struct HeadTokens {
     const Chunk* chunk;
     int64_t first, count;  // tokens within the chunk
     int64_t kv_head;
   };
+  /// The unit that attention is shared out by: all positions of some tokens, or one span of them.
+  struct AttentionItem {
+    HeadTokens tokens;
+    int64_t first_position, end_position;
+    int64_t partial;  // where in partials_ the result goes; -1: straight to the output
+  };
+  /// Results of spans that are to be merged: `parts` from partials_[partial] on.
+  struct MergeItem {
+    HeadTokens tokens;
+    int64_t partial, parts;
+  };
 
   void allocate(int64_t max_rows);
+  void plan_cache(const Batch& batch);
   void plan_attention(const Batch& batch);
+  void rotate(float* head, const float* norm, int64_t row);
   /// Row `row` of x from `k` fp32 values.
   bool store_activation(const float* values, int64_t row);
   void embed_int8(const Matrix& table, int64_t id, Scratch& scratch, float* out) const;
   void set_activations(int64_t rows, int64_t k);
   void each_row(int64_t rows, FunctionRef<void(int64_t row, int thread)> work);
+  void cache_tokens(const HeadTokens& tokens, int64_t layer, const float* k_norm, Scratch& scratch);
   void attend(const AttentionItem& item, int64_t layer, Scratch& scratch);
+  void merge(const HeadTokens& tokens, const float* partial, int64_t parts);
+  int64_t partial_size(const HeadTokens& tokens) const;
 
-  void linear_int8(const LinearTask& task, int64_t begin, int64_t end, kernels::Store store);
-  void linear_f32(const LinearTask& task, int64_t begin, int64_t end, kernels::Store store);
-  void linear_f16(const LinearTask& task, int64_t begin, int64_t end, kernels::Store store,
-                  Scratch& scratch);
+  /// Columns [begin, end) of a linear.
+  struct Columns {
+    const LinearTask* task;
+    int64_t begin, end;
+    kernels::Store store;
+    float* out;  ///< column `begin` of the first row
+    int64_t ldc;
+    const int8_t* next;  ///< weights that the same thread will likely need after these, or null
+  };
+  void multiply(const Columns& c, Scratch& scratch);
+  void multiply_int8(const Columns& c);
+  void multiply_f32(const Columns& c);
+  void multiply_f16(const Columns& c, Scratch& scratch);
   int64_t columns_per_item(int64_t n) const;
+  /// The weights of item `item` of a linear, or null.
+  const int8_t* item_weights(const LinearTask& task, int64_t item) const;
+  float* up_scratch(Scratch& scratch);
 
   const ModelConfig& config_;
   Scheme scheme_;
   const kernels::Table& table_;
   ThreadPool& pool_;
   Workspace workspace_{};
+  float* gate_ = nullptr;  // [rows, intermediate_size], then SiLU(gate) * up
+  int64_t max_rows_;
   AlignedBuffer<float> floats_;
   AlignedBuffer<float> cos_, sin_;  // [rows, head_dim / 2]
   AlignedBuffer<int8_t> quantized_;
   AlignedBuffer<float> scales_;
   std::vector<Scratch> scratch_;
+  std::vector<HeadTokens> cache_items_;  // each within one block of positions
   std::vector<AttentionItem> attention_items_;
+  std::vector<MergeItem> merge_items_;
+  AlignedBuffer<float> partials_;
   const Batch* batch_ = nullptr;
 };
 

@@ -2,6 +2,7 @@
 #include <cblas.h>
 
 #include <algorithm>
+#include <atomic>
 
 #include "lib/backends/cpu/cpu_backend.h"
 
@@ -26,8 +27,8 @@ int blas(int64_t value) {
 }
 
 /// c [m, n] (=, +=) a [m, k] x w [n, k]^T
-void multiply_f32(const float* a, int64_t lda, const float* w, float* c, int64_t ldc, int64_t m,
-                  int64_t n, int64_t k, Store store) {
+void blas_multiply(const float* a, int64_t lda, const float* w, float* c, int64_t ldc, int64_t m,
+                   int64_t n, int64_t k, Store store) {
   const float beta = store == Store::add ? 1.0f : 0.0f;
   if (m == 1)
     cblas_sgemv(CblasRowMajor, CblasNoTrans, blas(n), blas(k), 1.0f, w, blas(k), a, 1, beta, c, 1);
@@ -50,6 +51,13 @@ int64_t CpuBackend::columns_per_item(int64_t n) const {
   return (slice + tile_n - 1) / tile_n * tile_n;
 }
 
+const int8_t* CpuBackend::item_weights(const LinearTask& task, int64_t item) const {
+  const Matrix& w = *task.weight;
+  const int64_t column = item * columns_per_item(w.n);
+  if (column >= w.n) return nullptr;
+  return static_cast<const int8_t*>(w.data) + column * padded_k(w.k);
+}
+
 void CpuBackend::linear(std::span<const LinearTask> tasks, Store store) {
   int64_t items = 0;
   const auto items_of = [&](const LinearTask& task) {
@@ -61,68 +69,104 @@ void CpuBackend::linear(std::span<const LinearTask> tasks, Store store) {
     size_t t = 0;
     for (; item >= items_of(tasks[t]); ++t) item -= items_of(tasks[t]);
     const LinearTask& task = tasks[t];
-    const int64_t columns = columns_per_item(task.weight->n);
-    const int64_t begin = item * columns, end = std::min(begin + columns, task.weight->n);
-    if (scheme_ == Scheme::f32)
-      linear_f32(task, begin, end, store);
-    else if (scheme_ == Scheme::f16)
-      linear_f16(task, begin, end, store, scratch_[static_cast<size_t>(thread)]);
-    else
-      linear_int8(task, begin, end, store);
+    const int64_t n = task.weight->n, columns = columns_per_item(n), begin = item * columns;
+    multiply({&task, begin, std::min(begin + columns, n), store, task.out + begin, n,
+              item_weights(task, item + pool_.threads())},
+             scratch_[static_cast<size_t>(thread)]);
   });
 }
 
-void CpuBackend::linear_int8(const LinearTask& task, int64_t begin, int64_t end, Store store) {
-  const Matrix& w = *task.weight;
+float* CpuBackend::up_scratch(Scratch& scratch) {
+  const auto size = static_cast<size_t>(max_rows_ * columns_per_item(config_.intermediate_size));
+  if (scratch.up.size() < size) scratch.up = AlignedBuffer<float>(size);
+  return scratch.up.data();
+}
+
+bool CpuBackend::gate_up(const LinearTask& gate, const LinearTask& up) {
+  const int64_t rows = workspace_.x.rows, n = config_.intermediate_size;
+  const int64_t columns = columns_per_item(n);
+  // Both products of the same columns, and their combination while they are in the cache.
+  pool_.for_each((n + columns - 1) / columns, [&](int64_t item, int thread) {
+    Scratch& scratch = scratch_[static_cast<size_t>(thread)];
+    const int64_t begin = item * columns, end = std::min(begin + columns, n);
+    float* const gates = gate_ + begin;
+    float* const ups = up_scratch(scratch);
+    multiply({&gate, begin, end, Store::assign, gates, n, item_weights(up, item)}, scratch);
+    multiply(
+        {&up, begin, end, Store::assign, ups, columns, item_weights(gate, item + pool_.threads())},
+        scratch);
+    for (int64_t row = 0; row < rows; ++row)
+      table_.silu_mul_f32(gates + row * n, ups + row * columns, gates + row * n, end - begin);
+  });
+  set_activations(rows, n);
+  std::atomic<bool> finite{true};
+  each_row(rows, [&](int64_t row, int) {
+    if (!store_activation(gate_ + row * n, row)) finite = false;
+  });
+  return finite;
+}
+
+void CpuBackend::multiply(const Columns& c, Scratch& scratch) {
+  if (scheme_ == Scheme::f32)
+    multiply_f32(c);
+  else if (scheme_ == Scheme::f16)
+    multiply_f16(c, scratch);
+  else
+    multiply_int8(c);
+}
+
+void CpuBackend::multiply_int8(const Columns& c) {
+  const Matrix& w = *c.task->weight;
   const Activations& x = workspace_.x;
-  const int8_t* packed = static_cast<const int8_t*>(w.data) + begin * padded_k(w.k);
-  const float* bias = task.bias ? task.bias + begin : nullptr;
+  const int8_t* packed = static_cast<const int8_t*>(w.data) + c.begin * padded_k(w.k);
+  const float* bias = c.task->bias ? c.task->bias + c.begin : nullptr;
   if (scheme_ == Scheme::w8a8) {
-    table_.gemm_s8s8_f32({x.rows, end - begin, w.k, x.s8, x.stride, x.scale, packed,
-                          static_cast<const float*>(w.scale) + begin,
-                          static_cast<const int32_t*>(w.sum) + begin, bias, task.out + begin, w.n,
-                          store});
+    table_.gemm_s8s8_f32({x.rows, c.end - c.begin, w.k, x.s8, x.stride, x.scale, packed,
+                          static_cast<const float*>(w.scale) + c.begin,
+                          static_cast<const int32_t*>(w.sum) + c.begin, bias, c.out, c.ldc, c.store,
+                          c.next});
   } else {
-    const int64_t group_offset = begin * num_groups(w.k);  // [n / 16][groups][16]
-    table_.gemm_s8s8_f32_g128({x.rows, end - begin, w.k, x.s8, x.stride, x.scale, packed,
+    const int64_t group_offset = c.begin * num_groups(w.k);  // [n / 16][groups][16]
+    table_.gemm_s8s8_f32_g128({x.rows, c.end - c.begin, w.k, x.s8, x.stride, x.scale, packed,
                                static_cast<const uint16_t*>(w.scale) + group_offset,
-                               static_cast<const int16_t*>(w.sum) + group_offset, bias,
-                               task.out + begin, w.n, store});
+                               static_cast<const int16_t*>(w.sum) + group_offset, bias, c.out,
+                               c.ldc, c.store, c.next});
   }
 }
 
-void CpuBackend::linear_f32(const LinearTask& task, int64_t begin, int64_t end, Store store) {
-  const Matrix& w = *task.weight;
+void CpuBackend::multiply_f32(const Columns& c) {
+  const Matrix& w = *c.task->weight;
   const Activations& x = workspace_.x;
-  multiply_f32(x.f32, x.stride, static_cast<const float*>(w.data) + begin * w.k, task.out + begin,
-               w.n, x.rows, end - begin, w.k, store);
-  if (task.bias) add_bias(task.bias + begin, task.out + begin, w.n, x.rows, end - begin);
+  blas_multiply(x.f32, x.stride, static_cast<const float*>(w.data) + c.begin * w.k, c.out, c.ldc,
+                x.rows, c.end - c.begin, w.k, c.store);
+  if (c.task->bias) add_bias(c.task->bias + c.begin, c.out, c.ldc, x.rows, c.end - c.begin);
 }
 
-void CpuBackend::linear_f16(const LinearTask& task, int64_t begin, int64_t end, Store store,
-                            Scratch& scratch) {
-  const Matrix& w = *task.weight;
+void CpuBackend::multiply_f16(const Columns& c, Scratch& scratch) {
+  const Matrix& w = *c.task->weight;
   const Activations& x = workspace_.x;
-  const auto* weights = static_cast<const uint16_t*>(w.data);
+  const auto* weights = static_cast<const uint16_t*>(w.data) + c.begin * w.k;
+  const float* bias = c.task->bias ? c.task->bias + c.begin : nullptr;
+  const int64_t columns = c.end - c.begin;
   if (x.rows <= max_dot_rows) {
-    for (int64_t col = begin; col < end; ++col)
+    for (int64_t col = 0; col < columns; ++col)
       for (int64_t row = 0; row < x.rows; ++row) {
         float value = table_.dot_f16_f32(weights + col * w.k, x.f32 + row * x.stride, w.k);
-        if (task.bias) value += task.bias[col];
-        float& out = task.out[row * w.n + col];
-        out = store == Store::add ? out + value : value;
+        if (bias) value += bias[col];
+        float& out = c.out[row * c.ldc + col];
+        out = c.store == Store::add ? out + value : value;
       }
     return;
   }
   const auto panel_size = static_cast<size_t>(panel_columns * w.k);
   if (scratch.panel.size() < panel_size) scratch.panel = AlignedBuffer<float>(panel_size);
-  for (int64_t col = begin; col < end; col += panel_columns) {
-    const int64_t count = std::min(panel_columns, end - col);
+  for (int64_t col = 0; col < columns; col += panel_columns) {
+    const int64_t count = std::min(panel_columns, columns - col);
     table_.convert_f16_f32(weights + col * w.k, scratch.panel.data(), count * w.k);
-    multiply_f32(x.f32, x.stride, scratch.panel.data(), task.out + col, w.n, x.rows, count, w.k,
-                 store);
+    blas_multiply(x.f32, x.stride, scratch.panel.data(), c.out + col, c.ldc, x.rows, count, w.k,
+                  c.store);
   }
-  if (task.bias) add_bias(task.bias + begin, task.out + begin, w.n, x.rows, end - begin);
+  if (bias) add_bias(bias, c.out, c.ldc, x.rows, columns);
 }
 
 }  // namespace octet
