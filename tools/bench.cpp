@@ -173,8 +173,8 @@ void run(const BenchArguments& arguments) {
   const Peaks peaks = better(before, after);
   const Spread prefill_rate(prefill), decode_rate(decode);
   // The float schemes multiply in fp32.
-  const bool integer = model.scheme() == Scheme::w8a8 || model.scheme() == Scheme::w8a8_g128;
-  const double operations = integer ? peaks.int8_ops_per_second : peaks.fp32_ops_per_second;
+  const double operations =
+      is_int8(model.scheme()) ? peaks.int8_ops_per_second : peaks.fp32_ops_per_second;
   const Json result = {
       {"shape", arguments.shape.empty() ? arguments.path : arguments.shape},
       {"scheme", to_string(model.scheme())},

@@ -19,6 +19,9 @@ void GenerateArguments::add_to(CLI::App& command) {
   command.add_option("--ctx", context, "positions of the KV cache; 0: the model's, at most 4096")
       ->capture_default_str();
   command.add_option("--stop", stop, "text that ends the answer; may be repeated");
+  command.add_option("--lookup", lookup, "guess repeated text, for speed alone (int8 schemes)")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"on", "off"}));
   command.add_flag("--stats", stats, "print tokens, times and memory to stderr");
 }
 
@@ -36,6 +39,7 @@ GenerateOptions GenerateArguments::generate_options(const Model& model) const {
   if (greedy) sampler.temperature = 0;
   sampler.seed = seed;
   options.stop = stop;
+  options.lookup = lookup == "on";
   return options;
 }
 
@@ -58,14 +62,16 @@ double prefill_rate(const GenerateStats& stats) {
 
 void print_stats(const Session& session) {
   const GenerateStats& stats = session.stats();
-  std::fprintf(stderr,
-               "prompt %lld tokens (%lld cached), %.1f tokens/s; first token after %.3f s\n"
-               "generated %lld tokens, %.1f tokens/s; stopped by %s; peak memory %.0f MB\n",
-               static_cast<long long>(stats.prompt_tokens),
-               static_cast<long long>(stats.cached_tokens), prefill_rate(stats),
-               stats.first_token_seconds, static_cast<long long>(stats.generated_tokens),
-               decode_rate(stats), to_string(stats.stop),
-               static_cast<double>(peak_rss_bytes()) / 1e6);
+  std::fprintf(
+      stderr,
+      "prompt %lld tokens (%lld cached), %.1f tokens/s; first token after %.3f s\n"
+      "generated %lld tokens, %.1f tokens/s; stopped by %s; peak memory %.0f MB\n"
+      "lookup drafted %lld tokens, %lld of them right\n",
+      static_cast<long long>(stats.prompt_tokens), static_cast<long long>(stats.cached_tokens),
+      prefill_rate(stats), stats.first_token_seconds,
+      static_cast<long long>(stats.generated_tokens), decode_rate(stats), to_string(stats.stop),
+      static_cast<double>(peak_rss_bytes()) / 1e6, static_cast<long long>(stats.drafted_tokens),
+      static_cast<long long>(stats.accepted_tokens));
 }
 
 Json stats_json(const Session& session) {
@@ -73,6 +79,8 @@ Json stats_json(const Session& session) {
   return {{"prompt_tokens", stats.prompt_tokens},
           {"cached_tokens", stats.cached_tokens},
           {"generated_tokens", stats.generated_tokens},
+          {"drafted_tokens", stats.drafted_tokens},
+          {"accepted_tokens", stats.accepted_tokens},
           {"first_token_seconds", stats.first_token_seconds},
           {"prefill_tokens_per_second", prefill_rate(stats)},
           {"decode_tokens_per_second", decode_rate(stats)},

@@ -13,6 +13,7 @@ struct GenerateArguments : ModelArguments {
   std::optional<float> repetition_penalty, presence_penalty, frequency_penalty;
   uint64_t seed = 0;
   bool greedy = false, stats = false;
+  std::string lookup = "on";
   int64_t context = 0;
   std::vector<std::string> stop;
 

@@ -23,6 +23,8 @@ enum class Scheme {
 const char* to_string(Scheme scheme) noexcept;
 /// The reverse. Errors: InvalidArgument, naming the schemes that exist.
 Scheme parse_scheme(std::string_view name);
+/// Whether the linears multiply int8: w8a8 and w8a8-g128.
+bool is_int8(Scheme scheme) noexcept;
 
 /// How the rotary angles follow from the position.
 struct RopeScaling {

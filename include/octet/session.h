@@ -56,6 +56,10 @@ struct GenerateOptions {
   int64_t max_tokens = 512;
   std::vector<std::string> stop;  ///< text that ends the generation and is not given out
   bool stop_at_end_tokens = true;
+  /// Prompt lookup: where the text repeats itself, the next tokens are guessed from the earlier
+  /// place and evaluated in one step, as many as were likely right so far. Changes the speed and
+  /// nothing else. Without effect in the f16 and f32 schemes, whose logits depend on the step.
+  bool lookup = true;
 };
 
 /// What the model's checkpoint recommends; where it is silent, top-k 5 at temperature 0.7.
@@ -66,6 +70,8 @@ struct GenerateStats {
   int64_t prompt_tokens = 0;  ///< evaluated for this call
   int64_t cached_tokens = 0;  ///< taken from the KV cache
   int64_t generated_tokens = 0;
+  int64_t drafted_tokens = 0;   ///< guesses by prompt lookup that were evaluated
+  int64_t accepted_tokens = 0;  ///< of these, the ones that became generated tokens
   double prefill_seconds = 0;
   double decode_seconds = 0;
   double first_token_seconds = 0;  ///< call to first token, tokenizer included

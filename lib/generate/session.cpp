@@ -66,6 +66,7 @@ void Session::truncate(int64_t length) {
           " positions: the session has ", size());
   impl_->tokens.resize(static_cast<size_t>(length));
   impl_->cache.release_from(length);
+  if (impl_->lookup) impl_->lookup->sequence_cut(length);
 }
 
 std::string render_chat(const Model& model, std::span<const ChatMessage> messages,

@@ -1,9 +1,10 @@
 #pragma once
 #include <octet/session.h>
 
-#include <optional>
+#include <memory>
 
 #include "lib/core/counted.h"
+#include "lib/generate/lookup.h"
 #include "lib/model/kv_cache.h"
 #include "lib/model/rope.h"
 
@@ -20,6 +21,7 @@ struct SessionImpl : Counted {
   std::vector<ChatMessage> messages;
   int32_t pending = -1;  ///< the last token drawn, not yet evaluated
   GenerateStats stats;
+  std::unique_ptr<Lookup> lookup;  ///< made by the first generation that uses it
 };
 
 }  // namespace octet

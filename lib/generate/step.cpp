@@ -81,6 +81,7 @@ struct BatchBuilder {
     for (size_t i = 0; i < chunks.size(); ++i) {
       const auto begin = ids.begin() + chunks[i].first_row;
       sessions[i]->tokens.insert(sessions[i]->tokens.end(), begin, begin + chunks[i].rows);
+      if (sessions[i]->lookup) sessions[i]->lookup->sequence_grew();
     }
   }
 };

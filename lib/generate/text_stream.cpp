@@ -142,7 +142,8 @@ struct TextStreamImpl : Counted {
   StreamDecoder decoder;
   StopFilter stop;
   std::vector<int32_t> textless;  // ids that must not be drawn: padding rows of the embedding
-  std::vector<float> logits;
+  std::vector<float> last_row;    // logits of a step without lookup
+  std::span<float> logits;        // of the next token
   std::string answer;
   std::string piece;
   Clock::time_point begin = Clock::now();
@@ -151,6 +152,8 @@ struct TextStreamImpl : Counted {
 
  private:
   void evaluate(std::span<const int32_t> ids);
+  void advance(int32_t id);
+  int32_t draw();
   std::string push_token();
   void finish_turn();
 };
@@ -164,10 +167,26 @@ void release(TextStreamImpl* impl) noexcept {
 
 void TextStreamImpl::evaluate(std::span<const int32_t> ids) {
   session.evaluate(ids, Session::Rows::last, [&](int64_t, std::span<const float> row) {
-    logits.assign(row.begin(), row.end());
+    last_row.assign(row.begin(), row.end());
   });
+  logits = last_row;
+}
+
+/// Appends a token that was drawn.
+void TextStreamImpl::advance(int32_t id) {
+  if (options.lookup)
+    logits = session.impl()->lookup->advance(session, id,
+                                             options.max_tokens - session.stats().generated_tokens);
+  else
+    evaluate(std::span(&id, 1));
+}
+
+int32_t TextStreamImpl::draw() {
   for (int32_t id : textless)
     logits[static_cast<size_t>(id)] = -std::numeric_limits<float>::infinity();
+  const int32_t id = sampler.sample(logits);
+  sampler.accept(id);
+  return id;
 }
 
 void TextStreamImpl::start(const std::vector<int32_t>& prompt) {
@@ -184,17 +203,17 @@ void TextStreamImpl::start(const std::vector<int32_t>& prompt) {
   stats.prompt_tokens = static_cast<int64_t>(prompt.size()) - shared;
   stats.prefill_seconds = seconds_since(begin);
   if (options.max_tokens <= 0) end(StopReason::limit);
+  options.lookup = options.lookup && is_int8(session.model().scheme());
+  std::unique_ptr<Lookup>& lookup = session.impl()->lookup;
+  if (options.lookup && !lookup)
+    lookup = std::make_unique<Lookup>(session.model(), session.context());
 }
 
 std::string TextStreamImpl::push_token() {
   GenerateStats& stats = session.impl()->stats;
   const Clock::time_point start = Clock::now();
-  if (stats.generated_tokens > 0) {
-    const int32_t last[] = {session.impl()->pending};
-    evaluate(last);
-  }
-  const int32_t id = sampler.sample(logits);
-  sampler.accept(id);
+  if (stats.generated_tokens > 0) advance(session.impl()->pending);
+  const int32_t id = draw();
   session.impl()->pending = id;
   if (stats.generated_tokens++ == 0)
     stats.first_token_seconds = seconds_since(begin);

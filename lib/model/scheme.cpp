@@ -30,4 +30,8 @@ Scheme parse_scheme(std::string_view name) {
   fail(ErrorCode::InvalidArgument, "scheme '", name, "': known are f32, f16, w8a8, w8a8-g128");
 }
 
+bool is_int8(Scheme scheme) noexcept {
+  return scheme == Scheme::w8a8 || scheme == Scheme::w8a8_g128;
+}
+
 }  // namespace octet

@@ -25,7 +25,7 @@ class Binder {
     const std::vector<int64_t>& shape = shapes_.at(name);
     Matrix matrix{shape[0], shape[1], scheme_};
     matrix.data = take(name, matrix.bytes);
-    if (scheme_ == Scheme::w8a8 || scheme_ == Scheme::w8a8_g128) {
+    if (is_int8(scheme_)) {
       matrix.scale = take(scale_name(name), matrix.bytes);
       matrix.sum = take(sum_name(name), matrix.bytes);
     }

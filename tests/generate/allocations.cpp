@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <new>
 
+#include "lib/generate/session_impl.h"
 #include "support/fixtures.h"
 
 namespace {
@@ -47,5 +48,24 @@ TEST_CASE("decoding and sampling a token does not allocate") {
     for (int i = 0; i < 200; ++i) make_token();
     CHECK(allocations == before);
   }
+}
+
+TEST_CASE("tokens by prompt lookup do not allocate") {
+  const Model model = open_model(fixture("tiny-qwen2-tied"), Scheme::w8a8);
+  Session session(model, {.context = 500});
+  session.impl()->lookup = std::make_unique<Lookup>(model, session.context());
+  int32_t next = 1;
+  int64_t made = 0;
+  const auto make_token = [&] {
+    // Mostly a period, so that drafts occur; some guesses are wrong.
+    next = static_cast<int32_t>(++made % 23 == 0 ? made : made % 5);
+    session.impl()->lookup->advance(session, next, 100);
+  };
+  while (made < 100) make_token();
+  const int64_t before = allocations, drafted = session.stats().drafted_tokens;
+  while (made < 400) make_token();
+  CHECK(allocations == before);
+  CHECK(session.stats().drafted_tokens > drafted + 50);
+  CHECK(session.stats().accepted_tokens < session.stats().drafted_tokens);
 }
 #endif

@@ -52,6 +52,7 @@ TEST_CASE("every subcommand has help with an example; wrong usage is status 2") 
   CHECK(run_octet({"fly"}).status == 2);
   CHECK(run_octet({"logits", converted(), "-o", "x"}).status == 2);
   CHECK(run_octet({"run", converted(), "-n", "many"}).status == 2);
+  CHECK(run_octet({"run", converted(), "-p", "x", "--lookup", "maybe"}).status == 2);
 }
 
 TEST_CASE("failures are status 1 and one line on stderr") {
@@ -80,8 +81,10 @@ TEST_CASE("run gives the same text again, with --json the numbers as well") {
   const Json result = json_of(run_octet(with_json));
   CHECK(result["text"].get<std::string>() + "\n" == once.out);
   CHECK(result["generated_tokens"] <= 24);
+  CHECK(result["accepted_tokens"] <= result["drafted_tokens"]);
   std::vector<std::string> with_stats = arguments;
   with_stats.push_back("--stats");
+  with_stats.insert(with_stats.end(), {"--lookup", "off"});
   const CommandResult stats = run_octet(with_stats);
   CHECK(stats.out == once.out);
   CHECK(stats.err.find("tokens/s") != std::string::npos);

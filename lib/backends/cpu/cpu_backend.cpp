@@ -28,10 +28,6 @@ int64_t max_width(const ModelConfig& config) {
   return std::max({config.hidden_size, heads_width(config), config.intermediate_size});
 }
 
-bool is_int8(Scheme scheme) {
-  return scheme == Scheme::w8a8 || scheme == Scheme::w8a8_g128;
-}
-
 AlignedBuffer<float> float_buffer(int64_t count) {
   return AlignedBuffer<float>(static_cast<size_t>(count));
 }

@@ -49,7 +49,7 @@ void add_bias(const float* bias, float* c, int64_t ldc, int64_t m, int64_t n) {
 }  // namespace
 
 int64_t CpuBackend::columns_per_item(int64_t n) const {
-  if (scheme_ == Scheme::w8a8 || scheme_ == Scheme::w8a8_g128) return int8_columns;
+  if (is_int8(scheme_)) return int8_columns;
   // OpenBLAS repacks the activations in each call: one large slice a thread.
   const int64_t slice = (n + pool_.threads() - 1) / pool_.threads();
   return (slice + tile_n - 1) / tile_n * tile_n;
