@@ -1,7 +1,7 @@
 // The int8 kernels of kernels.def that this CPU can run, on one thread, at the linears' shapes of
-// R1-Distill-Qwen-1.5B: a token (m = 1) and a prompt (m = 512). The weights come from memory, as
-// they do in a model: 256 MB of them take turns. Each row also gives its share of what the probe
-// of the same instruction set reaches in the same run.
+// R1-Distill-Qwen-1.5B: from a token (m = 1) over batches to a prompt (m = 512). The weights come
+// from memory, as they do in a model: 256 MB of them take turns. Each row also gives its share of
+// what the probe of the same instruction set reaches in the same run.
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
@@ -22,8 +22,8 @@ using namespace octet::kernels;
 struct Shape {
   int64_t m, n, k;
 };
-constexpr Shape shapes[] = {{1, 1536, 1536},   {1, 8960, 1536},   {1, 1536, 8960},
-                            {512, 1536, 1536}, {512, 8960, 1536}, {512, 1536, 8960}};
+constexpr int64_t rows[] = {1, 4, 8, 16, 64, 512};
+constexpr int64_t matrices[][2] = {{1536, 1536}, {8960, 1536}, {1536, 8960}};  // n, k
 
 constexpr int64_t pool_bytes = int64_t{256} << 20;
 
@@ -183,10 +183,13 @@ void add_op(const char* op) {
     if constexpr (std::is_same_v<Function, GemmS8Function> ||
                   std::is_same_v<Function, GemmS8GroupedFunction> ||
                   std::is_same_v<Function, GemmS8S32Function>) {
-      for (const Shape& s : shapes)
-        add(name + "/m:" + std::to_string(s.m) + "/n:" + std::to_string(s.n) +
-                "/k:" + std::to_string(s.k),
-            [=, f = function, i = isa](State& state) { run_gemm(state, f, i, s); });
+      for (int64_t m : rows)
+        for (const auto& [n, k] : matrices)
+          add(name + "/m:" + std::to_string(m) + "/n:" + std::to_string(n) +
+                  "/k:" + std::to_string(k),
+              [=, f = function, i = isa, s = Shape{m, n, k}](State& state) {
+                run_gemm(state, f, i, s);
+              });
     } else if constexpr (std::is_same_v<Function, QuantizeFunction>) {
       for (int64_t k : {1536, 8960})
         add(name + "/k:" + std::to_string(k),

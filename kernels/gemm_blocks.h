@@ -18,6 +18,7 @@ struct Rows {
 struct Ahead {
   const int8_t* from = nullptr;
   int64_t lines = 0;
+  bool stream = false;  ///< also its own: they are used by this block alone, straight from memory
 };
 
 template <int most, class Block>
@@ -50,9 +51,9 @@ void for_each_block(const Gemm& g, const Block& block) {
     const int64_t end = g.m - begin < resident ? g.m : begin + resident;
     const int64_t row_blocks = (end - begin + most_rows - 1) / most_rows;
     for (int64_t tile = 0; tile * tile_n < g.n; tile += tiles) {
-      // Once, by the first rows; a single block of rows reads its weights as fast as they come.
-      Ahead ahead =
-          begin == 0 && row_blocks > 1 ? ahead_of(g, tile + tiles, tiles, row_blocks) : Ahead{};
+      // Once, by the first rows.
+      Ahead ahead{.stream = row_blocks == 1};
+      if (begin == 0 && row_blocks > 1) ahead = ahead_of(g, tile + tiles, tiles, row_blocks);
       for (int64_t row = begin, rows = 0; row < end; row += rows) {
         // 13 rows are 7 and 6, not 12 and 1.
         const int64_t blocks = (end - row + most_rows - 1) / most_rows;

@@ -49,8 +49,8 @@ struct Cursor {
   const int8_t* tile(int t) const {
     return w + t * tile_stride;
   }
-  /// Few rows read their weights faster than the hardware's prefetchers see them coming, above all
-  /// where a tile begins: asks for the lines 1 KB ahead, which may be those of the tiles after.
+  /// Asks for the lines 1 KB ahead, which may be those of the tiles after: the hardware's
+  /// prefetchers begin anew with each tile.
   template <int chunks>
   void prefetch() const {
 #pragma GCC unroll 4
@@ -110,7 +110,7 @@ template <int rows>
     add_chunk<rows>(at, sum[0]);
   }
   for (; c + unroll <= chunks; c += unroll) {
-    if constexpr (chains > 1) at.template prefetch<unroll>();
+    if (ahead.stream) at.template prefetch<unroll>();
 #pragma GCC unroll 4
     for (int i = 0; i < unroll; ++i) add_chunk<rows>(at, sum[i % chains]);
   }

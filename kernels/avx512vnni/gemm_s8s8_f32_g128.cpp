@@ -24,8 +24,9 @@ void block(const GemmS8Grouped& g, int64_t row, int64_t tile, Ahead ahead) {
                           (columns.tile[1] - columns.tile[0]) * tile_n * k);
     // The first groups ask for the next columns' weights, a line a chunk.
     const int64_t lines = ahead.lines < size / tile_k ? ahead.lines : size / tile_k;
-    dot<rows>(at, size / tile_k, Ahead{ahead.from, lines}, start, acc);
-    ahead = {ahead.from + 64 * lines, ahead.lines - lines};
+    dot<rows>(at, size / tile_k, Ahead{ahead.from, lines, ahead.stream}, start, acc);
+    ahead.from += 64 * lines;
+    ahead.lines -= lines;
 #pragma GCC unroll 2
     for (int t = 0; t < block_tiles; ++t) {
       const __m512 w_scale = load_bfloat16(g.w_scale + (columns.tile[t] * groups + group) * tile_n);
