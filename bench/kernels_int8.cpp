@@ -47,9 +47,13 @@ const Weights& weights() {
   return all;
 }
 
+/// Activations for any layout that the kernels take.
 struct Activations {
   explicit Activations(const Shape& s)
-      : a(s.m * s.k, 5), a_scale(s.m * num_groups(s.k), 0.5f), w_scale(s.n, 0.5f), w_sum(s.n, 3) {}
+      : a(packed_activation_bytes(s.m, s.k), 5),
+        a_scale(s.m * num_groups(s.k), 0.5f),
+        w_scale(s.n, 0.5f),
+        w_sum(s.n, 3) {}
   std::vector<int8_t> a;
   std::vector<float> a_scale, w_scale;
   std::vector<int32_t> w_sum;

@@ -51,6 +51,12 @@ constexpr uint8_t activation_xor(Isa isa) {
   return isa >= Isa::avx512vnni ? 0x80 : 0;
 }
 
+/// Whether the gemm_s8s8 kernels of one instruction set take m rows of activations packed
+/// (kernels/types.h). The AMX kernels leave fewer rows than a tile has to AVX512-VNNI's.
+constexpr bool packs_activations(Isa isa, int64_t m) {
+  return isa == Isa::amx && m >= activation_rows / 2;
+}
+
 /// Fills the table with `ref`, then overlays each instruction set of the mask in rising order.
 /// Pure: depends on the mask alone.
 Table make_table(IsaMask mask);

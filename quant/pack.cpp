@@ -47,6 +47,16 @@ void pack_rows(const int8_t* q, int64_t rows, int64_t k, int8_t* packed) {
   }
 }
 
+void pack_activations(const int8_t* q, int64_t k, int64_t row, int8_t* packed) {
+  using kernels::activation_k, kernels::activation_rows;
+  int8_t* out = packed + row / activation_rows * activation_rows * kernels::packed_activation_k(k) +
+                row % activation_rows * activation_k;
+  const int64_t whole = k / activation_k * activation_k;
+  for (int64_t begin = 0; begin < whole; begin += activation_k)
+    std::memcpy(out + begin * activation_rows, q + begin, activation_k);  // a constant: one store
+  std::copy(q + whole, q + k, out + whole * activation_rows);
+}
+
 void unpack_row(const int8_t* packed, int64_t k, int64_t row, int8_t* q) {
   const int8_t* column = packed + row / tile_n * tile_n * padded_k(k) + row % tile_n * tile_k;
   for (int64_t begin = 0; begin < k; begin += tile_k)

@@ -1,5 +1,6 @@
 #pragma once
-// The packed layout of int8 weights (kernels/types.h), made from row-major rows and read back.
+// The packed layouts of int8 weights and activations (kernels/types.h), made from row-major rows,
+// and weights read back.
 //
 // A matrix may be packed in blocks of rows: a block that starts at a row r0, a multiple of 16,
 // goes to packed + packed_bytes(r0, k), and its sums and scales to offset r0 (times the number of
@@ -17,6 +18,9 @@ constexpr int64_t packed_bytes(int64_t n, int64_t k) {
 
 /// Packs q [rows, k], row-major. packed: packed_bytes(rows, k) bytes.
 void pack_rows(const int8_t* q, int64_t rows, int64_t k, int8_t* packed);
+
+/// Packs one row of activations, q [k], into its place among the packed ones (kernels/types.h).
+void pack_activations(const int8_t* q, int64_t k, int64_t row, int8_t* packed);
 
 /// Reads one row back. packed: the whole matrix, of rows of k values; q: [k].
 void unpack_row(const int8_t* packed, int64_t k, int64_t row, int8_t* q);

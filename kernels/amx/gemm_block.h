@@ -1,8 +1,10 @@
 #pragma once
-// The inner loop of the AMX int8 matrix multiplications: up to 32 rows x 32 outputs, as 2 x 2
-// tiles of 16 x 16 int32. A packed tile's 16 chunks (1 KB) are a B tile as they stand in memory.
-// tdpbusd takes 16 cycles for 16 x 16 x 64 products (Intel 64 Optimization Reference Manual,
-// chapter 20), and each loaded tile serves two of them.
+// The loops of the AMX int8 matrix multiplications. A block is up to 32 rows x 32 outputs, as 2 x 2
+// tiles of 16 x 16 int32. A packed tile's 16 chunks (1 KB) are a B tile as they stand in memory,
+// and packed activations are A tiles. tdpbusd takes 16 cycles for 16 x 16 x 64 products (Intel 64
+// Optimization Reference Manual, chapter 20), and each loaded tile serves two of them: 64 bytes a
+// cycle, more than the second-level cache gives. So K is cut into slices whose weights stay in the
+// first level while the rows pass, and the sums of a slice wait in memory for the next.
 #include "kernels/avx512vnni/gemm_block.h"
 
 namespace octet::kernels {
@@ -11,6 +13,12 @@ namespace {
 inline constexpr int side = 16;            // rows of a tile, columns of int32 in it
 inline constexpr int64_t step_k = 64;      // bytes of K in a tile
 inline constexpr int64_t block_side = 32;  // rows and columns of a block
+static_assert(step_k == activation_k && block_side == activation_rows);
+
+inline constexpr int64_t slice_k = 512;     // 16 KB of a block's weights: a third of L1
+inline constexpr int64_t panel_rows = 128;  // rows and tiles of outputs whose sums wait,
+inline constexpr int64_t panel_tiles = 4;   // 32 KB
+inline constexpr int64_t panel_blocks = panel_rows / block_side * panel_tiles / 2;
 
 /// Says to the compiler that memory is read after this: GCC 12's tile intrinsics do not name what
 /// they read, so that it could leave out the writes of what only they use.
@@ -45,19 +53,17 @@ struct Sums {
   alignas(64) int32_t value[block_side][block_side];
 };
 
-/// The operands of a block: 16 or 32 rows of a, one or two tiles of w.
+/// The operands of a block, from some value of K on.
 struct Operands {
-  const int8_t* a;
-  int64_t lda;
-  const int8_t* w;
+  const int8_t* a;      ///< [K / 64][32][64], of which the first 16 or all 32 rows count
+  const int8_t* w;      ///< one or two tiles
   int64_t tile_stride;  ///< from one tile of 16 outputs to the next
 };
 
 /// Tiles 0 to 3 are the sums, 4 and 5 the rows, 6 and 7 the outputs.
 template <int row_tiles, int col_tiles>
-[[gnu::always_inline]] inline void add_step(const int8_t* a, int64_t lda, const int8_t* w0,
-                                            const int8_t* w1) {
-  _tile_loadd(4, a, lda);
+[[gnu::always_inline]] inline void add_step(const int8_t* a, const int8_t* w0, const int8_t* w1) {
+  _tile_loadd(4, a, step_k);
   _tile_loadd(6, w0, 64);
   _tile_dpbusd(0, 4, 6);
   if constexpr (col_tiles == 2) {
@@ -65,7 +71,7 @@ template <int row_tiles, int col_tiles>
     _tile_dpbusd(1, 4, 7);
   }
   if constexpr (row_tiles == 2) {
-    _tile_loadd(5, a + side * lda, lda);
+    _tile_loadd(5, a + side * step_k, step_k);
     _tile_dpbusd(2, 5, 6);
     if constexpr (col_tiles == 2) _tile_dpbusd(3, 5, 7);
   }
@@ -77,57 +83,73 @@ void add_tail(const Operands& x, int64_t begin, int64_t rest) {
   alignas(64) int8_t a[block_side * step_k] = {};
   alignas(64) int8_t w[2][side * step_k] = {};
   for (int64_t r = 0; r < row_tiles * side; ++r)
-    __builtin_memcpy(a + r * step_k, x.a + r * x.lda + begin, static_cast<size_t>(rest));
+    __builtin_memcpy(a + r * step_k, x.a + begin * block_side + r * step_k,
+                     static_cast<size_t>(rest));
   for (int t = 0; t < col_tiles; ++t)
     __builtin_memcpy(w[t], x.w + t * x.tile_stride + begin * tile_n,
                      static_cast<size_t>(rest * tile_n));
   written();
-  add_step<row_tiles, col_tiles>(a, step_k, w[0], w[1]);
+  add_step<row_tiles, col_tiles>(a, w[0], w[1]);
 }
 
-/// sums = products of the first k (padded) values of the rows, as unsigned bytes, and the outputs.
-template <int row_tiles, int col_tiles>
-void dot(const Operands& x, int64_t k, Ahead ahead, Sums& sums) {
-  _tile_zero(0);
-  if constexpr (col_tiles == 2) _tile_zero(1);
-  if constexpr (row_tiles == 2) _tile_zero(2);
-  if constexpr (row_tiles == 2 && col_tiles == 2) _tile_zero(3);
+/// What follows the product of a block, Work()(row) for its rows, spread over the steps of the next
+/// product: the vector units would idle in the one and the tiles in the other.
+template <class Work>
+class Later {
+ public:
+  ~Later() { finish(); }
+  void finish() { advance(end_); }
+  void start(const Work& work, int64_t rows) {
+    finish();
+    work_ = work, next_ = 0, end_ = rows;
+  }
+  [[gnu::always_inline]] void advance(int64_t rows) {
+    const int64_t end = end_ - next_ < rows ? end_ : next_ + rows;
+    for (; next_ < end; ++next_) work_(next_);
+  }
+
+ private:
+  Work work_{};
+  int64_t next_ = 0, end_ = 0;
+};
+
+/// sums (=, +=) products of `k` values of the rows, as unsigned bytes, and the outputs.
+template <int row_tiles, int col_tiles, int later_rows, class Work>
+void dot(const Operands& x, int64_t k, bool first, Ahead ahead, Later<Work>& later, Sums& sums) {
+  constexpr int64_t stride = block_side * sizeof(int32_t);
+  int32_t(&sum)[block_side][block_side] = sums.value;
+  if (first) {
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+  } else {
+    _tile_loadd(0, &sum[0][0], stride);
+    if constexpr (col_tiles == 2) _tile_loadd(1, &sum[0][side], stride);
+    if constexpr (row_tiles == 2) _tile_loadd(2, &sum[side][0], stride);
+    if constexpr (row_tiles == 2 && col_tiles == 2) _tile_loadd(3, &sum[side][side], stride);
+  }
   const int64_t whole = k / step_k * step_k, steps = k / step_k;
   const int64_t lines_a_step = steps ? (ahead.lines + steps - 1) / steps : 0;
   for (int64_t i = 0; i < whole; i += step_k) {
     for (int64_t line = 0; line < lines_a_step; ++line, ahead.from += 64)
       _mm_prefetch(reinterpret_cast<const char*>(ahead.from), _MM_HINT_T1);
-    add_step<row_tiles, col_tiles>(x.a + i, x.lda, x.w + i * tile_n,
+    add_step<row_tiles, col_tiles>(x.a + i * block_side, x.w + i * tile_n,
                                    x.w + x.tile_stride + i * tile_n);
+    later.advance(later_rows);
   }
   if (whole < k) add_tail<row_tiles, col_tiles>(x, whole, k - whole);
-  constexpr int64_t stride = block_side * sizeof(int32_t);
-  _tile_stored(0, &sums.value[0][0], stride);
-  if constexpr (col_tiles == 2) _tile_stored(1, &sums.value[0][side], stride);
-  if constexpr (row_tiles == 2) _tile_stored(2, &sums.value[side][0], stride);
-  if constexpr (row_tiles == 2 && col_tiles == 2) _tile_stored(3, &sums.value[side][side], stride);
+  _tile_stored(0, &sum[0][0], stride);
+  if constexpr (col_tiles == 2) _tile_stored(1, &sum[0][side], stride);
+  if constexpr (row_tiles == 2) _tile_stored(2, &sum[side][0], stride);
+  if constexpr (row_tiles == 2 && col_tiles == 2) _tile_stored(3, &sum[side][side], stride);
 }
 
-inline void dot(int row_tiles, int col_tiles, const Operands& x, int64_t k, Ahead ahead,
-                Sums& sums) {
-  if (row_tiles == 2)
-    return col_tiles == 2 ? dot<2, 2>(x, k, ahead, sums) : dot<2, 1>(x, k, ahead, sums);
-  return col_tiles == 2 ? dot<1, 2>(x, k, ahead, sums) : dot<1, 1>(x, k, ahead, sums);
-}
-
-/// A block of c: row_tiles * 16 rows from `row`, of which those from `first` on are stored, and
-/// the columns of one or two tiles.
+/// A block of c: up to 32 rows from `row`, one or two tiles of outputs from `tile`.
 struct Block {
-  int64_t row, first, tile;
-  int row_tiles, col_tiles;
-  Ahead ahead;
+  int64_t row, rows, tile;
+  int col_tiles;
 
-  int64_t end() const { return row + row_tiles * side; }
-  template <class Gemm>
-  Operands operands(const Gemm& g, int64_t begin) const {
-    const int64_t tile_bytes = padded_k(g.k) * tile_n;
-    return {g.a + row * g.lda + begin, g.lda, g.w + tile * tile_bytes + begin * tile_n, tile_bytes};
-  }
   template <class Gemm>
   __mmask16 mask(const Gemm& g, int t) const {
     const int64_t left = g.n - (tile + t) * tile_n;
@@ -135,30 +157,97 @@ struct Block {
   }
 };
 
-/// Calls block(Block) for all of c, m >= 16. The last rows are computed with as many rows before
-/// them as fill the tiles. The activations of the resident rows stay in the second-level cache
-/// while all weights pass.
+/// The same over values [begin, begin + k) of the rows and outputs of a block. `later_rows` rows of
+/// later work are done each step.
+template <int later_rows, class Gemm, class Work>
+void dot(const Gemm& g, const Block& b, int64_t begin, int64_t k, Ahead ahead, Later<Work>& later,
+         bool first, Sums& sums) {
+  const int64_t tile_bytes = padded_k(g.k) * tile_n;
+  const Operands x{g.a + b.row * packed_activation_k(g.k) + begin * block_side,
+                   g.w + b.tile * tile_bytes + begin * tile_n, tile_bytes};
+  if (b.rows > side)
+    return b.col_tiles == 2 ? dot<2, 2, later_rows>(x, k, first, ahead, later, sums)
+                            : dot<2, 1, later_rows>(x, k, first, ahead, later, sums);
+  return b.col_tiles == 2 ? dot<1, 2, later_rows>(x, k, first, ahead, later, sums)
+                          : dot<1, 1, later_rows>(x, k, first, ahead, later, sums);
+}
+
+/// Calls block(Block, index) for the blocks of a panel of c, whose first row and tile are given;
+/// index < panel_blocks.
 template <class Gemm, class F>
-void for_each_tile_block(const Gemm& g, const F& block) {
-  constexpr int64_t cache = 1024 * 1024;
-  const int64_t fit = cache / (g.k + 1) / block_side * block_side;
-  const int64_t resident = fit > block_side ? fit : block_side;
+void for_each_of_panel(const Gemm& g, int64_t row, int64_t tile, const F& block) {
   const int64_t tiles = padded_n(g.n) / tile_n;
-  for (int64_t begin = 0; begin < g.m; begin += resident) {
-    const int64_t end = g.m - begin < resident ? g.m : begin + resident;
-    const int64_t row_blocks = (end - begin + block_side - 1) / block_side;
-    for (int64_t tile = 0; tile < tiles; tile += 2) {
-      Ahead ahead = begin == 0 ? ahead_of(g, tile + 2, 2, row_blocks) : Ahead{};
-      for (int64_t row = begin; row < end;) {
-        const int row_tiles = end - row > side && g.m >= block_side ? 2 : 1;
-        const int64_t height = row_tiles * side;
-        const int64_t start = row + height <= g.m ? row : g.m - height;
-        block(Block{start, row, tile, row_tiles, tiles - tile > 1 ? 2 : 1, ahead});
-        ahead.from += 64 * ahead.lines;
-        row = start + height;
+  const int64_t end_row = g.m - row < panel_rows ? g.m : row + panel_rows;
+  const int64_t end_tile = tiles - tile < panel_tiles ? tiles : tile + panel_tiles;
+  int64_t index = 0;
+  for (int64_t t = tile; t < end_tile; t += 2)
+    for (int64_t r = row; r < end_row; r += block_side)
+      block(Block{r, end_row - r < block_side ? end_row - r : block_side, t,
+                  end_tile - t > 1 ? 2 : 1},
+            index++);
+}
+
+/// For all of c, panel by panel: add(Block, index, begin, k, Ahead) for each slice
+/// [begin, begin + k) of K and each block. The activations of the resident rows stay in the
+/// second-level cache while all weights pass.
+template <class Gemm, class Add>
+void for_each_panel(const Gemm& g, const Add& add) {
+  constexpr int64_t cache = 1024 * 1024;
+  const int64_t fit = cache / (g.k + 1) / panel_rows * panel_rows;
+  const int64_t resident = fit > panel_rows ? fit : panel_rows;
+  const int64_t k = padded_k(g.k), slices = (k + slice_k - 1) / slice_k;
+  for (int64_t from = 0; from < g.m; from += resident) {
+    const int64_t to = g.m - from < resident ? g.m : from + resident;
+    for (int64_t tile = 0; tile * tile_n < g.n; tile += panel_tiles) {
+      const int64_t blocks = (to - from + block_side - 1) / block_side * (panel_tiles / 2);
+      Ahead ahead;
+      if (from == 0) ahead = ahead_of(g, tile + panel_tiles, panel_tiles, blocks * slices);
+      for (int64_t row = from; row < to; row += panel_rows) {
+        int64_t begin = 0;
+        do {
+          const int64_t size = k - begin < slice_k ? k - begin : slice_k;
+          for_each_of_panel(g, row, tile, [&](const Block& block, int64_t index) {
+            add(block, index, begin, size, ahead);
+            ahead.from += 64 * ahead.lines;
+          });
+          begin += slice_k;
+        } while (begin < k);
       }
     }
   }
+}
+
+/// The products over all of K where that has one scale. StoreRow::store_row(g, row, col, mask, sum)
+/// takes the exact sums of a row and tile.
+template <class Gemm, class StoreRow>
+void multiply(const Gemm& g) {
+  struct Work {
+    const Gemm* g;
+    Block b;
+    const Sums* sums;
+    [[gnu::always_inline]] void operator()(int64_t r) const {
+      for (int t = 0; t < b.col_tiles; ++t) {
+        const int64_t col = (b.tile + t) * tile_n;
+        const __m512i start = (__m512i)correction(_mm512_loadu_si512(g->w_sum + col));
+        const __m512i sum = _mm512_add_epi32(start, _mm512_load_si512(&sums->value[r][t * side]));
+        StoreRow::store_row(*g, b.row + r, col, b.mask(*g, t), sum);
+      }
+    }
+  };
+  constexpr int later_rows = block_side / (slice_k / step_k);
+  const Tiles tiles;
+  Sums sums[panel_blocks];
+  Later<Work> later;
+  const Sums* stored_later = nullptr;
+  const int64_t k = padded_k(g.k);
+  for_each_panel(g, [&](const Block& b, int64_t index, int64_t begin, int64_t size, Ahead ahead) {
+    Sums& sum = sums[index];
+    if (&sum == stored_later) later.finish();
+    dot<later_rows>(g, b, begin, size, ahead, later, begin == 0, sum);
+    if (begin + size < k) return;
+    later.start(Work{&g, b, &sum}, b.rows);
+    stored_later = &sum;
+  });
 }
 
 }  // namespace

@@ -10,48 +10,63 @@ struct Values {
   alignas(64) float value[block_side][block_side];
 };
 
-/// values += the sums of one group, scaled.
-void add_group(const GemmS8Grouped& g, const Block& b, int64_t group, const Sums& sums,
-               Values& values) {
-  const int64_t groups = num_groups(g.k);
-  for (int t = 0; t < b.col_tiles; ++t) {
-    const int64_t at = ((b.tile + t) * groups + group) * tile_n;
-    const __m512 w_scale = load_bfloat16(g.w_scale + at);
-    const __m512i start = (__m512i)correction(load_sums(g.w_sum + at));
-    for (int64_t row = b.first; row < b.end(); ++row) {
-      const int64_t r = row - b.row;
-      float* value = &values.value[r][t * tile_n];
-      const __m512i sum = _mm512_add_epi32(start, _mm512_load_si512(&sums.value[r][t * tile_n]));
-      const __m512 scale = _mm512_mul_ps(_mm512_set1_ps(g.a_scale[row * groups + group]), w_scale);
-      _mm512_store_ps(value,
-                      _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), scale, _mm512_load_ps(value)));
+/// values (=, +=) the sums of one group, scaled; after the last group they go to c.
+struct AddGroup {
+  const GemmS8Grouped* g;
+  Block b;
+  int64_t group;
+  const Sums* sums;
+  Values* values;
+
+  [[gnu::always_inline]] void operator()(int64_t r) const {
+    const int64_t groups = num_groups(g->k), row = b.row + r;
+    for (int t = 0; t < b.col_tiles; ++t) {
+      const int64_t at = ((b.tile + t) * groups + group) * tile_n;
+      const __m512i sum = _mm512_add_epi32((__m512i)correction(load_sums(g->w_sum + at)),
+                                           _mm512_load_si512(&sums->value[r][t * side]));
+      const __m512 scale = _mm512_mul_ps(_mm512_set1_ps(g->a_scale[row * groups + group]),
+                                         load_bfloat16(g->w_scale + at));
+      float* const value = &values->value[r][t * side];
+      const __m512 before = group == 0 ? _mm512_setzero_ps() : _mm512_load_ps(value);
+      const __m512 after = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), scale, before);
+      if (group + 1 < groups)
+        _mm512_store_ps(value, after);
+      else
+        store(*g, row, (b.tile + t) * tile_n, b.mask(*g, t), after);
     }
   }
-}
+};
 
-void compute(const GemmS8Grouped& g, const Block& b) {
-  const int64_t k = padded_k(g.k), groups = num_groups(g.k);
-  Values values{};
-  Ahead ahead{b.ahead.from, (b.ahead.lines + groups - 1) / groups};
-  for (int64_t group = 0; group < groups; ++group, ahead.from += 64 * ahead.lines) {
-    const int64_t begin = group * group_size;
-    Sums sums;
-    dot(b.row_tiles, b.col_tiles, b.operands(g, begin),
-        k - begin < group_size ? k - begin : group_size, ahead, sums);
-    add_group(g, b, group, sums, values);
-  }
-  for (int t = 0; t < b.col_tiles; ++t)
-    for (int64_t row = b.first; row < b.end(); ++row)
-      store(g, row, (b.tile + t) * tile_n, b.mask(g, t),
-            _mm512_load_ps(&values.value[row - b.row][t * tile_n]));
+/// k = 0: no group, and nothing but the bias.
+void store_zeros(const GemmS8Grouped& g) {
+  for_each_panel(g, [&](const Block& b, int64_t, int64_t, int64_t, Ahead) {
+    for (int t = 0; t < b.col_tiles; ++t)
+      for (int64_t r = 0; r < b.rows; ++r)
+        store(g, b.row + r, (b.tile + t) * tile_n, b.mask(g, t), _mm512_setzero_ps());
+  });
 }
 
 }  // namespace
 
 void gemm_s8s8_f32_g128_32x32_amx(const GemmS8Grouped& g) {
-  if (g.m < side) return gemm_s8s8_f32_g128_12x32_avx512vnni(g);
+  if (!packs_activations(Isa::amx, g.m)) return gemm_s8s8_f32_g128_12x32_avx512vnni(g);
+  if (g.k == 0) return store_zeros(g);
+  constexpr int later_rows = block_side / (group_size / step_k);
   const Tiles tiles;
-  for_each_tile_block(g, [&](const Block& block) { compute(g, block); });
+  Values values[panel_blocks];
+  Sums sums[2];  // one that is made, one that is added
+  Later<AddGroup> later;
+  int64_t turn = 0;
+  for_each_panel(g, [&](const Block& b, int64_t index, int64_t begin, int64_t size, Ahead ahead) {
+    const int64_t groups = num_groups(size);
+    ahead.lines = (ahead.lines + groups - 1) / groups;
+    for (int64_t at = 0; at < size; at += group_size, ahead.from += 64 * ahead.lines) {
+      Sums& sum = sums[turn++ % 2];
+      const int64_t k = size - at < group_size ? size - at : group_size;
+      dot<later_rows>(g, b, begin + at, k, ahead, later, true, sum);
+      later.start({&g, b, (begin + at) / group_size, &sum, &values[index]}, b.rows);
+    }
+  });
 }
 
 }  // namespace octet::kernels

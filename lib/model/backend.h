@@ -34,6 +34,7 @@ struct Activations {
   int64_t stride = 0;      ///< values from row to row
   float* f32 = nullptr;    ///< f32, f16
   int8_t* s8 = nullptr;    ///< w8a8, w8a8-g128
+  bool packed = false;     ///< s8 is packed (kernels/types.h), and has no stride
   float* scale = nullptr;  ///< [rows], or [rows][num_groups(k)]
 };
 

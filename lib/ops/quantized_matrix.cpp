@@ -156,15 +156,19 @@ QuantizedRows::QuantizedRows(TensorView<const float, 2> x, bool grouped,
                              const kernels::Table& table) {
   const auto [rows, k] = x.shape();
   const int64_t groups = grouped ? num_groups(k) : 1;
-  stride = (k + 63) / 64 * 64;
-  q = buffer<int8_t>(rows * stride);
+  const bool packs = kernels::packs_activations(table.isa, rows);
+  stride = kernels::packed_activation_k(k);
+  q = buffer<int8_t>(packs ? kernels::packed_activation_bytes(rows, k) : rows * stride);
+  const auto one = buffer<int8_t>(stride);
   scale = buffer<float>(rows * groups);
   const auto quantize_row = grouped ? table.quantize_f32_s8_g128 : table.quantize_f32_s8;
   for (int64_t row = 0; row < rows; ++row) {
-    const bool finite = quantize_row({k, x.row(row).data(), q.data() + row * stride,
-                                      scale.data() + row * groups, table.activation_xor});
+    int8_t* const out = packs ? one.data() : q.data() + row * stride;
+    const bool finite = quantize_row(
+        {k, x.row(row).data(), out, scale.data() + row * groups, table.activation_xor});
     require(finite, ErrorCode::InvalidArgument, "linear: row ", row, " of ", Operand("x", x).text(),
             " holds a value that is not finite");
+    if (packs) quant::pack_activations(out, k, row, q.data());
   }
 }
 

@@ -88,11 +88,19 @@ struct Problem {
   /// padding of K and between rows; the last row ends with its padding.
   std::vector<int8_t> activations(Isa isa) {
     const int64_t m = shape.m, k = shape.k;
-    std::vector<int8_t> out(m > 0 ? 1 + (m - 1) * lda + padded_k(k) : 1);
+    const bool packed_rows = packs_activations(isa, m);
+    const int64_t panels = (k + 63) / 64;
+    const auto place = [&](int64_t row, int64_t i) {
+      return packed_rows ? ((row / 32 * panels + i / 64) * 32 + row % 32) * 64 + i % 64
+                         : row * lda + i;
+    };
+    int64_t size = m > 0 ? (m - 1) * lda + padded_k(k) : 0;
+    if (packed_rows) size = (m + 31) / 32 * 32 * panels * 64;
+    std::vector<int8_t> out(1 + size);
     for (int8_t& value : out) value = values.weight();
     for (int64_t row = 0; row < m; ++row)
       for (int64_t i = 0; i < k; ++i)
-        out[1 + row * lda + i] = static_cast<int8_t>(a[row * k + i] ^ activation_xor(isa));
+        out[1 + place(row, i)] = static_cast<int8_t>(a[row * k + i] ^ activation_xor(isa));
     return out;
   }
 

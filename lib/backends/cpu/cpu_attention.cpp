@@ -131,8 +131,8 @@ bool CpuBackend::attention(int64_t layer) {
   const int64_t k = config_.num_heads * config_.head_dim;
   set_activations(batch_->rows(), k);
   std::atomic<bool> finite{true};
-  each_row(workspace_.x.rows, [&](int64_t i, int) {
-    if (!store_activation(workspace_.attention + i * k, i)) finite = false;
+  each_row(workspace_.x.rows, [&](int64_t i, int thread) {
+    if (!store_activation(workspace_.attention + i * k, i, thread)) finite = false;
   });
   return finite;
 }

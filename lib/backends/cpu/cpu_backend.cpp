@@ -64,7 +64,8 @@ void CpuBackend::allocate(int64_t max_rows) {
   sin_ = float_buffer(max_rows * half);
   const int64_t rows = std::max(max_rows, logit_group);
   if (is_int8(scheme_)) {
-    quantized_ = AlignedBuffer<int8_t>(static_cast<size_t>(rows * (width + 64)));
+    quantized_ =
+        AlignedBuffer<int8_t>(static_cast<size_t>(kernels::packed_activation_bytes(rows, width)));
     scales_ = float_buffer(rows * num_groups(width));
     workspace_.x.s8 = quantized_.data();
     workspace_.x.scale = scales_.data();
@@ -76,7 +77,7 @@ void CpuBackend::allocate(int64_t max_rows) {
   for (Scratch& scratch : scratch_) {
     scratch.row = float_buffer(width);
     scratch.half_row = AlignedBuffer<uint16_t>(static_cast<size_t>(config_.head_dim));
-    scratch.packed_row = AlignedBuffer<int8_t>(static_cast<size_t>(width));
+    scratch.int8_row = AlignedBuffer<int8_t>(static_cast<size_t>(kernels::padded_k(width)));
   }
 }
 
@@ -119,8 +120,8 @@ void CpuBackend::embed(const Matrix& table) {
 }
 
 void CpuBackend::embed_int8(const Matrix& table, int64_t id, Scratch& scratch, float* out) const {
-  const int8_t* q = scratch.packed_row.data();
-  quant::unpack_row(static_cast<const int8_t*>(table.data), table.k, id, scratch.packed_row.data());
+  const int8_t* q = scratch.int8_row.data();
+  quant::unpack_row(static_cast<const int8_t*>(table.data), table.k, id, scratch.int8_row.data());
   if (scheme_ == Scheme::w8a8) {
     const float scale = static_cast<const float*>(table.scale)[id];
     for (int64_t i = 0; i < table.k; ++i) out[i] = static_cast<float>(q[i]) * scale;
@@ -138,20 +139,24 @@ void CpuBackend::set_activations(int64_t rows, int64_t k) {
   Activations& x = workspace_.x;
   x.rows = rows;
   x.k = k;
-  x.stride = is_int8(scheme_) ? (k + 63) / 64 * 64 : k;
+  x.stride = is_int8(scheme_) ? kernels::packed_activation_k(k) : k;
+  x.packed = is_int8(scheme_) && kernels::packs_activations(table_.isa, rows);
 }
 
-bool CpuBackend::store_activation(const float* values, int64_t row) {
+bool CpuBackend::store_activation(const float* values, int64_t row, int thread) {
   const Activations& x = workspace_.x;
   if (!is_int8(scheme_)) {
     std::memcpy(x.f32 + row * x.stride, values, static_cast<size_t>(x.k) * sizeof(float));
     return true;
   }
   const bool grouped = scheme_ == Scheme::w8a8_g128;
-  const kernels::QuantizeRow task{x.k, values, x.s8 + row * x.stride,
-                                  x.scale + row * (grouped ? num_groups(x.k) : 1),
+  int8_t* const q =
+      x.packed ? scratch_[static_cast<size_t>(thread)].int8_row.data() : x.s8 + row * x.stride;
+  const kernels::QuantizeRow task{x.k, values, q, x.scale + row * (grouped ? num_groups(x.k) : 1),
                                   table_.activation_xor};
-  return grouped ? table_.quantize_f32_s8_g128(task) : table_.quantize_f32_s8(task);
+  const bool finite = grouped ? table_.quantize_f32_s8_g128(task) : table_.quantize_f32_s8(task);
+  if (x.packed) quant::pack_activations(q, x.k, row, x.s8);
+  return finite;
 }
 
 bool CpuBackend::norm(const float* weight, const std::span<const int64_t>* rows) {
@@ -163,7 +168,7 @@ bool CpuBackend::norm(const float* weight, const std::span<const int64_t>* rows)
     float* normed = scratch_[static_cast<size_t>(thread)].row.data();
     table_.rms_norm_f32(workspace_.hidden + row * k, weight, normed, k,
                         static_cast<float>(config_.rms_norm_eps));
-    if (!store_activation(normed, i)) finite = false;
+    if (!store_activation(normed, i, thread)) finite = false;
   });
   return finite;
 }

@@ -34,13 +34,13 @@ class CpuBackend : public Backend {
   /// Buffers that belong to one thread of the pool.
   struct Scratch {
     AlignedBuffer<float> row;          // one row before it is quantized
-    AlignedBuffer<int8_t> packed_row;  // one row of the embedding
+    AlignedBuffer<int8_t> int8_row;    // one row of the embedding, or of x before it is packed
     AlignedBuffer<float> queries;      // rows of one attention item, gathered
     AlignedBuffer<float> partial;      // their result
     AlignedBuffer<float> scores;       // the attention kernel's own
     AlignedBuffer<uint16_t> half_row;  // one key as fp16
     AlignedBuffer<float> panel;        // f16 scheme: weights as fp32
-    AlignedBuffer<float> up;           // columns of up, until they are multiplied with gate's
+    AlignedBuffer<float> gate_up;      // columns of gate's and up's products
     std::vector<int64_t> lengths;
     std::vector<const void*> key_blocks, value_blocks;
   };
@@ -67,7 +67,7 @@ class CpuBackend : public Backend {
   void plan_attention(const Batch& batch);
   void rotate(float* head, const float* norm, int64_t row);
   /// Row `row` of x from `k` fp32 values.
-  bool store_activation(const float* values, int64_t row);
+  bool store_activation(const float* values, int64_t row, int thread);
   void embed_int8(const Matrix& table, int64_t id, Scratch& scratch, float* out) const;
   void set_activations(int64_t rows, int64_t k);
   void each_row(int64_t rows, FunctionRef<void(int64_t row, int thread)> work);
@@ -76,12 +76,14 @@ class CpuBackend : public Backend {
   void merge(const HeadTokens& tokens, const float* partial, int64_t parts);
   int64_t partial_size(const HeadTokens& tokens) const;
 
-  /// Columns [begin, end) of a linear.
+  /// Columns [begin, end) of a linear, for some rows; f16 and f32 for all of them. In packed
+  /// activations first_row is a multiple of kernels::activation_rows.
   struct Columns {
     const LinearTask* task;
+    int64_t first_row, rows;
     int64_t begin, end;
     kernels::Store store;
-    float* out;  ///< column `begin` of the first row
+    float* out;  ///< column `begin` of first_row
     int64_t ldc;
     const int8_t* next;  ///< weights that the same thread will likely need after these, or null
   };
@@ -90,10 +92,11 @@ class CpuBackend : public Backend {
   void multiply_f32(const Columns& c);
   void multiply_f16(const Columns& c, Scratch& scratch);
   int64_t columns_per_item(int64_t n) const;
+  int64_t row_parts(int64_t column_items) const;
   /// The weights of item `item` of a linear, or null.
   const int8_t* item_weights(const LinearTask& task, int64_t item) const;
   void bring_closer(const Matrix* following, int64_t items_left) const;
-  float* up_scratch(Scratch& scratch);
+  float* gate_up_scratch(Scratch& scratch);
 
   const ModelConfig& config_;
   Scheme scheme_;

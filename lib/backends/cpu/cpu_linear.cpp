@@ -17,6 +17,11 @@ using kernels::tile_n;
 /// Columns that one item computes with the int8 kernels: four tiles, whose weights stay in the L2
 /// cache while the rows of activations pass.
 constexpr int64_t int8_columns = 4 * tile_n;
+/// Rows that one item computes where columns alone make too few items: they and the columns then
+/// need the same bytes. The last item takes the rest too.
+constexpr int64_t int8_rows = 128;
+/// Items for each thread that leave it at most a tenth of the time idle at the end.
+constexpr int64_t items_per_thread = 4;
 /// Up to this many rows a linear takes as long as reading its weights.
 constexpr int64_t memory_bound_rows = 8;
 /// Bytes of the next linear's weights that a thread asks for in advance.
@@ -63,23 +68,35 @@ const int8_t* CpuBackend::item_weights(const LinearTask& task, int64_t item) con
 }
 
 void CpuBackend::linear(std::span<const LinearTask> tasks, Store store, const Matrix* following) {
-  int64_t items = 0;
   const auto items_of = [&](const LinearTask& task) {
     const int64_t columns = columns_per_item(task.weight->n);
     return (task.weight->n + columns - 1) / columns;
   };
-  for (const LinearTask& task : tasks) items += items_of(task);
+  int64_t column_items = 0;
+  for (const LinearTask& task : tasks) column_items += items_of(task);
+  const int64_t parts = row_parts(column_items), items = column_items * parts;
   pool_.for_each(items, [&](int64_t index, int thread) {
-    int64_t item = index;
+    // Threads in step with each other stay with their rows, which are then in the cache.
+    const int64_t part = index % parts;
+    int64_t item = index / parts;
     size_t t = 0;
     for (; item >= items_of(tasks[t]); ++t) item -= items_of(tasks[t]);
     const LinearTask& task = tasks[t];
     const int64_t n = task.weight->n, columns = columns_per_item(n), begin = item * columns;
-    multiply({&task, begin, std::min(begin + columns, n), store, task.out + begin, n,
-              item_weights(task, item + pool_.threads())},
+    const int64_t next = item + (index + pool_.threads()) / parts - index / parts;
+    const int64_t first_row = part * int8_rows;
+    const int64_t end_row = part + 1 < parts ? first_row + int8_rows : workspace_.x.rows;
+    multiply({&task, first_row, end_row - first_row, begin, std::min(begin + columns, n), store,
+              task.out + first_row * n + begin, n, item_weights(task, next)},
              scratch_[static_cast<size_t>(thread)]);
     bring_closer(following, items - 1 - index);
   });
+}
+
+/// Into how many parts an int8 linear's rows are cut.
+int64_t CpuBackend::row_parts(int64_t column_items) const {
+  if (!is_int8(scheme_) || column_items >= items_per_thread * pool_.threads()) return 1;
+  return std::max<int64_t>(1, workspace_.x.rows / int8_rows);
 }
 
 /// After the last item of each thread, with few rows: the memory would idle while the threads wait
@@ -94,10 +111,11 @@ void CpuBackend::bring_closer(const Matrix* following, int64_t items_left) const
   for (int64_t at = part * bring_bytes; at < end; at += 64) __builtin_prefetch(data + at, 0, 2);
 }
 
-float* CpuBackend::up_scratch(Scratch& scratch) {
-  const auto size = static_cast<size_t>(max_rows_ * columns_per_item(config_.intermediate_size));
-  if (scratch.up.size() < size) scratch.up = AlignedBuffer<float>(size);
-  return scratch.up.data();
+float* CpuBackend::gate_up_scratch(Scratch& scratch) {
+  const int64_t size = 2 * max_rows_ * columns_per_item(config_.intermediate_size);
+  if (scratch.gate_up.size() == 0)
+    scratch.gate_up = AlignedBuffer<float>(static_cast<size_t>(size));
+  return scratch.gate_up.data();
 }
 
 bool CpuBackend::gate_up(const LinearTask& gate, const LinearTask& up, const Matrix* following) {
@@ -108,20 +126,23 @@ bool CpuBackend::gate_up(const LinearTask& gate, const LinearTask& up, const Mat
   pool_.for_each(items, [&](int64_t item, int thread) {
     Scratch& scratch = scratch_[static_cast<size_t>(thread)];
     const int64_t begin = item * columns, end = std::min(begin + columns, n);
-    float* const gates = gate_ + begin;
-    float* const ups = up_scratch(scratch);
-    multiply({&gate, begin, end, Store::assign, gates, n, item_weights(up, item)}, scratch);
-    multiply(
-        {&up, begin, end, Store::assign, ups, columns, item_weights(gate, item + pool_.threads())},
-        scratch);
+    // Rows of `columns` values: rows of n would fall on few sets of the cache.
+    float* const gates = gate_up_scratch(scratch);
+    float* const ups = gates + rows * columns;
+    multiply({&gate, 0, rows, begin, end, Store::assign, gates, columns, item_weights(up, item)},
+             scratch);
+    multiply({&up, 0, rows, begin, end, Store::assign, ups, columns,
+              item_weights(gate, item + pool_.threads())},
+             scratch);
     for (int64_t row = 0; row < rows; ++row)
-      table_.silu_mul_f32(gates + row * n, ups + row * columns, gates + row * n, end - begin);
+      table_.silu_mul_f32(gates + row * columns, ups + row * columns, gate_ + row * n + begin,
+                          end - begin);
     bring_closer(following, items - 1 - item);
   });
   set_activations(rows, n);
   std::atomic<bool> finite{true};
-  each_row(rows, [&](int64_t row, int) {
-    if (!store_activation(gate_ + row * n, row)) finite = false;
+  each_row(rows, [&](int64_t row, int thread) {
+    if (!store_activation(gate_ + row * n, row, thread)) finite = false;
   });
   return finite;
 }
@@ -138,19 +159,21 @@ void CpuBackend::multiply(const Columns& c, Scratch& scratch) {
 void CpuBackend::multiply_int8(const Columns& c) {
   const Matrix& w = *c.task->weight;
   const Activations& x = workspace_.x;
+  const int8_t* a = x.s8 + c.first_row * x.stride;
   const int8_t* packed = static_cast<const int8_t*>(w.data) + c.begin * padded_k(w.k);
   const float* bias = c.task->bias ? c.task->bias + c.begin : nullptr;
+  const int64_t groups = num_groups(w.k);
   if (scheme_ == Scheme::w8a8) {
-    table_.gemm_s8s8_f32({x.rows, c.end - c.begin, w.k, x.s8, x.stride, x.scale, packed,
+    table_.gemm_s8s8_f32({c.rows, c.end - c.begin, w.k, a, x.stride, x.scale + c.first_row, packed,
                           static_cast<const float*>(w.scale) + c.begin,
                           static_cast<const int32_t*>(w.sum) + c.begin, bias, c.out, c.ldc, c.store,
                           c.next});
   } else {
-    const int64_t group_offset = c.begin * num_groups(w.k);  // [n / 16][groups][16]
-    table_.gemm_s8s8_f32_g128({x.rows, c.end - c.begin, w.k, x.s8, x.stride, x.scale, packed,
-                               static_cast<const uint16_t*>(w.scale) + group_offset,
-                               static_cast<const int16_t*>(w.sum) + group_offset, bias, c.out,
-                               c.ldc, c.store, c.next});
+    const int64_t group_offset = c.begin * groups;  // [n / 16][groups][16]
+    table_.gemm_s8s8_f32_g128(
+        {c.rows, c.end - c.begin, w.k, a, x.stride, x.scale + c.first_row * groups, packed,
+         static_cast<const uint16_t*>(w.scale) + group_offset,
+         static_cast<const int16_t*>(w.sum) + group_offset, bias, c.out, c.ldc, c.store, c.next});
   }
 }
 
