@@ -10,7 +10,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 struct BenchArguments : CommonOptions {
-  std::string path, shape, scheme = "w8a8";
+  std::string path, shape, scheme = "w8a8", kv_cache = "f16";
   int64_t prompt = 512, generate = 64, depth = 0, batch = 1;
   int repetitions = 3;
 };
@@ -114,6 +114,7 @@ Model load(const BenchArguments& arguments, double& seconds) {
   options.device = Device::parse(arguments.device);
   options.threads = arguments.threads;
   options.scheme = parse_scheme(arguments.scheme);
+  options.kv_cache = parse_kv_cache(arguments.kv_cache);
   ProgressBar bar("loading");
   const Clock::time_point start = Clock::now();
   Model model = arguments.shape.empty() ? Model::open(arguments.path, options, bar.progress())
@@ -139,9 +140,10 @@ void print(const Json& result) {
   };
   const Json &prefill = result["prefill"], &decode = result["decode"], &peaks = result["peaks"];
   const auto giga = [&](const char* key) { return peaks[key].get<double>() / 1e9; };
-  std::printf("%s, %s, %s, %d threads\n", result["shape"].get<std::string>().c_str(),
-              result["scheme"].get<std::string>().c_str(), result["isa"].get<std::string>().c_str(),
-              result["threads"].get<int>());
+  std::printf("%s, %s, KV cache %s, %s, %d threads\n", result["shape"].get<std::string>().c_str(),
+              result["scheme"].get<std::string>().c_str(),
+              result["kv_cache"].get<std::string>().c_str(),
+              result["isa"].get<std::string>().c_str(), result["threads"].get<int>());
   std::printf("prefill %5lld     %s  %.1f %% of the peak\n", prefill["tokens"].get<long long>(),
               text(prefill["tokens_per_second"]).c_str(),
               100 * prefill["share_of_peak"].get<double>());
@@ -178,6 +180,7 @@ void run(const BenchArguments& arguments) {
   const Json result = {
       {"shape", arguments.shape.empty() ? arguments.path : arguments.shape},
       {"scheme", to_string(model.scheme())},
+      {"kv_cache", to_string(model.kv_cache())},
       {"isa", model.instruction_set()},
       {"device", "cpu"},
       {"threads", model.threads()},
@@ -216,6 +219,7 @@ void add_bench(CLI::App& app) {
   model->require_option(1);
   command->add_option("--scheme", arguments->scheme, "w8a8, w8a8-g128, f16 or f32")
       ->capture_default_str();
+  add_kv_cache(*command, arguments->kv_cache);
   const CLI::Range count(int64_t{1}, int64_t{1} << 24);
   command->add_option("--prompt", arguments->prompt, "tokens of the prompt")
       ->capture_default_str()

@@ -27,7 +27,13 @@ void ModelArguments::add_to(CLI::App& command) {
                   "for a source that is not converted: w8a8, w8a8-g128, "
                   "f16 or f32")
       ->capture_default_str();
+  add_kv_cache(command, kv_cache);
   CommonOptions::add_to(command);
+}
+
+void add_kv_cache(CLI::App& command, std::string& kv_cache) {
+  command.add_option("--kv-cache", kv_cache, "keys and values as f16 or int8")
+      ->capture_default_str();
 }
 
 ModelOptions ModelArguments::options() const {
@@ -35,6 +41,7 @@ ModelOptions ModelArguments::options() const {
   options.device = Device::parse(device);
   options.threads = threads;
   options.scheme = parse_scheme(scheme);
+  options.kv_cache = parse_kv_cache(kv_cache);
   return options;
 }
 

@@ -24,13 +24,16 @@ struct CommonOptions {
 /// MODEL and how to load it.
 struct ModelArguments : CommonOptions {
   std::string path;
-  std::string scheme = "w8a8";
+  std::string scheme = "w8a8", kv_cache = "f16";
 
   void add_to(CLI::App& command);
   ModelOptions options() const;
   /// Shows a progress bar where the weights are quantized while they load.
   Model open() const;
 };
+
+/// --kv-cache
+void add_kv_cache(CLI::App& command, std::string& kv_cache);
 
 /// A line on stderr that is drawn over and over; silent unless stderr is a terminal.
 class ProgressBar {

@@ -150,6 +150,7 @@ Model open_reference(const EvalArguments& arguments) {
   ModelArguments reference = arguments;
   reference.path = arguments.reference;
   reference.scheme = arguments.reference_scheme;
+  reference.kv_cache = ModelArguments().kv_cache;
   return reference.open();
 }
 

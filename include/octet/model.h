@@ -26,6 +26,18 @@ Scheme parse_scheme(std::string_view name);
 /// Whether the linears multiply int8: w8a8 and w8a8-g128.
 bool is_int8(Scheme scheme) noexcept;
 
+/// How a session stores keys and values.
+enum class KvCacheType {
+  f32,   ///< what the f32 scheme has in place of f16: it is the reference
+  f16,
+  int8,  ///< a scale for each position and head; about half the memory of f16, and faster
+};
+
+/// "f32", "f16", "int8".
+const char* to_string(KvCacheType type) noexcept;
+/// "f16" or "int8", as ModelOptions takes them. Errors: InvalidArgument, naming these.
+KvCacheType parse_kv_cache(std::string_view name);
+
 /// How the rotary angles follow from the position.
 struct RopeScaling {
   enum class Kind { none, linear, yarn, dynamic_ntk };
@@ -71,6 +83,7 @@ struct ModelOptions {
   int threads = 0;               ///< 0: one for each CPU this process may use
   Scheme scheme = Scheme::w8a8;  ///< for sources that are quantized while they load
   int64_t max_rows = 512;        ///< rows of a step: longer prompts are evaluated in chunks
+  KvCacheType kv_cache = KvCacheType::f16;  ///< f16 or int8
 };
 
 /// Called now and then during long work. Returning false cancels it (ErrorCode::Cancelled).
@@ -109,6 +122,7 @@ class Model {
   const char* instruction_set() const;
   int64_t weight_bytes() const;         ///< all weights
   int64_t decode_weight_bytes() const;  ///< weights read for each decoded token
+  KvCacheType kv_cache() const;
   int64_t kv_bytes_per_token() const;
 
   explicit Model(Handle<ModelImpl> impl) : impl_(std::move(impl)) {}

@@ -24,9 +24,15 @@ Model make_model(const ModelConfig& config, Scheme scheme, ModelText text,
           ": this build of octet has no CUDA backend; known: cpu");
   require(options.max_rows >= 1 && options.max_rows <= max_max_rows, ErrorCode::InvalidArgument,
           "max_rows: ", options.max_rows, ", 1 to ", max_max_rows, " expected");
+  const bool int8_cache = options.kv_cache == KvCacheType::int8;
+  require(int8_cache || options.kv_cache == KvCacheType::f16, ErrorCode::InvalidArgument,
+          "kv_cache: ", to_string(options.kv_cache), ", f16 or int8 expected");
   auto impl = std::make_unique<ModelImpl>();
   impl->config = config;
   impl->scheme = scheme;
+  impl->kv_cache = int8_cache               ? KvCacheType::int8
+                   : scheme == Scheme::f32 ? KvCacheType::f32
+                                           : KvCacheType::f16;
   impl->text = std::move(text);
   impl->store = std::move(store);
   impl->weights = bind_weights(impl->config, scheme, *impl->store);

@@ -8,16 +8,27 @@
 
 namespace octet {
 
-KvType kv_type(Scheme scheme) {
-  return scheme == Scheme::f32 ? KvType::f32 : KvType::f16;
+const char* to_string(KvCacheType type) noexcept {
+  switch (type) {
+    case KvCacheType::f32: return "f32";
+    case KvCacheType::f16: return "f16";
+    case KvCacheType::int8: return "int8";
+  }
+  return "unknown";
 }
 
-int64_t kv_bytes_per_token(const ModelConfig& config, KvType type) {
-  const int64_t element = type == KvType::f32 ? 4 : 2;
+KvCacheType parse_kv_cache(std::string_view name) {
+  for (KvCacheType type : {KvCacheType::f16, KvCacheType::int8})
+    if (name == to_string(type)) return type;
+  fail(ErrorCode::InvalidArgument, "kv-cache '", name, "': known are f16, int8");
+}
+
+int64_t kv_bytes_per_token(const ModelConfig& config, KvCacheType type) {
+  const int64_t element = type == KvCacheType::f32 ? 4 : 2;
   return 2 * config.num_layers * config.num_kv_heads * config.head_dim * element;
 }
 
-KvCache::KvCache(const ModelConfig& config, KvType type, int64_t context)
+KvCache::KvCache(const ModelConfig& config, KvCacheType type, int64_t context)
     : type_(type), kv_heads_(config.num_kv_heads) {
   block_bytes_ = kernels::kv_block * kv_bytes_per_token(config, type);
   head_bytes_ = block_bytes_ / (2 * config.num_layers * config.num_kv_heads);

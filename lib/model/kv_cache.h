@@ -6,12 +6,8 @@
 
 namespace octet {
 
-enum class KvType { f16, f32 };
-
-/// f16, except for the f32 scheme, which is the reference for comparisons.
-KvType kv_type(Scheme scheme);
 /// Bytes of the keys and values of one position, all layers.
-int64_t kv_bytes_per_token(const ModelConfig& config, KvType type);
+int64_t kv_bytes_per_token(const ModelConfig& config, KvCacheType type);
 
 /// Keys and values of one sequence, in blocks of kernels::kv_block (64) positions:
 ///   block[layer]: keys [kv_head][head_dim][64], then values [kv_head][64][head_dim]
@@ -20,7 +16,7 @@ int64_t kv_bytes_per_token(const ModelConfig& config, KvType type);
 class KvCache {
  public:
   /// Errors: OutOfMemory naming what is needed and what the machine has.
-  KvCache(const ModelConfig& config, KvType type, int64_t context);
+  KvCache(const ModelConfig& config, KvCacheType type, int64_t context);
   ~KvCache();
   KvCache(const KvCache&) = delete;
   KvCache& operator=(const KvCache&) = delete;
@@ -32,14 +28,14 @@ class KvCache {
   std::byte* values(int64_t block, int64_t layer, int64_t kv_head) const {
     return keys(block, layer, kv_head) + kv_heads_ * head_bytes_;
   }
-  KvType type() const { return type_; }
+  KvCacheType type() const { return type_; }
   int64_t num_blocks() const { return total_bytes_ / block_bytes_; }
 
   /// Gives the memory of every block from position `length` on back to the system.
   void release_from(int64_t length);
 
  private:
-  KvType type_;
+  KvCacheType type_;
   int64_t kv_heads_;
   int64_t head_bytes_;   // one block of one head's keys
   int64_t block_bytes_;  // one block, all layers

@@ -46,8 +46,12 @@ int64_t Model::decode_weight_bytes() const {
   return impl_->weights.decode_bytes;
 }
 
+KvCacheType Model::kv_cache() const {
+  return impl_->kv_cache;
+}
+
 int64_t Model::kv_bytes_per_token() const {
-  return octet::kv_bytes_per_token(impl_->config, kv_type(impl_->scheme));
+  return octet::kv_bytes_per_token(impl_->config, impl_->kv_cache);
 }
 
 }  // namespace octet

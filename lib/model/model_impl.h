@@ -26,6 +26,7 @@ struct ModelText {
 struct ModelImpl : Counted {
   ModelConfig config;
   Scheme scheme;
+  KvCacheType kv_cache;
   ModelText text;
   std::once_flag template_parsed;
   std::optional<ChatTemplate> chat_template;  ///< parsed when it is first used

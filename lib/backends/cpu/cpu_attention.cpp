@@ -48,7 +48,7 @@ void CpuBackend::cache_tokens(const HeadTokens& tokens, int64_t layer, const flo
     float* k = workspace_.k + (row * config_.num_kv_heads + tokens.kv_head) * d;
     const float* v = workspace_.v + (row * config_.num_kv_heads + tokens.kv_head) * d;
     rotate(k, k_norm, row);
-    if (kv.type() == KvType::f32) {
+    if (kv.type() == KvCacheType::f32) {
       scatter(k, reinterpret_cast<float*>(keys), slot);
       std::copy_n(v, d, reinterpret_cast<float*>(values) + slot * d);
     } else {
@@ -179,7 +179,7 @@ void CpuBackend::attend(const AttentionItem& item, int64_t layer, Scratch& scrat
                                 1.0f / std::sqrt(static_cast<float>(d)),
                                 partial,
                                 scratch.scores.data()};
-  (kv.type() == KvType::f32 ? table_.attention_f32 : table_.attention_f16)(task);
+  (kv.type() == KvCacheType::f32 ? table_.attention_f32 : table_.attention_f16)(task);
   if (item.partial < 0) merge(tokens, partial, 1);
 }
 
