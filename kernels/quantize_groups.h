@@ -8,15 +8,16 @@
 namespace octet::kernels {
 namespace {
 
-/// How values with this largest magnitude are quantized; both 0 where they count as zero.
+/// How values with this largest magnitude, which becomes `levels`, are quantized; both 0 where they
+/// count as zero.
 struct QuantizeScale {
   float scale;
   float inverse;
 };
-inline QuantizeScale quantize_scale(float absmax) {
-  const float inverse = 127.0f / absmax;
+inline QuantizeScale quantize_scale(float absmax, float levels = 127.0f) {
+  const float inverse = levels / absmax;
   if (__builtin_isinf(inverse)) return {0.0f, 0.0f};
-  return {absmax / 127.0f, inverse};
+  return {absmax / levels, inverse};
 }
 
 /// Calls quantize(x, k, q, scale) for each group of a row until one returns false.

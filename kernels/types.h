@@ -134,6 +134,17 @@ struct QuantizeRow {
 /// that the scores of neighbouring positions are computed side by side:
 ///   keys [head_dim][64], values [64][head_dim].
 inline constexpr int64_t kv_block = 64;
+/// attention_s8 takes int8 blocks, with p = padded_n(head_dim) and a scale for each position:
+///   keys [p/4][64][4], values [64/4][p][4], each followed by float scale [64].
+/// Rows are quantized as by QuantizeRow; keys are stored xor Table::activation_xor, values as they
+/// are. The dimensions from head_dim on may be anything, and so the values of positions that no row
+/// sees, but every scale is finite.
+constexpr int64_t kv_s8_scales(int64_t head_dim) {
+  return kv_block * padded_n(head_dim);  // where the scales begin, in bytes
+}
+constexpr int64_t kv_s8_bytes(int64_t head_dim) {
+  return kv_s8_scales(head_dim) + kv_block * int64_t{sizeof(float)};
+}
 /// The softmax is reduced over spans of 512 positions (0 .. 511, 512 .. 1023, ...), each on its
 /// own, which are then merged in rising order. Spans follow from the position alone, so whoever
 /// computes them, and with whatever other rows, a row's result is the same bits.
@@ -148,19 +159,26 @@ inline constexpr int64_t kv_span = 512;
 /// (Milakov & Gimelshein 2018, arXiv:1805.02867). attention_merge_f32 does the rest.
 /// Keys and values at positions >= length[row] of every row may hold anything; those before the
 /// longest row's length must be finite.
+///
+/// Over int8 blocks the products are those of integers, exact in int32, with
+///   q quantized as by QuantizeRow (one that is not finite makes the result NaN),
+///   s_j = float(q . k_j) * (k_scale_j * (q_scale * scale)),
+/// and for each block of positions, with t_j = w_j * v_scale_j and step = max t_j / 255,
+///   u_j = rint(t_j * (255 / max t_j)), 0 where that is infinite,
+///   out = sum over the blocks, rising, of fma(float(sum u_j v_j), step, out).
 struct Attention {
   int64_t rows;
   int64_t head_dim;
   const float* q;  ///< row r at q + r * q_stride
   int64_t q_stride;
-  const void* const* k_blocks;  ///< [b]: positions 64 b .. 64 b + 63; fp16 or fp32, by kernel
+  const void* const* k_blocks;  ///< [b]: positions 64 b .. 64 b + 63; fp16, fp32, int8, by kernel
   const void* const* v_blocks;
   const int64_t* length;  ///< [rows], >= 1
   int64_t first;          ///< a multiple of kv_span
   int64_t end;
   float scale;
   float* partial;  ///< [rows][attention_partial(head_dim)]: out, then max, sum
-  float* scratch;  ///< [attention_scratch]
+  float* scratch;  ///< [attention_scratch(head_dim)]
 };
 /// Floats of a row's partial result.
 constexpr int64_t attention_partial(int64_t head_dim) {
@@ -168,7 +186,10 @@ constexpr int64_t attention_partial(int64_t head_dim) {
 }
 /// Query rows that go through the registers together.
 inline constexpr int64_t attention_rows = 6;
-inline constexpr int64_t attention_scratch = attention_rows * kv_span;
+/// Floats: a span's scores, and as 16-bit values its weights and the queries.
+constexpr int64_t attention_scratch(int64_t head_dim) {
+  return attention_rows * (kv_span + (kv_span + padded_k(head_dim)) / 2);
+}
 
 /// out = the row's `parts` partial results, merged in rising order as above, over their sum.
 /// The first part is not empty.

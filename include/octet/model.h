@@ -28,7 +28,7 @@ bool is_int8(Scheme scheme) noexcept;
 
 /// How a session stores keys and values.
 enum class KvCacheType {
-  f32,   ///< what the f32 scheme has in place of f16: it is the reference
+  f32,  ///< what the f32 scheme has in place of f16: it is the reference
   f16,
   int8,  ///< a scale for each position and head; about half the memory of f16, and faster
 };

@@ -1,6 +1,7 @@
 // The definition of attention: kernels/types.h, span by span, a row at a time.
 #include <cmath>
 
+#include "kernels/quantize_groups.h"
 #include "kernels/ref/half.h"
 #include "kernels/table.h"
 
@@ -39,6 +40,71 @@ float score(const Attention& a, const float* q, int64_t first, int64_t count, fl
   return max;
 }
 
+/// A block's int8 keys or values, grouped by four (kernels/types.h): value `i` of output `lane`.
+int32_t value_of(const void* block, int64_t lanes, int64_t i, int64_t lane) {
+  const int64_t at = (i / tile_k * lanes + lane) * tile_k + i % tile_k;
+  return static_cast<const int8_t*>(block)[at];
+}
+float scale_of(const void* block, int64_t head_dim, int64_t position) {
+  const auto* scales = static_cast<const int8_t*>(block) + kv_s8_scales(head_dim);
+  return reinterpret_cast<const float*>(scales)[position];
+}
+
+template <>
+float score<int8_t>(const Attention& a, const float* q, int64_t first, int64_t count,
+                    float* scores) {
+  auto* query = reinterpret_cast<int8_t*>(scores + kv_span);
+  float q_scale = 0, max = -INFINITY;
+  if (!quantize_f32_s8_ref({a.head_dim, q, query, &q_scale, 0})) q_scale = NAN;
+  for (int64_t j = 0; j < count; ++j) {
+    const void* keys = a.k_blocks[(first + j) / kv_block];
+    const int64_t position = (first + j) % kv_block;
+    int32_t sum = 0;
+    for (int64_t d = 0; d < a.head_dim; ++d)
+      sum += query[d] * value_of(keys, kv_block, d, position);
+    scores[j] =
+        static_cast<float>(sum) * (scale_of(keys, a.head_dim, position) * (q_scale * a.scale));
+    max = scores[j] > max ? scores[j] : max;
+  }
+  return max;
+}
+
+/// Dimension d of the sum of weights[j] v_j over positions [first, first + count).
+template <class Cached>
+float weighted_sum(const Attention& a, const float* weights, int64_t first, int64_t count,
+                   int64_t d) {
+  float out = 0;
+  for (int64_t j = 0; j < count; ++j) {
+    const int64_t position = first + j;
+    const auto* values = static_cast<const Cached*>(a.v_blocks[position / kv_block]);
+    out = std::fma(weights[j], value_of(values[position % kv_block * a.head_dim + d]), out);
+  }
+  return out;
+}
+
+template <>
+float weighted_sum<int8_t>(const Attention& a, const float* weights, int64_t first, int64_t count,
+                           int64_t d) {
+  float out = 0;
+  for (int64_t begin = 0; begin < count; begin += kv_block) {
+    const void* values = a.v_blocks[(first + begin) / kv_block];
+    const int64_t positions = count - begin < kv_block ? count - begin : kv_block;
+    float product[kv_block], largest = 0;
+    for (int64_t j = 0; j < positions; ++j) {
+      product[j] = weights[begin + j] * scale_of(values, a.head_dim, j);
+      largest = product[j] > largest ? product[j] : largest;
+    }
+    const QuantizeScale s = quantize_scale(largest, 255.0f);
+    if (s.scale == 0) continue;  // nothing in the block, or NaN, which the row's sum is too
+    int32_t sum = 0;
+    for (int64_t j = 0; j < positions; ++j)
+      sum += static_cast<int32_t>(std::rint(product[j] * s.inverse)) *
+             value_of(values, padded_n(a.head_dim), j, d);
+    out = std::fma(static_cast<float>(sum), s.scale, out);
+  }
+  return out;
+}
+
 /// Merges the span of `count` positions from `first` on into a row's partial result.
 template <class Cached>
 void attend_span(const Attention& a, const float* q, int64_t first, int64_t count, float* partial) {
@@ -50,15 +116,8 @@ void attend_span(const Attention& a, const float* q, int64_t first, int64_t coun
   float sum = 0;
   for (int64_t j = 0; j < count; ++j) sum += scores[j] = std::exp(scores[j] - span_max);
   partial[a.head_dim + 1] += sum * factor;
-  for (int64_t d = 0; d < a.head_dim; ++d) {
-    float out = 0;
-    for (int64_t j = 0; j < count; ++j) {
-      const int64_t position = first + j;
-      const auto* values = static_cast<const Cached*>(a.v_blocks[position / kv_block]);
-      out = std::fma(scores[j], value_of(values[position % kv_block * a.head_dim + d]), out);
-    }
-    partial[d] = std::fma(out, factor, partial[d]);
-  }
+  for (int64_t d = 0; d < a.head_dim; ++d)
+    partial[d] = std::fma(weighted_sum<Cached>(a, scores, first, count, d), factor, partial[d]);
 }
 
 template <class Cached>
@@ -83,6 +142,10 @@ void attention_f32_ref(const Attention& a) {
 
 void attention_f16_ref(const Attention& a) {
   attend<uint16_t>(a);
+}
+
+void attention_s8_ref(const Attention& a) {
+  attend<int8_t>(a);
 }
 
 void attention_merge_f32_ref(const AttentionMerge& m) {

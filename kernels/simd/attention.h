@@ -3,6 +3,7 @@
 // positions, outputs vectors of neighbouring dimensions: no sum across a vector but the softmax's.
 // Six rows go together, so that a vector of keys or values, converted as it is loaded, serves six
 // multiply-adds. A row's chain of operations is the same with however many others it goes.
+// What depends on the cache's type is in attention_float.h and attention_s8.h.
 #include <cmath>
 
 #include "kernels/simd/vector.h"
@@ -10,64 +11,40 @@
 
 namespace octet::kernels::simd {
 
-/// Vectors that a row of the tile is wide: 24 or 12 accumulators of 32 or 16 registers.
-template <class Arch>
-constexpr int tile_vectors = Vector<Arch>::size == 16 ? 4 : 2;
-
-/// Sums of `rows` x `width` vectors, to stay in registers.
-template <class Arch, int rows, int width>
+/// Sums of `rows` x `width` vectors of products, to stay in registers.
+template <class Arch, class Product, int rows, int width>
 struct Tile {
-  using Batch = typename Vector<Arch>::type;
-  Batch sum[rows][width];
+  using Cached = typename Product::Cached;
+  typename Product::Sum sum[rows][width];
 
   Tile() {
 #pragma GCC unroll 6
     for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 4
-      for (int i = 0; i < width; ++i) sum[r][i] = Batch(0.0f);
+      for (int i = 0; i < width; ++i) sum[r][i] = Product::zero();
   }
   /// sum[r] += factors[r * stride] * the `width` vectors at `from`, of which the last has `count`
   /// values. Meanwhile the vectors at `next`, the same place of the next block, come nearer: blocks
   /// are few pages long and far apart, so the processor does not see them coming.
-  template <class Cached>
-  void add(const float* factors, int64_t stride, const Cached* from, const Cached* next,
-           int64_t count) {
-    using V = Vector<Arch>;
-    Batch vector[width];
-    constexpr int64_t bytes = width * V::size * int64_t{sizeof(Cached)};
+  void add(const typename Product::Factor* factors, int64_t stride, const Cached* from,
+           const Cached* next, int64_t count) {
+    constexpr int64_t size = Vector<Arch>::size, values = size * Product::depth;
+    constexpr int64_t bytes = width * values * int64_t{sizeof(Cached)};
+    typename Product::Operand vector[width];
 #pragma GCC unroll 4
     for (int64_t byte = 0; byte < bytes; byte += 64)
-      _mm_prefetch(reinterpret_cast<const char*>(next) + byte, _MM_HINT_T1);
+      __builtin_prefetch(reinterpret_cast<const char*>(next) + byte, 0, 2);
 #pragma GCC unroll 4
     for (int i = 0; i < width; ++i)
-      vector[i] = width > 1 ? V::load(from + i * V::size) : load<Arch>(from, count);
+      vector[i] = Product::load(from + i * values, width > 1 ? size : count);
 #pragma GCC unroll 6
     for (int r = 0; r < rows; ++r) {
-      const Batch factor(factors[r * stride]);
+      const typename Product::Operand factor = Product::broadcast(factors + r * stride);
 #pragma GCC unroll 4
-      for (int i = 0; i < width; ++i) sum[r][i] = V::fma(factor, vector[i], sum[r][i]);
+      for (int i = 0; i < width; ++i) Product::add(sum[r][i], vector[i], factor);
     }
   }
 };
-
-/// scores[r * kv_span + j] = (q_r . k_j) * scale for the 64 positions of a block, whatever they
-/// hold.
-template <class Arch, int rows, class Cached>
-void score_block(const float* q, int64_t q_stride, const Cached* keys, const Cached* next,
-                 int64_t head_dim, float scale, float* scores) {
-  using V = Vector<Arch>;
-  constexpr int width = tile_vectors<Arch>;
-  for (int64_t j = 0; j < kv_block; j += width * V::size) {
-    Tile<Arch, rows, width> tile;
-    for (int64_t d = 0; d < head_dim; ++d)
-      tile.add(q + d, q_stride, keys + d * kv_block + j, next + d * kv_block + j, V::size);
-#pragma GCC unroll 6
-    for (int r = 0; r < rows; ++r)
-#pragma GCC unroll 4
-      for (int i = 0; i < width; ++i)
-        V::store(scores + r * kv_span + j + i * V::size, tile.sum[r][i] * typename V::type(scale));
-  }
-}
 
 /// The running maximum of a row and its sum; and what a merge multiplies the two sides by.
 struct Softmax {
@@ -115,34 +92,60 @@ Softmax exponentials(float* scores, int64_t count, int64_t padded) {
   return {max, V::sum(sum)};
 }
 
-/// Merges sum over j < positions of weights[r * kv_span + j] v_j into `width` vectors of the
-/// outputs, those from dimension d on, of which the last has `count` values.
-template <class Arch, int rows, int width, class Cached>
-void add_values(const float* weights, const void* const* blocks, int64_t positions,
-                int64_t head_dim, int64_t d, int64_t count, const Factors* factors, float* out) {
-  using V = Vector<Arch>;
-  Tile<Arch, rows, width> tile;
-  for (int64_t first = 0; first < positions; first += kv_block) {
-    const auto* values = static_cast<const Cached*>(blocks[first / kv_block]) + d;
-    const bool last = first + kv_block >= positions;
-    const auto* next = static_cast<const Cached*>(blocks[last ? 0 : first / kv_block + 1]) + d;
-    const int64_t left = positions - first, filled = left < kv_block ? left : kv_block;
-    for (int64_t j = 0; j < filled; ++j)
-      tile.add(weights + first + j, kv_span, values + j * head_dim, next + j * head_dim, count);
-  }
+/// Merges what a span gives to `width` vectors of the rows' outputs, of which the last has `count`
+/// values, into those at `out`.
+template <class Arch, int rows, int width>
+void merge_outputs(const typename Vector<Arch>::type (&added)[rows][width], const Factors* factors,
+                   float* out, int64_t head_dim, int64_t count) {
 #pragma GCC unroll 6
   for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 4
     for (int i = 0; i < width; ++i) {
-      float* to = out + r * attention_partial(head_dim) + d + i * V::size;
-      store<Arch>(to, merged<Arch>(load<Arch>(to, count), tile.sum[r][i], factors[r]), count);
+      float* to = out + r * attention_partial(head_dim) + i * Vector<Arch>::size;
+      store<Arch>(to, merged<Arch>(load<Arch>(to, count), added[r][i], factors[r]), count);
     }
 }
 
-/// Rows [row, row + rows) over the span that begins at `first`.
-template <class Arch, class Cached, int rows>
+/// Calls f.operator()<vectors>(d, count) for tiles of `width` vectors, then of one, that cover n
+/// outputs; `count` values of the last vector are there.
+template <class Arch, int width, class F>
+void each_tile(int64_t n, F f) {
+  constexpr int64_t size = Vector<Arch>::size;
+  int64_t d = 0;
+  for (; d + width * size <= n; d += width * size) f.template operator()<width>(d, size);
+  each_vector<Arch>(n - d,
+                    [&](int64_t i, int64_t count) { f.template operator()<1>(d + i, count); });
+}
+
+/// The blocks of a span of positions, as far as a tile's longest row goes.
+struct Span {
+  const void* const* keys;
+  const void* const* values;
+  int64_t positions;
+
+  int64_t blocks() const { return (positions + kv_block - 1) / kv_block; }
+  int64_t filled(int64_t block) const {
+    const int64_t left = positions - block * kv_block;
+    return left < kv_block ? left : kv_block;
+  }
+  /// What is read after a block of keys, or of values.
+  const void* after_keys(int64_t block) const {
+    return block + 1 < blocks() ? keys[block + 1] : values[0];
+  }
+  const void* after_values(int64_t block) const {
+    return values[block + 1 < blocks() ? block + 1 : 0];
+  }
+};
+
+/// Rows [row, row + rows) over the span that begins at `first`. Cache has, for its type of keys and
+/// values,
+///   score<rows>(a, row, span)                a.scratch[r * kv_span + j] = s_j of each row,
+///   whatever
+///                                            the positions hold
+///   add_values<rows>(a, row, span, factors)  with w_j there instead: merges sum w_j v_j into the
+///                                            partial results
+template <class Arch, class Cache, int rows>
 void attend_tile(const Attention& a, int64_t row, int64_t first) {
-  using V = Vector<Arch>;
   const int64_t end = first + kv_span < a.end ? first + kv_span : a.end;
   int64_t count[rows], longest = 0;
   for (int r = 0; r < rows; ++r) {
@@ -151,45 +154,29 @@ void attend_tile(const Attention& a, int64_t row, int64_t first) {
     longest = count[r] > longest ? count[r] : longest;
   }
   if (longest == 0) return;
-  const int64_t padded = (longest + kv_block - 1) / kv_block * kv_block;
-  const void* const* keys = a.k_blocks + first / kv_block;
-  const void* const* values = a.v_blocks + first / kv_block;
-  float* const scores = a.scratch;
-  for (int64_t j = 0; j < padded; j += kv_block) {
-    const int64_t block = j / kv_block;
-    const void* next = j + kv_block < padded ? keys[block + 1] : values[0];
-    score_block<Arch, rows>(a.q + row * a.q_stride, a.q_stride,
-                            static_cast<const Cached*>(keys[block]),
-                            static_cast<const Cached*>(next), a.head_dim, a.scale, scores + j);
-  }
-  float* const out = a.partial + row * attention_partial(a.head_dim);
+  const Span span{a.k_blocks + first / kv_block, a.v_blocks + first / kv_block, longest};
+  Cache::template score<rows>(a, row, span);
   Factors factors[rows];
   for (int r = 0; r < rows; ++r) {
-    float* state = out + r * attention_partial(a.head_dim) + a.head_dim;
+    float* state = a.partial + (row + r) * attention_partial(a.head_dim) + a.head_dim;
     Softmax softmax{state[0], state[1]};
-    factors[r] = merge(softmax, exponentials<Arch>(scores + r * kv_span, count[r], padded));
+    factors[r] = merge(
+        softmax, exponentials<Arch>(a.scratch + r * kv_span, count[r], span.blocks() * kv_block));
     state[0] = softmax.max;
     state[1] = softmax.sum;
   }
-  constexpr int width = tile_vectors<Arch>;
-  int64_t d = 0;
-  for (; d + width * V::size <= a.head_dim; d += width * V::size)
-    add_values<Arch, rows, width, Cached>(scores, values, longest, a.head_dim, d, V::size, factors,
-                                          out);
-  each_vector<Arch>(a.head_dim - d, [&](int64_t i, int64_t n) {
-    add_values<Arch, rows, 1, Cached>(scores, values, longest, a.head_dim, d + i, n, factors, out);
-  });
+  Cache::template add_values<rows>(a, row, span, factors);
 }
 
 /// attend_tile for `rows` at run time, at most `most`.
-template <class Arch, class Cached, int most = int{attention_rows}>
+template <class Arch, class Cache, int most = int{attention_rows}>
 void attend_rows(const Attention& a, int64_t row, int64_t rows, int64_t first) {
   if constexpr (most > 1)
-    if (rows < most) return attend_rows<Arch, Cached, most - 1>(a, row, rows, first);
-  attend_tile<Arch, Cached, most>(a, row, first);
+    if (rows < most) return attend_rows<Arch, Cache, most - 1>(a, row, rows, first);
+  attend_tile<Arch, Cache, most>(a, row, first);
 }
 
-template <class Arch, class Cached>
+template <class Arch, class Cache>
 void attention(const Attention& a) {
   int64_t longest = 0;
   for (int64_t row = 0; row < a.rows; ++row) {
@@ -202,7 +189,7 @@ void attention(const Attention& a) {
   // All rows over a span, while it is in the cache.
   for (int64_t first = a.first; first < a.end && first < longest; first += kv_span)
     for (int64_t row = 0; row < a.rows; row += attention_rows)
-      attend_rows<Arch, Cached>(a, row, a.rows - row, first);
+      attend_rows<Arch, Cache>(a, row, a.rows - row, first);
 }
 
 template <class Arch>

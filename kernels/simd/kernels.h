@@ -3,7 +3,7 @@
 //   OCTET_SIMD_NAME(op)   the kernel's name, op with the instruction set appended
 //   OCTET_SIMD_TILE(op)   the name with the tile of the attention kernels before it
 // flatten: everything is inlined into the kernels, so that the object exports nothing else.
-#include "kernels/simd/attention.h"
+#include "kernels/simd/attention_float.h"
 #include "kernels/simd/float_rows.h"
 #include "kernels/simd/hadamard.h"
 #include "kernels/table.h"
@@ -46,10 +46,10 @@ void OCTET_SIMD_KERNEL(convert_f16_f32)(const uint16_t* x, float* y, int64_t n) 
   simd::convert<Arch>(x, y, n);
 }
 void OCTET_SIMD_TILE_KERNEL(attention_f32)(const Attention& a) {
-  simd::attention<Arch, float>(a);
+  simd::attention<Arch, simd::FloatCache<Arch, float>>(a);
 }
 void OCTET_SIMD_TILE_KERNEL(attention_f16)(const Attention& a) {
-  simd::attention<Arch, uint16_t>(a);
+  simd::attention<Arch, simd::FloatCache<Arch, uint16_t>>(a);
 }
 void OCTET_SIMD_KERNEL(attention_merge_f32)(const AttentionMerge& merge) {
   simd::merge_partials<Arch>(merge);

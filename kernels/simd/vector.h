@@ -89,6 +89,9 @@ struct Vector {
     return xsimd::hadd(v);
   }
   static float max(type v) {
+#if defined(__AVX512F__)
+    if constexpr (size == 16) return _mm512_reduce_max_ps(v);
+#endif
     alignas(64) float values[size];
     store(values, v);
     float result = values[0];

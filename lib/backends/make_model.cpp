@@ -30,7 +30,7 @@ Model make_model(const ModelConfig& config, Scheme scheme, ModelText text,
   auto impl = std::make_unique<ModelImpl>();
   impl->config = config;
   impl->scheme = scheme;
-  impl->kv_cache = int8_cache               ? KvCacheType::int8
+  impl->kv_cache = int8_cache              ? KvCacheType::int8
                    : scheme == Scheme::f32 ? KvCacheType::f32
                                            : KvCacheType::f16;
   impl->text = std::move(text);

@@ -83,7 +83,8 @@ class Backend {
                       const Matrix* following) = 0;
 
   /// q, k = RoPE(norm(q), norm(k)); appends k, v to the caches. q_norm, k_norm: null for none.
-  virtual void rotate_and_cache(int64_t layer, const float* q_norm, const float* k_norm) = 0;
+  /// An int8 cache may hold k in another basis, in which q then is too.
+  virtual bool rotate_and_cache(int64_t layer, const float* q_norm, const float* k_norm) = 0;
 
   /// x = quantized(causal attention of q over the caches)
   virtual bool attention(int64_t layer) = 0;

@@ -20,7 +20,7 @@ void attention_block(const LayerWeights& w, int64_t layer, Backend& backend) {
   const LinearTask qkv[] = {
       {&w.q.weight, w.q.bias, s.q}, {&w.k.weight, w.k.bias, s.k}, {&w.v.weight, w.v.bias, s.v}};
   backend.linear(qkv, Store::assign, &w.o.weight);
-  backend.rotate_and_cache(layer, w.q_norm, w.k_norm);
+  require_finite(backend.rotate_and_cache(layer, w.q_norm, w.k_norm), layer, "keys and values");
   require_finite(backend.attention(layer), layer, "input of o");
   const LinearTask o[] = {{&w.o.weight, w.o.bias, s.hidden}};
   backend.linear(o, Store::add, &w.gate.weight);

@@ -10,9 +10,12 @@ namespace octet {
 
 const char* to_string(KvCacheType type) noexcept {
   switch (type) {
-    case KvCacheType::f32: return "f32";
-    case KvCacheType::f16: return "f16";
-    case KvCacheType::int8: return "int8";
+    case KvCacheType::f32:
+      return "f32";
+    case KvCacheType::f16:
+      return "f16";
+    case KvCacheType::int8:
+      return "int8";
   }
   return "unknown";
 }
@@ -23,15 +26,25 @@ KvCacheType parse_kv_cache(std::string_view name) {
   fail(ErrorCode::InvalidArgument, "kv-cache '", name, "': known are f16, int8");
 }
 
+namespace {
+
+/// Bytes of a block's keys, or values, of one head.
+int64_t head_block_bytes(int64_t head_dim, KvCacheType type) {
+  if (type == KvCacheType::int8) return kernels::kv_s8_bytes(head_dim);
+  return kernels::kv_block * head_dim * (type == KvCacheType::f32 ? 4 : 2);
+}
+
+}  // namespace
+
 int64_t kv_bytes_per_token(const ModelConfig& config, KvCacheType type) {
-  const int64_t element = type == KvCacheType::f32 ? 4 : 2;
-  return 2 * config.num_layers * config.num_kv_heads * config.head_dim * element;
+  return 2 * config.num_layers * config.num_kv_heads * head_block_bytes(config.head_dim, type) /
+         kernels::kv_block;
 }
 
 KvCache::KvCache(const ModelConfig& config, KvCacheType type, int64_t context)
     : type_(type), kv_heads_(config.num_kv_heads) {
   block_bytes_ = kernels::kv_block * kv_bytes_per_token(config, type);
-  head_bytes_ = block_bytes_ / (2 * config.num_layers * config.num_kv_heads);
+  head_bytes_ = head_block_bytes(config.head_dim, type);
   const int64_t blocks = (context + kernels::kv_block - 1) / kernels::kv_block;
   const int64_t memory = sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
   require(!__builtin_mul_overflow(blocks, block_bytes_, &total_bytes_) && total_bytes_ <= memory,

@@ -10,7 +10,7 @@ namespace octet {
 int64_t kv_bytes_per_token(const ModelConfig& config, KvCacheType type);
 
 /// Keys and values of one sequence, in blocks of kernels::kv_block (64) positions:
-///   block[layer]: keys [kv_head][head_dim][64], then values [kv_head][64][head_dim]
+///   block[layer]: keys of each kv head, then values of each, laid out as in kernels/types.h
 /// Address space for the whole context is reserved at once; the system gives memory to a block
 /// when it is first written.
 class KvCache {
@@ -21,7 +21,7 @@ class KvCache {
   KvCache(const KvCache&) = delete;
   KvCache& operator=(const KvCache&) = delete;
 
-  /// One block, layer and kv head: keys [head_dim][64], values [64][head_dim] (kernels/types.h).
+  /// One block, layer and kv head.
   std::byte* keys(int64_t block, int64_t layer, int64_t kv_head) const {
     return base_ + block * block_bytes_ + (2 * layer * kv_heads_ + kv_head) * head_bytes_;
   }

@@ -102,7 +102,7 @@ void attention(TensorView<const float, 3> q, TensorView<const float, 3> k,
   const int64_t q_stride = q.strides()[single ? 1 : 0], y_stride = y.strides()[single ? 1 : 0];
   std::vector<int64_t> lengths(static_cast<size_t>(rows), positions);
   if (!single) std::iota(lengths.begin(), lengths.end(), positions - tokens + 1);
-  AlignedBuffer<float> scratch(static_cast<size_t>(kernels::attention_scratch));
+  AlignedBuffer<float> scratch(static_cast<size_t>(kernels::attention_scratch(d)));
   AlignedBuffer<float> partial(static_cast<size_t>(max_rows * kernels::attention_partial(d)));
   const kernels::Table& table = active_kernels();
   KeyBlocks keys(k);

@@ -83,7 +83,7 @@ std::vector<float> run(const Row<AttentionFunction>& kernel, bool half, const Ca
   const auto keys = half ? cache.blocks(cache.keys_half) : cache.blocks(cache.key_blocks);
   const auto values = half ? cache.blocks(cache.values_half) : cache.blocks(cache.values);
   std::vector<float> out(static_cast<size_t>(rows * (cache.d + 1)), canary);
-  std::vector<float> scratch(attention_scratch, NAN);
+  std::vector<float> scratch(static_cast<size_t>(attention_scratch(cache.d)), NAN);
   scratch.push_back(canary);
   const int64_t longest =
       *std::max_element(lengths.begin() + first, lengths.begin() + first + rows);

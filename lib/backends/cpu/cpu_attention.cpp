@@ -11,6 +11,7 @@ namespace {
 
 using kernels::kv_block;
 using kernels::kv_span;
+using kernels::tile_k;
 
 /// Tokens of one attention item: its query rows, tokens x heads of a kv head, share each span of
 /// keys and values that is brought into the cache.
@@ -24,6 +25,12 @@ int64_t spans(int64_t positions) {
   return (positions + kv_span - 1) / kv_span;
 }
 
+/// Dimensions of a key at a block's position `slot`.
+template <class T>
+void scatter(const T* key, int64_t head_dim, int64_t slot, T* block) {
+  for (int64_t i = 0; i < head_dim; ++i) block[i * kv_block + slot] = key[i];
+}
+
 }  // namespace
 
 int64_t CpuBackend::partial_size(const HeadTokens& tokens) const {
@@ -32,50 +39,82 @@ int64_t CpuBackend::partial_size(const HeadTokens& tokens) const {
 }
 
 /// Rotates the keys of tokens within one block of positions, and stores them with their values.
-void CpuBackend::cache_tokens(const HeadTokens& tokens, int64_t layer, const float* k_norm,
+/// False if a value cannot be quantized.
+bool CpuBackend::cache_tokens(const HeadTokens& tokens, int64_t layer, const float* k_norm,
                               Scratch& scratch) {
   const int64_t d = config_.head_dim;
   const KvCache& kv = *tokens.chunk->cache;
   const int64_t position = tokens.chunk->first_position + tokens.first;
   std::byte* keys = kv.keys(position / kv_block, layer, tokens.kv_head);
   std::byte* values = kv.values(position / kv_block, layer, tokens.kv_head);
-  const auto scatter = [&](const auto* key, auto* block, int64_t slot) {
-    for (int64_t i = 0; i < d; ++i) block[i * kv_block + slot] = key[i];
-  };
+  bool finite = true;
   for (int64_t i = 0; i < tokens.count; ++i) {
     const int64_t row = tokens.chunk->first_row + tokens.first + i;
     const int64_t slot = position % kv_block + i;
     float* k = workspace_.k + (row * config_.num_kv_heads + tokens.kv_head) * d;
     const float* v = workspace_.v + (row * config_.num_kv_heads + tokens.kv_head) * d;
     rotate(k, k_norm, row);
-    if (kv.type() == KvCacheType::f32) {
-      scatter(k, reinterpret_cast<float*>(keys), slot);
-      std::copy_n(v, d, reinterpret_cast<float*>(values) + slot * d);
-    } else {
-      table_.convert_f32_f16(k, scratch.half_row.data(), d);
-      scatter(scratch.half_row.data(), reinterpret_cast<uint16_t*>(keys), slot);
-      table_.convert_f32_f16(v, reinterpret_cast<uint16_t*>(values) + slot * d, d);
+    switch (kv.type()) {
+      case KvCacheType::f32:
+        scatter(k, d, slot, reinterpret_cast<float*>(keys));
+        std::copy_n(v, d, reinterpret_cast<float*>(values) + slot * d);
+        break;
+      case KvCacheType::f16:
+        table_.convert_f32_f16(k, scratch.half_row.data(), d);
+        scatter(scratch.half_row.data(), d, slot, reinterpret_cast<uint16_t*>(keys));
+        table_.convert_f32_f16(v, reinterpret_cast<uint16_t*>(values) + slot * d, d);
+        break;
+      case KvCacheType::int8:
+        finite &= cache_int8(k, v, slot, keys, values, scratch.int8_row.data());
+        break;
     }
   }
+  return finite;
 }
 
-/// RMSNorm (if `norm`) and RoPE of one head of row `row`.
+/// Position `slot` of int8 blocks. False, with nothing stored, if a value is not finite.
+bool CpuBackend::cache_int8(const float* k, const float* v, int64_t slot, std::byte* keys,
+                            std::byte* values, int8_t* row) const {
+  const int64_t d = config_.head_dim;
+  float k_scale = 0, v_scale = 0;
+  if (!table_.quantize_f32_s8({d, k, row, &k_scale, table_.activation_xor})) return false;
+  for (int64_t i = 0; i < d; i += tile_k)
+    std::memcpy(keys + i * kv_block + slot * tile_k, row + i, static_cast<size_t>(tile_k));
+  if (!table_.quantize_f32_s8({d, v, row, &v_scale, 0})) return false;
+  std::byte* group = values + slot / tile_k * kernels::padded_n(d) * tile_k + slot % tile_k;
+  for (int64_t i = 0; i < d; ++i) group[i * tile_k] = static_cast<std::byte>(row[i]);
+  const int64_t scales = kernels::kv_s8_scales(d);
+  reinterpret_cast<float*>(keys + scales)[slot] = k_scale;
+  reinterpret_cast<float*>(values + scales)[slot] = v_scale;
+  return true;
+}
+
+/// RMSNorm (if `norm`) and RoPE of one head of row `row`. For an int8 cache then a Hadamard
+/// transform, which leaves q . k as it is and spreads the outliers of single dimensions over all
+/// (R3 of SpinQuant, Liu et al. 2024, arXiv:2405.16406).
 void CpuBackend::rotate(float* head, const float* norm, int64_t row) {
   const int64_t d = config_.head_dim;
   if (norm) table_.rms_norm_f32(head, norm, head, d, static_cast<float>(config_.rms_norm_eps));
   table_.rope_f32(head, cos_.data() + row * (d / 2), sin_.data() + row * (d / 2), d);
+  // A model's caches are of one type. The block: the largest power of two that divides head_dim.
+  if (batch_->chunks[0].cache->type() == KvCacheType::int8) table_.hadamard_f32(head, d, d & -d);
 }
 
-void CpuBackend::rotate_and_cache(int64_t layer, const float* q_norm, const float* k_norm) {
+bool CpuBackend::rotate_and_cache(int64_t layer, const float* q_norm, const float* k_norm) {
   const auto cached = static_cast<int64_t>(cache_items_.size());
+  std::atomic<bool> finite{true};
   pool_.for_each(cached + batch_->rows(), [&](int64_t i, int thread) {
-    if (i < cached)
-      return cache_tokens(cache_items_[static_cast<size_t>(i)], layer, k_norm,
-                          scratch_[static_cast<size_t>(thread)]);
+    if (i < cached) {
+      Scratch& scratch = scratch_[static_cast<size_t>(thread)];
+      if (!cache_tokens(cache_items_[static_cast<size_t>(i)], layer, k_norm, scratch))
+        finite = false;
+      return;
+    }
     const int64_t row = i - cached;
     for (int64_t head = 0; head < config_.num_heads; ++head)
       rotate(workspace_.q + (row * config_.num_heads + head) * config_.head_dim, q_norm, row);
   });
+  return finite;
 }
 
 void CpuBackend::plan_cache(const Batch& batch) {
@@ -146,7 +185,7 @@ void CpuBackend::attend(const AttentionItem& item, int64_t layer, Scratch& scrat
     scratch.queries = AlignedBuffer<float>(static_cast<size_t>(max_rows * d));
     scratch.partial =
         AlignedBuffer<float>(static_cast<size_t>(max_rows * kernels::attention_partial(d)));
-    scratch.scores = AlignedBuffer<float>(static_cast<size_t>(kernels::attention_scratch));
+    scratch.scores = AlignedBuffer<float>(static_cast<size_t>(kernels::attention_scratch(d)));
     scratch.lengths.resize(static_cast<size_t>(max_rows));
   }
   for (int64_t token = 0; token < tokens.count; ++token) {
@@ -179,7 +218,17 @@ void CpuBackend::attend(const AttentionItem& item, int64_t layer, Scratch& scrat
                                 1.0f / std::sqrt(static_cast<float>(d)),
                                 partial,
                                 scratch.scores.data()};
-  (kv.type() == KvCacheType::f32 ? table_.attention_f32 : table_.attention_f16)(task);
+  switch (kv.type()) {
+    case KvCacheType::f32:
+      table_.attention_f32(task);
+      break;
+    case KvCacheType::f16:
+      table_.attention_f16(task);
+      break;
+    case KvCacheType::int8:
+      table_.attention_s8(task);
+      break;
+  }
   if (item.partial < 0) merge(tokens, partial, 1);
 }
 

@@ -26,7 +26,7 @@ class CpuBackend : public Backend {
   bool norm(const float* weight, const std::span<const int64_t>* rows) override;
   void linear(std::span<const LinearTask> tasks, kernels::Store store,
               const Matrix* following) override;
-  void rotate_and_cache(int64_t layer, const float* q_norm, const float* k_norm) override;
+  bool rotate_and_cache(int64_t layer, const float* q_norm, const float* k_norm) override;
   bool attention(int64_t layer) override;
   bool gate_up(const LinearTask& gate, const LinearTask& up, const Matrix* following) override;
 
@@ -34,7 +34,7 @@ class CpuBackend : public Backend {
   /// Buffers that belong to one thread of the pool.
   struct Scratch {
     AlignedBuffer<float> row;          // one row before it is quantized
-    AlignedBuffer<int8_t> int8_row;    // one row of the embedding, or of x before it is packed
+    AlignedBuffer<int8_t> int8_row;    // of the embedding, of x before it is packed, a key or value
     AlignedBuffer<float> queries;      // rows of one attention item, gathered
     AlignedBuffer<float> partial;      // their result
     AlignedBuffer<float> scores;       // the attention kernel's own
@@ -71,7 +71,9 @@ class CpuBackend : public Backend {
   void embed_int8(const Matrix& table, int64_t id, Scratch& scratch, float* out) const;
   void set_activations(int64_t rows, int64_t k);
   void each_row(int64_t rows, FunctionRef<void(int64_t row, int thread)> work);
-  void cache_tokens(const HeadTokens& tokens, int64_t layer, const float* k_norm, Scratch& scratch);
+  bool cache_tokens(const HeadTokens& tokens, int64_t layer, const float* k_norm, Scratch& scratch);
+  bool cache_int8(const float* k, const float* v, int64_t slot, std::byte* keys, std::byte* values,
+                  int8_t* row) const;
   void attend(const AttentionItem& item, int64_t layer, Scratch& scratch);
   void merge(const HeadTokens& tokens, const float* partial, int64_t parts);
   int64_t partial_size(const HeadTokens& tokens) const;

@@ -1,0 +1,73 @@
+#pragma once
+// Attention over fp16 and fp32 caches: all of it in fp32.
+#include "kernels/simd/attention.h"
+
+namespace octet::kernels::simd {
+
+/// Vectors that a row of the tile is wide: 12 accumulators of AVX2's 16 registers, 24 of the 32 of
+/// AVX-512 and NEON.
+template <class Arch>
+constexpr int tile_vectors = Vector<Arch>::size == 8 ? 2 : 4;
+
+/// fp32 factors times cached fp32 or fp16 values.
+template <class Arch, class T>
+struct FloatProduct {
+  using V = Vector<Arch>;
+  using Cached = T;
+  using Factor = float;
+  using Operand = typename V::type;
+  using Sum = typename V::type;
+  static constexpr int64_t depth = 1;
+
+  static Sum zero() { return Sum(0.0f); }
+  static Operand load(const Cached* p, int64_t count) { return simd::load<Arch>(p, count); }
+  static Operand broadcast(const Factor* p) { return Operand(*p); }
+  static void add(Sum& sum, Operand cached, Operand factor) { sum = V::fma(factor, cached, sum); }
+};
+
+template <class Arch, class T>
+struct FloatCache {
+  using V = Vector<Arch>;
+  static constexpr int width = tile_vectors<Arch>;
+  template <int rows, int vectors>
+  using Products = Tile<Arch, FloatProduct<Arch, T>, rows, vectors>;
+
+  template <int rows>
+  static void score(const Attention& a, int64_t row, const Span& span) {
+    for (int64_t block = 0; block < span.blocks(); ++block)
+      for (int64_t j = 0; j < kv_block; j += width * V::size) {
+        const auto* keys = static_cast<const T*>(span.keys[block]) + j;
+        const auto* next = static_cast<const T*>(span.after_keys(block)) + j;
+        Products<rows, width> tile;
+        for (int64_t d = 0; d < a.head_dim; ++d)
+          tile.add(a.q + row * a.q_stride + d, a.q_stride, keys + d * kv_block,
+                   next + d * kv_block, V::size);
+        float* scores = a.scratch + block * kv_block + j;
+#pragma GCC unroll 6
+        for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 4
+          for (int i = 0; i < width; ++i)
+            V::store(scores + r * kv_span + i * V::size,
+                     tile.sum[r][i] * typename V::type(a.scale));
+      }
+  }
+
+  template <int rows>
+  static void add_values(const Attention& a, int64_t row, const Span& span,
+                         const Factors* factors) {
+    each_tile<Arch, width>(a.head_dim, [&]<int vectors>(int64_t d, int64_t count) {
+      Products<rows, vectors> tile;
+      for (int64_t block = 0; block < span.blocks(); ++block) {
+        const auto* values = static_cast<const T*>(span.values[block]) + d;
+        const auto* next = static_cast<const T*>(span.after_values(block)) + d;
+        for (int64_t j = 0; j < span.filled(block); ++j)
+          tile.add(a.scratch + block * kv_block + j, kv_span, values + j * a.head_dim,
+                   next + j * a.head_dim, count);
+      }
+      merge_outputs<Arch>(tile.sum, factors,
+                          a.partial + row * attention_partial(a.head_dim) + d, a.head_dim, count);
+    });
+  }
+};
+
+}  // namespace octet::kernels::simd

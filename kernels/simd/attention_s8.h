@@ -1,0 +1,147 @@
+#pragma once
+// Attention over an int8 cache (kernels/types.h): queries times keys and weights times values in
+// integers, exact, the rest in fp32. An instruction set has its own Products:
+//   Factor              how a query's or a weight's value is held
+//   Keys, Values        the Product of a tile (attention.h) with each; floats(sum) gives it as fp32
+//   key_offset          what the cache has added to keys
+//   key_width, value_width  vectors that a row of a tile is wide
+//   quantize            its quantize_f32_s8
+//   store(to, floats)   a vector of whole numbers as Factors
+#include "kernels/quantize_groups.h"
+#include "kernels/simd/attention.h"
+
+namespace octet::kernels::simd {
+
+template <class Arch, class Products>
+class Int8Cache {
+  using V = Vector<Arch>;
+  using Batch = typename V::type;
+  using Factor = typename Products::Factor;
+  using Keys = typename Products::Keys;
+  using Values = typename Products::Values;
+
+  /// The parts of a tile's scratch memory after the scores: weights [rows][kv_span], and queries
+  /// [rows][padded_k(head_dim)].
+  static Factor* weights_of(const Attention& a) {
+    return reinterpret_cast<Factor*>(a.scratch + attention_rows * kv_span);
+  }
+  static Factor* queries_of(const Attention& a) {
+    return weights_of(a) + attention_rows * kv_span;
+  }
+
+  static const float* scales(const void* block, const Attention& a) {
+    return reinterpret_cast<const float*>(static_cast<const int8_t*>(block) +
+                                          kv_s8_scales(a.head_dim));
+  }
+
+  /// Quantizes the query at q; gives its scale and the sum of its values.
+  static float quantize_query(const float* q, int64_t head_dim, Factor* to, int32_t& sum) {
+    auto* bytes = reinterpret_cast<int8_t*>(to);
+    float scale;
+    if (!Products::quantize({head_dim, q, bytes, &scale, 0})) scale = NAN;
+    sum = 0;
+    for (int64_t i = 0; i < padded_k(head_dim); ++i) sum += bytes[i];
+    // In place: from the end, each value's place is not yet needed.
+    if constexpr (sizeof(Factor) > 1)
+      for (int64_t i = padded_k(head_dim) - 1; i >= 0; --i) to[i] = bytes[i];
+    return scale;
+  }
+
+  /// Quantizes the weights of a block, times the values' scales; returns the scale of the products.
+  static float quantize_weights(const float* weights, const float* value_scales, Factor* to) {
+    constexpr int64_t vectors = kv_block / V::size;
+    Batch product[vectors];
+    for (int64_t i = 0; i < vectors; ++i)
+      product[i] = V::load(weights + i * V::size) * V::load(value_scales + i * V::size);
+    Batch largest = product[0];
+    for (int64_t i = 1; i < vectors; ++i) largest = xsimd::max(largest, product[i]);
+    const QuantizeScale s = quantize_scale(V::max(largest), 255.0f);
+    for (int64_t i = 0; i < vectors; ++i)
+      Products::store(to + i * V::size, product[i] * Batch(s.inverse));
+    return s.scale;
+  }
+
+  /// The scores of a block's positions [j, j + width * V::size).
+  template <int rows>
+  static void score_tile(const Attention& a, const void* block, const void* next_block, int64_t j,
+                         const float* row_scale, const int32_t* offset, float* scores) {
+    constexpr int width = Products::key_width;
+    const Factor* queries = queries_of(a);
+    const int64_t depth = padded_k(a.head_dim);
+    const auto* keys = static_cast<const int8_t*>(block) + tile_k * j;
+    const auto* next = static_cast<const int8_t*>(next_block) + tile_k * j;
+    Tile<Arch, Keys, rows, width> tile;
+    for (int64_t d = 0; d < depth; d += tile_k)
+      tile.add(queries + d, depth, keys + d * kv_block, next + d * kv_block, V::size);
+#pragma GCC unroll 4
+    for (int i = 0; i < width; ++i) {
+      const Batch key_scale = V::load(scales(block, a) + j + i * V::size);
+#pragma GCC unroll 6
+      for (int r = 0; r < rows; ++r)
+        V::store(scores + r * kv_span + i * V::size,
+                 Keys::floats(tile.sum[r][i], offset[r]) * (key_scale * Batch(row_scale[r])));
+    }
+  }
+
+ public:
+  template <int rows>
+  static void score(const Attention& a, int64_t row, const Span& span) {
+    float row_scale[rows];
+    int32_t offset[rows];
+    for (int r = 0; r < rows; ++r) {
+      Factor* query = queries_of(a) + r * padded_k(a.head_dim);
+      const float* q = a.q + (row + r) * a.q_stride;
+      row_scale[r] = quantize_query(q, a.head_dim, query, offset[r]) * a.scale;
+      offset[r] *= Products::key_offset;
+    }
+    for (int64_t block = 0; block < span.blocks(); ++block)
+      for (int64_t j = 0; j < kv_block; j += Products::key_width * V::size)
+        score_tile<rows>(a, span.keys[block], span.after_keys(block), j, row_scale, offset,
+                         a.scratch + block * kv_block + j);
+  }
+
+  template <int rows>
+  static void add_values(const Attention& a, int64_t row, const Span& span,
+                         const Factors* factors) {
+    float scale[kv_span / kv_block][rows];
+    for (int64_t block = 0; block < span.blocks(); ++block)
+      for (int r = 0; r < rows; ++r) {
+        const int64_t at = r * kv_span + block * kv_block;
+        scale[block][r] = quantize_weights(a.scratch + at, scales(span.values[block], a),
+                                           weights_of(a) + at);
+      }
+    each_tile<Arch, Products::value_width>(a.head_dim, [&]<int width>(int64_t d, int64_t count) {
+      Batch out[rows][width];
+#pragma GCC unroll 6
+      for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 2
+        for (int i = 0; i < width; ++i) out[r][i] = Batch(0.0f);
+      for (int64_t block = 0; block < span.blocks(); ++block)
+        add_block<rows, width>(a, span, block, d, scale[block], out);
+      merge_outputs<Arch>(out, factors, a.partial + row * attention_partial(a.head_dim) + d,
+                          a.head_dim, count);
+    });
+  }
+
+ private:
+  /// out += what a block adds to `width` vectors of dimensions from d on.
+  template <int rows, int width>
+  static void add_block(const Attention& a, const Span& span, int64_t block, int64_t d,
+                        const float* scale, Batch (&out)[rows][width]) {
+    const int64_t stride = tile_k * padded_n(a.head_dim);
+    const Factor* weights = weights_of(a) + block * kv_block;
+    const auto* values = static_cast<const int8_t*>(span.values[block]) + tile_k * d;
+    const auto* next = static_cast<const int8_t*>(span.after_values(block)) + tile_k * d;
+    Tile<Arch, Values, rows, width> tile;
+    const int64_t groups = (span.filled(block) + tile_k - 1) / tile_k;
+    for (int64_t i = 0; i < groups; ++i)
+      tile.add(weights + i * tile_k, kv_span, values + i * stride, next + i * stride, V::size);
+#pragma GCC unroll 6
+    for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 2
+      for (int i = 0; i < width; ++i)
+        out[r][i] = V::fma(Values::floats(tile.sum[r][i]), Batch(scale[r]), out[r][i]);
+  }
+};
+
+}  // namespace octet::kernels::simd
