@@ -40,8 +40,8 @@ struct Product {
   static void add(Sum& sum, const Operand& cached, const Operand& factors) {
 #pragma GCC unroll 2
     for (int i = 0; i < 2; ++i)
-      sum.half[i] = (Int32x8)_mm256_add_epi32(
-          (__m256i)sum.half[i], _mm256_madd_epi16(cached.half[i], factors.half[i]));
+      sum.half[i] = (Int32x8)_mm256_add_epi32((__m256i)sum.half[i],
+                                              _mm256_madd_epi16(cached.half[i], factors.half[i]));
   }
   static Batch floats(const Sum& sum, int32_t = 0) {
     // hadd works in each 128 bits alone: 0 1 4 5, 2 3 6 7.

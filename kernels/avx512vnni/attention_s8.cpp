@@ -1,5 +1,5 @@
-#include "kernels/avx512vnni/intrinsics.h"
 #include "kernels/simd/attention_s8.h"
+#include "kernels/avx512vnni/intrinsics.h"
 #include "kernels/table.h"
 
 namespace octet::kernels {

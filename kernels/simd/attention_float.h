@@ -40,8 +40,8 @@ struct FloatCache {
         const auto* next = static_cast<const T*>(span.after_keys(block)) + j;
         Products<rows, width> tile;
         for (int64_t d = 0; d < a.head_dim; ++d)
-          tile.add(a.q + row * a.q_stride + d, a.q_stride, keys + d * kv_block,
-                   next + d * kv_block, V::size);
+          tile.add(a.q + row * a.q_stride + d, a.q_stride, keys + d * kv_block, next + d * kv_block,
+                   V::size);
         float* scores = a.scratch + block * kv_block + j;
 #pragma GCC unroll 6
         for (int r = 0; r < rows; ++r)
@@ -64,8 +64,8 @@ struct FloatCache {
           tile.add(a.scratch + block * kv_block + j, kv_span, values + j * a.head_dim,
                    next + j * a.head_dim, count);
       }
-      merge_outputs<Arch>(tile.sum, factors,
-                          a.partial + row * attention_partial(a.head_dim) + d, a.head_dim, count);
+      merge_outputs<Arch>(tile.sum, factors, a.partial + row * attention_partial(a.head_dim) + d,
+                          a.head_dim, count);
     });
   }
 };

@@ -25,9 +25,7 @@ class Int8Cache {
   static Factor* weights_of(const Attention& a) {
     return reinterpret_cast<Factor*>(a.scratch + attention_rows * kv_span);
   }
-  static Factor* queries_of(const Attention& a) {
-    return weights_of(a) + attention_rows * kv_span;
-  }
+  static Factor* queries_of(const Attention& a) { return weights_of(a) + attention_rows * kv_span; }
 
   static const float* scales(const void* block, const Attention& a) {
     return reinterpret_cast<const float*>(static_cast<const int8_t*>(block) +
@@ -107,8 +105,8 @@ class Int8Cache {
     for (int64_t block = 0; block < span.blocks(); ++block)
       for (int r = 0; r < rows; ++r) {
         const int64_t at = r * kv_span + block * kv_block;
-        scale[block][r] = quantize_weights(a.scratch + at, scales(span.values[block], a),
-                                           weights_of(a) + at);
+        scale[block][r] =
+            quantize_weights(a.scratch + at, scales(span.values[block], a), weights_of(a) + at);
       }
     each_tile<Arch, Products::value_width>(a.head_dim, [&]<int width>(int64_t d, int64_t count) {
       Batch out[rows][width];

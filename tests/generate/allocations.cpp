@@ -32,9 +32,15 @@ using namespace octet;
 using namespace octet::testing;
 
 TEST_CASE("decoding and sampling a token does not allocate") {
-  for (Scheme scheme : {Scheme::w8a8, Scheme::w8a8_g128, Scheme::f16, Scheme::f32}) {
+  constexpr std::pair<Scheme, KvCacheType> variants[] = {{Scheme::w8a8, KvCacheType::f16},
+                                                         {Scheme::w8a8, KvCacheType::int8},
+                                                         {Scheme::w8a8_g128, KvCacheType::f16},
+                                                         {Scheme::f16, KvCacheType::f16},
+                                                         {Scheme::f32, KvCacheType::f16}};
+  for (const auto& [scheme, kv_cache] : variants) {
     CAPTURE(to_string(scheme));
-    const Model model = open_model(fixture("tiny-qwen2-tied"), scheme);
+    CAPTURE(to_string(kv_cache));
+    const Model model = open_model(fixture("tiny-qwen2-tied"), scheme, 2, 256, kv_cache);
     Session session(model, {.context = 300});
     Sampler sampler(SamplerOptions{.temperature = 0.7f, .top_k = 5, .top_p = 0.9f});
     int32_t next = 1;

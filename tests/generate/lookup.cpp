@@ -15,21 +15,30 @@ using namespace octet::testing;
 
 namespace {
 
+struct Variant {
+  Scheme scheme = Scheme::w8a8;
+  KvCacheType kv_cache = KvCacheType::f16;
+};
+constexpr Variant int8_variants[] = {
+    {}, {Scheme::w8a8_g128, KvCacheType::f16}, {Scheme::w8a8, KvCacheType::int8}};
+constexpr Variant f32{Scheme::f32, KvCacheType::f32};
+
 struct TextModels {
   TempDir folder;
   std::vector<Model> models;
 
   TextModels() {
     make_text_model("tiny-qwen2", folder.path("m"));
-    for (Scheme scheme : {Scheme::w8a8, Scheme::w8a8_g128, Scheme::f32})
-      models.push_back(open_model(folder.path("m"), scheme));
+    for (const auto& [scheme, kv_cache] : int8_variants)
+      models.push_back(open_model(folder.path("m"), scheme, 2, 256, kv_cache));
+    models.push_back(open_model(folder.path("m"), Scheme::f32));
   }
 };
 
-const Model& text_model(Scheme scheme = Scheme::w8a8) {
+const Model& text_model(Variant variant = {}) {
   static const TextModels instance;
   for (const Model& model : instance.models)
-    if (model.scheme() == scheme) return model;
+    if (model.scheme() == variant.scheme && model.kv_cache() == variant.kv_cache) return model;
   FAIL("no such model");
   return instance.models[0];
 }
@@ -92,9 +101,9 @@ std::string joined(const Outcome& outcome) {
 
 /// Two sessions that do the same, one with lookup.
 struct Pair {
-  explicit Pair(int64_t context, Scheme scheme = Scheme::w8a8)
-      : with(text_model(scheme), {.context = context}),
-        without(text_model(scheme), {.context = context}) {}
+  explicit Pair(int64_t context, Variant variant = {})
+      : with(text_model(variant), {.context = context}),
+        without(text_model(variant), {.context = context}) {}
 
   template <class AtPiece>
   Outcome check_same(const std::string& prompt, GenerateOptions options, AtPiece at_piece) {
@@ -122,9 +131,10 @@ struct Pair {
 }  // namespace
 
 TEST_CASE("lookup gives the same text, greedy and sampled, in every int8 scheme") {
-  for (Scheme scheme : {Scheme::w8a8, Scheme::w8a8_g128}) {
-    CAPTURE(to_string(scheme));
-    Pair pair(512, scheme);
+  for (const Variant& variant : int8_variants) {
+    CAPTURE(to_string(variant.scheme));
+    CAPTURE(to_string(variant.kv_cache));
+    Pair pair(512, variant);
     pair.check_same(repetitive, greedy(200));
     CHECK(pair.accepted > 25);  // how often it repeats itself depends on its last bits
     pair.accepted = pair.drafted = 0;
@@ -141,7 +151,7 @@ TEST_CASE("lookup gives the same text, greedy and sampled, in every int8 scheme"
 }
 
 TEST_CASE("the float schemes do without lookup") {
-  Session session(text_model(Scheme::f32), {.context = 256});
+  Session session(text_model(f32), {.context = 256});
   outcome(session, repetitive, greedy(60), go_on);
   CHECK(session.stats().drafted_tokens == 0);
 }

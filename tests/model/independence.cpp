@@ -13,7 +13,17 @@ using namespace octet::testing;
 namespace {
 
 const char* const models[] = {"tiny-qwen2-tied", "tiny-qwen3", "tiny-qwen2-distill"};
-constexpr Scheme schemes[] = {Scheme::w8a8, Scheme::w8a8_g128};
+struct Variant {
+  Scheme scheme;
+  KvCacheType kv_cache;
+};
+constexpr Variant variants[] = {{Scheme::w8a8, KvCacheType::f16},
+                                {Scheme::w8a8_g128, KvCacheType::f16},
+                                {Scheme::w8a8, KvCacheType::int8}};
+
+Model open_variant(const char* name, const Variant& variant, int threads, int64_t max_rows = 256) {
+  return open_model(fixture(name), variant.scheme, threads, max_rows, variant.kv_cache);
+}
 
 std::vector<int32_t> some_ids(const Model& model, int64_t count, int64_t seed) {
   std::vector<int32_t> ids;
@@ -36,23 +46,23 @@ std::vector<float> alone(const Model& model, const std::vector<int32_t>& ids, si
 
 TEST_CASE("the number of threads does not change a bit") {
   for (const char* name : models)
-    for (Scheme scheme : schemes) {
+    for (const Variant& variant : variants) {
       CAPTURE(name);
-      const Model one = open_model(fixture(name), scheme, 1);
+      const Model one = open_variant(name, variant, 1);
       const std::vector<int32_t> ids = some_ids(one, 80, 1);
       const std::vector<float> reference = alone(one, ids);
       for (int threads : {2, 3, 5}) {
         CAPTURE(threads);
-        CHECK(same_bits(alone(open_model(fixture(name), scheme, threads), ids), reference));
+        CHECK(same_bits(alone(open_variant(name, variant, threads), ids), reference));
       }
     }
 }
 
 TEST_CASE("how a prompt is cut into chunks does not change a bit") {
   for (const char* name : models)
-    for (Scheme scheme : schemes) {
+    for (const Variant& variant : variants) {
       CAPTURE(name);
-      const Model model = open_model(fixture(name), scheme, 2);
+      const Model model = open_variant(name, variant, 2);
       const std::vector<int32_t> ids = some_ids(model, 150, 2);
       const std::vector<float> reference = alone(model, ids);
       for (size_t chunk : {1, 7, 64}) {
@@ -60,15 +70,15 @@ TEST_CASE("how a prompt is cut into chunks does not change a bit") {
         CHECK(same_bits(alone(model, ids, chunk), reference));
       }
       // The workspace's own limit cuts as well.
-      CHECK(same_bits(alone(open_model(fixture(name), scheme, 2, 13), ids), reference));
+      CHECK(same_bits(alone(open_variant(name, variant, 2, 13), ids), reference));
     }
 }
 
 TEST_CASE("what else is in the batch does not change a bit") {
   for (const char* name : models)
-    for (Scheme scheme : schemes) {
+    for (const Variant& variant : variants) {
       CAPTURE(name);
-      const Model model = open_model(fixture(name), scheme, 2);
+      const Model model = open_variant(name, variant, 2);
       for (int64_t batch = 1; batch <= 5; ++batch) {
         CAPTURE(batch);
         // Prompts of different lengths, then single tokens of some beside a chunk of another.
@@ -98,15 +108,17 @@ TEST_CASE("what else is in the batch does not change a bit") {
 }
 
 TEST_CASE("a cache that was cut back continues as if it had never been longer") {
-  const Model model = open_model(fixture("tiny-qwen2-tied"), Scheme::w8a8);
-  const std::vector<int32_t> ids = some_ids(model, 100, 3);
-  Session session(model, {.context = 256});
-  all_logits(session, some_ids(model, 200, 4));
-  session.truncate(0);
-  all_logits(session, std::span(ids).first(70));
-  session.truncate(61);
-  const std::vector<float> rest = all_logits(session, std::span(ids).subspan(61));
-  const std::vector<float> reference = alone(model, ids);
-  CHECK(same_bits(rest,
-                  {reference.end() - static_cast<std::ptrdiff_t>(rest.size()), reference.end()}));
+  for (const Variant& variant : variants) {
+    const Model model = open_variant("tiny-qwen2-tied", variant, 2);
+    const std::vector<int32_t> ids = some_ids(model, 100, 3);
+    Session session(model, {.context = 256});
+    all_logits(session, some_ids(model, 200, 4));
+    session.truncate(0);
+    all_logits(session, std::span(ids).first(70));
+    session.truncate(61);
+    const std::vector<float> rest = all_logits(session, std::span(ids).subspan(61));
+    const std::vector<float> reference = alone(model, ids);
+    CHECK(same_bits(rest,
+                    {reference.end() - static_cast<std::ptrdiff_t>(rest.size()), reference.end()}));
+  }
 }

@@ -51,11 +51,13 @@ TempDir::~TempDir() {
   std::filesystem::remove_all(path_, ignored);
 }
 
-Model open_model(const std::string& path, Scheme scheme, int threads, int64_t max_rows) {
+Model open_model(const std::string& path, Scheme scheme, int threads, int64_t max_rows,
+                 KvCacheType kv_cache) {
   ModelOptions options;
   options.scheme = scheme;
   options.threads = threads;
   options.max_rows = max_rows;
+  options.kv_cache = kv_cache;
   return Model::open(path, options);
 }
 

@@ -45,7 +45,8 @@ class TempDir {
 };
 
 /// A model of the fixtures in this scheme; two threads unless said otherwise.
-Model open_model(const std::string& path, Scheme scheme, int threads = 2, int64_t max_rows = 256);
+Model open_model(const std::string& path, Scheme scheme, int threads = 2, int64_t max_rows = 256,
+                 KvCacheType kv_cache = KvCacheType::f16);
 
 /// The largest |a - b|; infinity if the sizes differ or a difference is NaN.
 double max_difference(const std::vector<float>& a, const std::vector<float>& b);

@@ -63,6 +63,9 @@ TEST_CASE("failures are status 1 and one line on stderr") {
   const CommandResult scheme = run_octet({"convert", converted(), "-o", "x", "--scheme", "w1"});
   CHECK(scheme.status == 1);
   CHECK(scheme.err.find("octet: error: InvalidArgument: scheme 'w1'") == 0);
+  const CommandResult cache = run_octet({"run", converted(), "-p", "x", "--kv-cache", "int4"});
+  CHECK(cache.status == 1);
+  CHECK(cache.err.find("octet: error: InvalidArgument: kv-cache 'int4'") == 0);
   const CommandResult cuda = run_octet({"run", converted(), "-p", "x", "--device", "cuda"});
   CHECK(cuda.status == 1);
   CHECK(cuda.err.find("octet: error: Device: ") == 0);
@@ -174,11 +177,18 @@ TEST_CASE("eval prints perplexity and the distance to a reference") {
   CHECK(same["kl"]["max"].get<double>() < 1e-9);
   CHECK(same["top1_agreement"] == 1.0);
   CHECK(same["perplexity_ratio"].get<double>() == doctest::Approx(1.0));
+  // The reference keeps its fp16 cache.
+  const Json int8 =
+      json_of(run_octet({"eval", converted(), "--text", folder.path("text"), "--max-tokens", "100",
+                         "--kv-cache", "int8", "--against", converted(), "--json"}));
+  CHECK(int8["kl"]["mean"].get<double>() > 0);
+  CHECK(int8["kl"]["mean"].get<double>() < 0.01);
 }
 
 TEST_CASE("bench, inspect and devices print their keys") {
-  const Json bench = json_of(run_octet({"bench", converted(), "--prompt", "16", "--gen", "4",
-                                        "--reps", "1", "--batch", "2", "--depth", "3", "--json"}));
+  const Json bench =
+      json_of(run_octet({"bench", converted(), "--prompt", "16", "--gen", "4", "--reps", "1",
+                         "--batch", "2", "--depth", "3", "--kv-cache", "int8", "--json"}));
   for (const char* key : {"shape", "scheme", "isa", "device", "threads", "prefill", "decode",
                           "peaks", "load_seconds", "peak_rss_bytes"}) {
     CAPTURE(key);
@@ -191,6 +201,7 @@ TEST_CASE("bench, inspect and devices print their keys") {
   CHECK(bench["prefill"]["share_of_peak"] > 0);
   CHECK(bench["decode"]["share_of_bandwidth"] > 0);
   CHECK(bench["decode"]["batch"] == 2);
+  CHECK(bench["kv_cache"] == "int8");
   CHECK(bench["peaks"]["int8_ops_per_second"] > 1e9);
   CHECK(bench["peaks"]["fp32_ops_per_second"] > 1e9);
   CHECK(bench["peaks"]["read_bytes_per_second"] > 1e8);
