@@ -1,6 +1,7 @@
 // The int8 KV cache against the fp32 one, in the f32 scheme: what the cache alone costs.
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <limits>
 
 #include "lib/model/model_impl.h"
