@@ -15,6 +15,7 @@ namespace octet::kernels::simd {
 template <class Arch, class Product, int rows, int width>
 struct Tile {
   using Cached = typename Product::Cached;
+  static constexpr int64_t values = Vector<Arch>::size * Product::depth;  // of a vector
   typename Product::Sum sum[rows][width];
 
   Tile() {
@@ -23,20 +24,22 @@ struct Tile {
 #pragma GCC unroll 4
       for (int i = 0; i < width; ++i) sum[r][i] = Product::zero();
   }
-  /// sum[r] += factors[r * stride] * the `width` vectors at `from`, of which the last has `count`
-  /// values. Meanwhile the vectors at `next`, the same place of the next block, come nearer: blocks
-  /// are few pages long and far apart, so the processor does not see them coming.
-  void add(const typename Product::Factor* factors, int64_t stride, const Cached* from,
-           const Cached* next, int64_t count) {
-    constexpr int64_t size = Vector<Arch>::size, values = size * Product::depth;
+  /// Brings `width` vectors of a later block nearer: blocks are few pages long and far apart, so
+  /// the processor does not see them coming.
+  static void prefetch(const Cached* later) {
     constexpr int64_t bytes = width * values * int64_t{sizeof(Cached)};
-    typename Product::Operand vector[width];
 #pragma GCC unroll 4
     for (int64_t byte = 0; byte < bytes; byte += 64)
-      __builtin_prefetch(reinterpret_cast<const char*>(next) + byte, 0, 2);
+      __builtin_prefetch(reinterpret_cast<const char*>(later) + byte, 0, 2);
+  }
+  /// sum[r] += factors[r * stride] * the `width` vectors at `from`, of which the last has `count`
+  /// values.
+  void add(const typename Product::Factor* factors, int64_t stride, const Cached* from,
+           int64_t count) {
+    typename Product::Operand vector[width];
 #pragma GCC unroll 4
     for (int i = 0; i < width; ++i)
-      vector[i] = Product::load(from + i * values, width > 1 ? size : count);
+      vector[i] = Product::load(from + i * values, width > 1 ? Vector<Arch>::size : count);
 #pragma GCC unroll 6
     for (int r = 0; r < rows; ++r) {
       const typename Product::Operand factor = Product::broadcast(factors + r * stride);

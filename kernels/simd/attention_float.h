@@ -39,9 +39,10 @@ struct FloatCache {
         const auto* keys = static_cast<const T*>(span.keys[block]) + j;
         const auto* next = static_cast<const T*>(span.after_keys(block)) + j;
         Products<rows, width> tile;
-        for (int64_t d = 0; d < a.head_dim; ++d)
-          tile.add(a.q + row * a.q_stride + d, a.q_stride, keys + d * kv_block, next + d * kv_block,
-                   V::size);
+        for (int64_t d = 0; d < a.head_dim; ++d) {
+          tile.prefetch(next + d * kv_block);
+          tile.add(a.q + row * a.q_stride + d, a.q_stride, keys + d * kv_block, V::size);
+        }
         float* scores = a.scratch + block * kv_block + j;
 #pragma GCC unroll 6
         for (int r = 0; r < rows; ++r)
@@ -60,9 +61,10 @@ struct FloatCache {
       for (int64_t block = 0; block < span.blocks(); ++block) {
         const auto* values = static_cast<const T*>(span.values[block]) + d;
         const auto* next = static_cast<const T*>(span.after_values(block)) + d;
-        for (int64_t j = 0; j < span.filled(block); ++j)
-          tile.add(a.scratch + block * kv_block + j, kv_span, values + j * a.head_dim,
-                   next + j * a.head_dim, count);
+        for (int64_t j = 0; j < span.filled(block); ++j) {
+          tile.prefetch(next + j * a.head_dim);
+          tile.add(a.scratch + block * kv_block + j, kv_span, values + j * a.head_dim, count);
+        }
       }
       merge_outputs<Arch>(tile.sum, factors, a.partial + row * attention_partial(a.head_dim) + d,
                           a.head_dim, count);

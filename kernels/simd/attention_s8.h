@@ -59,21 +59,30 @@ class Int8Cache {
     return s.scale;
   }
 
-  /// The scores of a block's positions [j, j + width * V::size).
+  /// The scores of a block's positions [j, j + key_width * V::size). Meanwhile the same part of the
+  /// next block of keys comes nearer, and of this block's values: they are read in narrow columns,
+  /// too fast for them to come just in time.
   template <int rows>
-  static void score_tile(const Attention& a, const void* block, const void* next_block, int64_t j,
-                         const float* row_scale, const int32_t* offset, float* scores) {
+  static void score_tile(const Attention& a, const Span& span, int64_t block, int64_t j,
+                         const float* row_scale, const int32_t* offset) {
     constexpr int width = Products::key_width;
     const Factor* queries = queries_of(a);
-    const int64_t depth = padded_k(a.head_dim);
-    const auto* keys = static_cast<const int8_t*>(block) + tile_k * j;
-    const auto* next = static_cast<const int8_t*>(next_block) + tile_k * j;
+    const int64_t depth = padded_k(a.head_dim), end = kv_s8_scales(a.head_dim);
+    const auto* keys = static_cast<const int8_t*>(span.keys[block]) + tile_k * j;
+    const auto* next = static_cast<const int8_t*>(span.after_keys(block)) + tile_k * j;
+    const auto* values = static_cast<const int8_t*>(span.values[block]) + tile_k * j;
     Tile<Arch, Keys, rows, width> tile;
-    for (int64_t d = 0; d < depth; d += tile_k)
-      tile.add(queries + d, depth, keys + d * kv_block, next + d * kv_block, V::size);
+    for (int64_t d = 0; d < depth; d += tile_k) {
+      tile.prefetch(next + d * kv_block);
+      tile.prefetch(values + d * kv_block);
+      tile.add(queries + d, depth, keys + d * kv_block, V::size);
+    }
+    tile.prefetch(next + end);
+    tile.prefetch(values + end);
+    float* scores = a.scratch + block * kv_block + j;
 #pragma GCC unroll 4
     for (int i = 0; i < width; ++i) {
-      const Batch key_scale = V::load(scales(block, a) + j + i * V::size);
+      const Batch key_scale = V::load(scales(span.keys[block], a) + j + i * V::size);
 #pragma GCC unroll 6
       for (int r = 0; r < rows; ++r)
         V::store(scores + r * kv_span + i * V::size,
@@ -94,8 +103,7 @@ class Int8Cache {
     }
     for (int64_t block = 0; block < span.blocks(); ++block)
       for (int64_t j = 0; j < kv_block; j += Products::key_width * V::size)
-        score_tile<rows>(a, span.keys[block], span.after_keys(block), j, row_scale, offset,
-                         a.scratch + block * kv_block + j);
+        score_tile<rows>(a, span, block, j, row_scale, offset);
   }
 
   template <int rows>
@@ -129,11 +137,10 @@ class Int8Cache {
     const int64_t stride = tile_k * padded_n(a.head_dim);
     const Factor* weights = weights_of(a) + block * kv_block;
     const auto* values = static_cast<const int8_t*>(span.values[block]) + tile_k * d;
-    const auto* next = static_cast<const int8_t*>(span.after_values(block)) + tile_k * d;
     Tile<Arch, Values, rows, width> tile;
     const int64_t groups = (span.filled(block) + tile_k - 1) / tile_k;
     for (int64_t i = 0; i < groups; ++i)
-      tile.add(weights + i * tile_k, kv_span, values + i * stride, next + i * stride, V::size);
+      tile.add(weights + i * tile_k, kv_span, values + i * stride, V::size);
 #pragma GCC unroll 6
     for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 2
