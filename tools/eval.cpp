@@ -60,6 +60,7 @@ Model open_reference(const EvalArguments& arguments) {
   ModelArguments reference = arguments;
   reference.path = arguments.reference;
   reference.scheme = arguments.reference_scheme;
+  reference.rotation = "auto";
   return reference.open();
 }
 

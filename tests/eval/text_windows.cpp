@@ -13,7 +13,7 @@ namespace {
 
 Tokenizer byte_tokenizer() {
   const TempDir folder;
-  make_text_model("tiny-qwen2-tied", folder.path("m"));
+  make_text_model("tiny-qwen2", folder.path("m"));
   return Tokenizer::open(folder.path("m"));
 }
 

@@ -27,7 +27,7 @@ Json json_of(const std::vector<std::string>& arguments) {
 const std::string& byte_model() {
   static const TempDir folder;
   static const std::string path = [] {
-    make_text_model("tiny-qwen2-tied", folder.path("source"));
+    make_text_model("tiny-qwen2", folder.path("source"));
     return folder.path("source");
   }();
   return path;
