@@ -204,6 +204,11 @@ using RmsNormFunction = void (*)(const float* x, const float* w, float* y, int64
 using SoftmaxFunction = void (*)(const float* x, float* y, int64_t n);
 /// y = gate / (1 + exp(-gate)) * up; y may be gate or up
 using SiluMulFunction = void (*)(const float* gate, const float* up, float* y, int64_t n);
+/// Each `block` of x [n], in place, times the Hadamard matrix of Sylvester's construction over
+/// sqrt(block): an orthogonal matrix that is its own inverse. block: a power of two that divides n.
+/// Computed as x[i], x[i + h] = x[i] + x[i + h], x[i] - x[i + h] for h = 1, 2, 4, .. block / 2,
+/// then times float(1 / sqrt(block)): every variant gives the same bits.
+using HadamardFunction = void (*)(float* x, int64_t n, int64_t block);
 /// x [head_dim] in place; pairs (i, i + head_dim / 2); cos, sin [head_dim / 2]
 using RopeFunction = void (*)(float* x, const float* cos, const float* sin, int64_t head_dim);
 /// y = y + x

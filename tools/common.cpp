@@ -27,6 +27,9 @@ void ModelArguments::add_to(CLI::App& command) {
                   "for a source that is not converted: w8a8, w8a8-g128, "
                   "f16 or f32")
       ->capture_default_str();
+  command
+      .add_option("--rotate", rotation, "for the same: auto (on for the int8 schemes), on or off")
+      ->capture_default_str();
   CommonOptions::add_to(command);
 }
 
@@ -35,6 +38,7 @@ ModelOptions ModelArguments::options() const {
   options.device = Device::parse(device);
   options.threads = threads;
   options.scheme = parse_scheme(scheme);
+  options.rotation = parse_rotation(rotation);
   return options;
 }
 

@@ -33,6 +33,18 @@ void silu_mul_f32_ref(const float* gate, const float* up, float* y, int64_t n) {
   for (int64_t i = 0; i < n; ++i) y[i] = gate[i] / (1 + std::exp(-gate[i])) * up[i];
 }
 
+void hadamard_f32_ref(float* x, int64_t n, int64_t block) {
+  for (int64_t h = 1; h < block; h *= 2)
+    for (int64_t i = 0; i < n; ++i) {
+      if (i & h) continue;
+      const float a = x[i], b = x[i + h];
+      x[i] = a + b;
+      x[i + h] = a - b;
+    }
+  const auto scale = static_cast<float>(1 / std::sqrt(static_cast<double>(block)));
+  for (int64_t i = 0; i < n; ++i) x[i] *= scale;
+}
+
 void rope_f32_ref(float* x, const float* cos, const float* sin, int64_t head_dim) {
   const int64_t half = head_dim / 2;
   for (int64_t i = 0; i < half; ++i) {

@@ -5,6 +5,7 @@
 // flatten: everything is inlined into the kernels, so that the object exports nothing else.
 #include "kernels/simd/attention.h"
 #include "kernels/simd/float_rows.h"
+#include "kernels/simd/hadamard.h"
 #include "kernels/table.h"
 
 namespace octet::kernels {
@@ -22,6 +23,9 @@ void OCTET_SIMD_KERNEL(softmax_f32)(const float* x, float* y, int64_t n) {
 }
 void OCTET_SIMD_KERNEL(silu_mul_f32)(const float* gate, const float* up, float* y, int64_t n) {
   simd::silu_mul<Arch>(gate, up, y, n);
+}
+void OCTET_SIMD_KERNEL(hadamard_f32)(float* x, int64_t n, int64_t block) {
+  simd::hadamard<Arch>(x, n, block);
 }
 void OCTET_SIMD_KERNEL(rope_f32)(float* x, const float* cos, const float* sin, int64_t head_dim) {
   simd::rope<Arch>(x, cos, sin, head_dim);

@@ -147,6 +147,31 @@ TEST_CASE("silu_mul") {
       }
 }
 
+TEST_CASE("hadamard multiplies each block by the orthogonal Hadamard matrix, and undoes itself") {
+  for (int64_t block = 1; block <= 1024; block *= 2)
+    for (int64_t blocks : {1, 2, 3, 7, 35}) {
+      const int64_t n = block * blocks;
+      const auto x = random_row(n, 11);
+      std::vector<double> expected(x.size());
+      for (int64_t i = 0; i < n; ++i)
+        for (int64_t j = 0; j < block; ++j) {  // (-1)^(number of common bits)
+          const int sign = __builtin_popcountll(static_cast<uint64_t>(i % block & j)) % 2 ? -1 : 1;
+          expected[i] += sign * x[i / block * block + j] / std::sqrt(static_cast<double>(block));
+        }
+      Guarded<float> reference(x);
+      hadamard_f32_ref(reference.data(), n, block);
+      for (const auto& kernel : runnable_rows<HadamardFunction>("hadamard_f32")) {
+        const std::string what = label(kernel, n) + ", block " + std::to_string(block);
+        Guarded<float> y(x);
+        kernel.function(y.data(), n, block);
+        check_near(y, expected, 0, 1e-6, what);
+        CHECK_MESSAGE(y.memory == reference.memory, what);
+        kernel.function(y.data(), n, block);
+        check_near(y, {x.begin(), x.end()}, 0, 2e-6, what + " twice");
+      }
+    }
+}
+
 TEST_CASE("rope turns each pair by its angle") {
   for (const auto& kernel : runnable_rows<RopeFunction>("rope_f32"))
     for (int64_t head_dim : {2, 4, 6, 16, 18, 32, 64, 80, 96, 128, 256}) {
