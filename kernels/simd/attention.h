@@ -10,9 +10,10 @@
 
 namespace octet::kernels::simd {
 
-/// Vectors that a row of the tile is wide: 24 or 12 accumulators of 32 or 16 registers.
+/// Vectors that a row of the tile is wide: 12 accumulators of AVX2's 16 registers, 24 of the 32 of
+/// AVX-512 and NEON.
 template <class Arch>
-constexpr int tile_vectors = Vector<Arch>::size == 16 ? 4 : 2;
+constexpr int tile_vectors = Vector<Arch>::size == 8 ? 2 : 4;
 
 /// Sums of `rows` x `width` vectors, to stay in registers.
 template <class Arch, int rows, int width>
@@ -37,7 +38,7 @@ struct Tile {
     constexpr int64_t bytes = width * V::size * int64_t{sizeof(Cached)};
 #pragma GCC unroll 4
     for (int64_t byte = 0; byte < bytes; byte += 64)
-      _mm_prefetch(reinterpret_cast<const char*>(next) + byte, _MM_HINT_T1);
+      __builtin_prefetch(reinterpret_cast<const char*>(next) + byte, 0, 2);
 #pragma GCC unroll 4
     for (int i = 0; i < width; ++i)
       vector[i] = width > 1 ? V::load(from + i * V::size) : load<Arch>(from, count);
