@@ -60,7 +60,9 @@ void block(const GemmS8Grouped& g, int64_t row, int64_t tile) {
   const int8_t* a = g.a + row * g.lda;
   const int8_t* w = g.w + tile * tile_n * k;
   float32x4_t value[rows][quads];
+#pragma GCC unroll 6
   for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 4
     for (int q = 0; q < quads; ++q) value[r][q] = vdupq_n_f32(0);
   for (int64_t group = 0; group < groups; ++group) {
     const int64_t begin = group * group_size;
@@ -79,7 +81,9 @@ void block(const GemmS8Grouped& g, int64_t row, int64_t tile) {
       }
     }
   }
+#pragma GCC unroll 6
   for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 4
     for (int q = 0; q < quads; ++q) store(g, row + r, tile * tile_n + 4 * q, value[r][q]);
 }
 
@@ -87,7 +91,9 @@ template <class Dot, int rows>
 void block(const GemmS8S32& g, int64_t row, int64_t tile) {
   int32x4_t acc[rows][quads];
   multiply<Dot, rows>(g, row, tile, acc);
+#pragma GCC unroll 6
   for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 4
     for (int q = 0; q < quads; ++q) {
       const int64_t col = tile * tile_n + 4 * q;
       int32_t values[4];
