@@ -32,11 +32,11 @@ test_on() {
   [ "${cases:-0}" -gt 0 ] || status=1
 }
 
-for kernels in 'neon sadalp' 'neon_dotprod sdot' 'neon_i8mm smmla'; do
-  read -r isa instruction <<<"$kernels"
-  object=$build/kernels/CMakeFiles/octet_kernels.dir/$isa/gemm.cpp.o
-  printf '\n== inner loops of %s\n' "$isa"
-  scripts/inner_loops.py "$object" "$instruction" || status=1
+for loops in 'neon/gemm sadalp' 'neon_dotprod/gemm sdot' 'neon_i8mm/gemm smmla' 'neon/simd fmla'; do
+  read -r source instruction <<<"$loops"
+  printf '\n== inner loops of %s\n' "$source"
+  scripts/inner_loops.py "$build/kernels/CMakeFiles/octet_kernels.dir/$source.cpp.o" \
+    "$instruction" || status=1
 done
 ctest --preset aarch64 -R '^kernels_symbols$' || status=1
 test_on max octet_tests_core -tc='*instruction set*'

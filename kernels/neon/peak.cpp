@@ -8,9 +8,8 @@ namespace octet::kernels {
 /// The three instructions that the multiplications spend on 16 products of a row: smull, smlal,
 /// sadalp.
 uint64_t peak_int8_neon(uint64_t iterations) {
-  int8x8_t a = vdup_n_s8(3);
   const int8x8_t w = vdup_n_s8(-5);
-  run_chains(iterations, vdupq_n_s32(0), [&](int32x4_t sum) {
+  run_chains(iterations, vdupq_n_s32(0), [w, a = vdup_n_s8(3)](int32x4_t sum) mutable {
     asm volatile("" : "+w"(a));  // a new value for the compiler: the products are not reused
     return vpadalq_s16(sum, vmlal_s8(vmull_s8(a, w), a, w));
   });

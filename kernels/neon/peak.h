@@ -11,6 +11,7 @@ inline constexpr int chains = 16;
 /// Hides the values from the compiler, which would run equal chains as one, or none at all.
 template <class Register>
 void hide(Register (&values)[chains]) {
+#pragma GCC unroll 16
   for (Register& value : values) asm volatile("" : "+w"(value));
 }
 
@@ -18,6 +19,7 @@ void hide(Register (&values)[chains]) {
 template <class Register, class Add>
 void run_chains(uint64_t iterations, Register zero, Add add) {
   Register sum[chains];
+#pragma GCC unroll 16
   for (Register& value : sum) value = zero;
   hide(sum);
   for (uint64_t i = 0; i < iterations; ++i)
