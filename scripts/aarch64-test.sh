@@ -41,6 +41,7 @@ done
 ctest --preset aarch64 -R '^kernels_symbols$' || status=1
 test_on max octet_tests_core -tc='*instruction set*'
 test_on max octet_tests_kernels
+test_on max octet_tests_model -tc='logits and greedy*,what else is in the batch*'
 for machine in 'cortex-a72 neon' 'cortex-a76 neon_dotprod' 'max neon_i8mm'; do
   read -r cpu isa <<<"$machine"
   printf '\n'
@@ -49,7 +50,7 @@ for machine in 'cortex-a72 neon' 'cortex-a76 neon_dotprod' 'max neon_i8mm'; do
   else
     summary+=("$cpu: $isa is NOT detected") && status=1
   fi
-  test_on "$cpu" octet_tests_model -tc='logits and greedy*'
+  test_on "$cpu" octet_tests_model -tc='logits of every GGUF*'
   test_on "$cpu" octet_tests_convert -tc='the int8 schemes*'
 done
 
