@@ -45,7 +45,7 @@ test_on max octet_tests_model -tc='logits and greedy*,what else is in the batch*
 for machine in 'cortex-a72 neon' 'cortex-a76 neon_dotprod' 'max neon_i8mm'; do
   read -r cpu isa <<<"$machine"
   printf '\n'
-  if run "$cpu" octet devices --json | grep -q "\"selected\": *\"$isa\""; then
+  if [[ $(run "$cpu" octet devices --json) == *"\"selected\":\"$isa\""* ]]; then
     summary+=("$cpu: $isa is detected")
   else
     summary+=("$cpu: $isa is NOT detected") && status=1
