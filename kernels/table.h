@@ -62,15 +62,20 @@ struct Table {
 /// What the gemm_s8s8 kernels of one instruction set expect in Table::activation_xor.
 constexpr uint8_t activation_xor([[maybe_unused]] Isa isa) {
 #if defined(__x86_64__)
-  if (isa >= Isa::avx512vnni) return 0x80;
-#endif
+  return isa >= Isa::avx512vnni ? 0x80 : 0;
+#else
   return 0;
+#endif
 }
 
 /// Whether the gemm_s8s8 kernels of one instruction set take m rows of activations packed
 /// (kernels/types.h). The AMX kernels leave fewer rows than a tile has to AVX512-VNNI's.
-constexpr bool packs_activations(Isa isa, int64_t m) {
+constexpr bool packs_activations([[maybe_unused]] Isa isa, [[maybe_unused]] int64_t m) {
+#if defined(__x86_64__)
   return isa == Isa::amx && m >= activation_rows / 2;
+#else
+  return false;
+#endif
 }
 
 /// Fills the table with `ref`, then overlays each instruction set of the mask in rising order.
