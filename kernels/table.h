@@ -6,11 +6,24 @@
 
 namespace octet::kernels {
 
-/// Instruction sets in rising order: each one's kernels overlay the slower ones'.
-enum class Isa : uint8_t { ref, avx2, avx512vnni, amx };
-inline constexpr int num_isas = 4;
+/// row(isa) for each instruction set of the machine that this is compiled for, in rising order.
+#if defined(__x86_64__)
+#define OCTET_ISAS(row) row(ref) row(avx2) row(avx512vnni) row(amx)
+#elif defined(__aarch64__)
+#define OCTET_ISAS(row) row(ref) row(neon) row(neon_dotprod) row(neon_i8mm)
+#else
+#define OCTET_ISAS(row) row(ref)
+#endif
 
-/// "ref", "avx2", "avx512vnni", "amx".
+/// Instruction sets in rising order: each one's kernels overlay the slower ones'.
+#define OCTET_ISA(isa) isa,
+enum class Isa : uint8_t { OCTET_ISAS(OCTET_ISA) };
+#undef OCTET_ISA
+#define OCTET_ISA(isa) +1
+inline constexpr int num_isas = OCTET_ISAS(OCTET_ISA);
+#undef OCTET_ISA
+
+/// "ref", "avx2", "neon", ...: as in Isa.
 const char* name(Isa isa);
 /// The reverse; false if there is no such instruction set.
 bool parse_isa(const char* text, Isa& isa);
@@ -47,14 +60,21 @@ struct Table {
 };
 
 /// What the gemm_s8s8 kernels of one instruction set expect in Table::activation_xor.
-constexpr uint8_t activation_xor(Isa isa) {
-  return isa >= Isa::avx512vnni ? 0x80 : 0;
+constexpr uint8_t activation_xor([[maybe_unused]] Isa isa) {
+#if defined(__x86_64__)
+  if (isa >= Isa::avx512vnni) return 0x80;
+#endif
+  return 0;
 }
 
 /// Whether the gemm_s8s8 kernels of one instruction set take m rows of activations packed
 /// (kernels/types.h). The AMX kernels leave fewer rows than a tile has to AVX512-VNNI's.
-constexpr bool packs_activations(Isa isa, int64_t m) {
+constexpr bool packs_activations([[maybe_unused]] Isa isa, [[maybe_unused]] int64_t m) {
+#if defined(__x86_64__)
   return isa == Isa::amx && m >= activation_rows / 2;
+#else
+  return false;
+#endif
 }
 
 /// Fills the table with `ref`, then overlays each instruction set of the mask in rising order.

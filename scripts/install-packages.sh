@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the packages of Debian 12 that octet is built with; only those that are missing.
-# usage: install-packages.sh
+# Installs the packages of Debian 12 that octet is built with, and those named; only what is missing.
+# usage: install-packages.sh [PACKAGE...]
 set -euo pipefail
 
 build=(cmake g++ ninja-build pkg-config)
@@ -8,7 +8,7 @@ libraries=(libopenblas-dev libpcre2-dev libsentencepiece-dev libutf8proc-dev lib
   libcli11-dev nlohmann-json3-dev)
 tests=(doctest-dev libbenchmark-dev)
 model_download=(python3 python3-pip)
-packages=("${build[@]}" "${libraries[@]}" "${tests[@]}" "${model_download[@]}")
+packages=("${build[@]}" "${libraries[@]}" "${tests[@]}" "${model_download[@]}" "$@")
 
 fail() {
   printf 'install-packages.sh: %s\n' "$@" >&2

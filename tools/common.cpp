@@ -28,6 +28,9 @@ void ModelArguments::add_to(CLI::App& command) {
                   "f16 or f32")
       ->capture_default_str();
   add_kv_cache(command, kv_cache);
+  command
+      .add_option("--rotate", rotation, "for the same: auto (on for the int8 schemes), on or off")
+      ->capture_default_str();
   CommonOptions::add_to(command);
 }
 
@@ -42,6 +45,7 @@ ModelOptions ModelArguments::options() const {
   options.threads = threads;
   options.scheme = parse_scheme(scheme);
   options.kv_cache = parse_kv_cache(kv_cache);
+  options.rotation = parse_rotation(rotation);
   return options;
 }
 

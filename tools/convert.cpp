@@ -9,12 +9,13 @@ namespace octet::tools {
 namespace {
 
 struct ConvertArguments : CommonOptions {
-  std::string source, output, scheme = "w8a8";
+  std::string source, output, scheme = "w8a8", rotation = "auto";
 };
 
 void run(const ConvertArguments& arguments) {
   ConvertOptions options;
   options.scheme = parse_scheme(arguments.scheme);
+  options.rotation = parse_rotation(arguments.rotation);
   options.threads = arguments.threads;
   Device::parse(arguments.device);
   ConvertReport report;
@@ -50,6 +51,10 @@ void add_convert(CLI::App& app) {
       ->required();
   command->add_option("-o,--output", arguments->output, "the file to write")->required();
   command->add_option("--scheme", arguments->scheme, "w8a8, w8a8-g128, f16 or f32")
+      ->capture_default_str();
+  command
+      ->add_option("--rotate", arguments->rotation,
+                   "spread outliers over all channels: auto (on for the int8 schemes), on or off")
       ->capture_default_str();
   arguments->add_to(*command);
   command->callback([arguments] { run(*arguments); });

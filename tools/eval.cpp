@@ -1,6 +1,9 @@
-#include <algorithm>
+#include <octet/eval.h>
+
 #include <cmath>
 #include <cstdio>
+#include <fstream>
+#include <iostream>
 #include <memory>
 #include <optional>
 
@@ -13,137 +16,44 @@ struct EvalArguments : ModelArguments {
   std::string text_file, reference;
   std::string reference_scheme = "f32";
   int64_t context = 512;
-  std::optional<int64_t> max_tokens;
+  int64_t max_tokens = 0;
 };
 
-/// Rows whose logits of the reference are kept at a time.
-constexpr int64_t rows_at_a_time = 64;
-
-/// What is collected over the scored positions.
-struct Totals {
-  int64_t tokens = 0;
-  double nll = 0, reference_nll = 0;
-  std::vector<double> kl;
-  int64_t top1_equal = 0;
-};
-
-/// ln sum exp, and the place of the highest logit.
-struct LogSum {
-  double value = 0;
-  size_t best = 0;
-
-  explicit LogSum(std::span<const float> logits) {
-    best = static_cast<size_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
-    double sum = 0;
-    for (float logit : logits) sum += std::exp(static_cast<double>(logit) - logits[best]);
-    value = logits[best] + std::log(sum);
-  }
-};
-
-/// KL(reference || model) of one position, in nats.
-double divergence(std::span<const float> reference, double reference_sum,
-                  std::span<const float> model, double model_sum) {
-  double kl = 0;
-  for (size_t i = 0; i < model.size(); ++i) {
-    const double log_p = reference[i] - reference_sum;
-    kl += std::exp(log_p) * (log_p - (model[i] - model_sum));
-  }
-  return std::max(kl, 0.0);
-}
-
-/// Scores windows of one text, piece by piece.
-class Evaluator {
- public:
-  Evaluator(const Model& model, const std::optional<Model>& reference, int64_t context)
-      : session_(model, {.context = context}) {
-    if (reference) reference_.emplace(*reference, SessionOptions{.context = context});
-  }
-
-  /// Every token but the first is predicted from those before it.
-  void window(std::span<const int32_t> ids) {
-    session_.truncate(0);
-    if (reference_) reference_->truncate(0);
-    const size_t inputs = ids.size() - 1;
-    for (size_t begin = 0; begin < inputs; begin += rows_at_a_time) {
-      const size_t count = std::min<size_t>(rows_at_a_time, inputs - begin);
-      piece(ids.subspan(begin, count), ids.subspan(begin + 1, count));
-    }
-  }
-
-  const Totals& totals() const { return totals_; }
-
- private:
-  void piece(std::span<const int32_t> ids, std::span<const int32_t> targets) {
-    const auto vocab = static_cast<size_t>(session_.model().config().vocab_size);
-    reference_logits_.resize(reference_ ? ids.size() * vocab : 0);
-    if (reference_)
-      reference_->evaluate(ids, Session::Rows::all, [&](int64_t row, std::span<const float> l) {
-        std::copy(l.begin(), l.end(),
-                  reference_logits_.begin() +
-                      static_cast<std::ptrdiff_t>(row) * static_cast<std::ptrdiff_t>(vocab));
-      });
-    session_.evaluate(ids, Session::Rows::all, [&](int64_t row, std::span<const float> logits) {
-      const auto target = static_cast<size_t>(targets[static_cast<size_t>(row)]);
-      const LogSum sum(logits);
-      totals_.nll += sum.value - logits[target];
-      ++totals_.tokens;
-      if (reference_)
-        compare(logits, sum,
-                std::span(reference_logits_).subspan(static_cast<size_t>(row) * vocab, vocab),
-                target);
-    });
-  }
-
-  void compare(std::span<const float> logits, const LogSum& sum, std::span<const float> reference,
-               size_t target) {
-    const LogSum reference_sum(reference);
-    totals_.reference_nll += reference_sum.value - reference[target];
-    totals_.kl.push_back(divergence(reference, reference_sum.value, logits, sum.value));
-    totals_.top1_equal += sum.best == reference_sum.best;
-  }
-
-  Session session_;
-  std::optional<Session> reference_;
-  std::vector<float> reference_logits_;
-  Totals totals_;
-};
-
-/// The value that `share` of the sorted values do not exceed.
-double quantile(const std::vector<double>& sorted, double share) {
-  const auto rank = static_cast<size_t>(std::ceil(share * static_cast<double>(sorted.size())));
-  return sorted[std::min(sorted.size() - 1, std::max<size_t>(rank, 1) - 1)];
-}
-
-Json result_json(Totals totals) {
-  const auto tokens = static_cast<double>(totals.tokens);
-  Json result = {{"tokens", totals.tokens},
-                 {"nll", number(totals.nll / tokens)},
-                 {"perplexity", number(std::exp(totals.nll / tokens))}};
-  if (totals.kl.empty()) return result;
-  std::sort(totals.kl.begin(), totals.kl.end());
-  double sum = 0;
-  for (double kl : totals.kl) sum += kl;
-  result["kl"] = {{"mean", number(sum / tokens)},
-                  {"p99", number(quantile(totals.kl, 0.99))},
-                  {"max", number(totals.kl.back())}};
-  result["top1_agreement"] = static_cast<double>(totals.top1_equal) / tokens;
-  result["perplexity_ratio"] = number(std::exp((totals.nll - totals.reference_nll) / tokens));
+Json result_json(const EvalReport& report, bool compared) {
+  Json result = {{"tokens", report.tokens},
+                 {"nll", number(report.nll)},
+                 {"perplexity", number(report.perplexity)}};
+  if (!compared) return result;
+  const EvalComparison& c = report.comparison;
+  result["kl"] = {{"mean", number(c.kl_mean)},
+                  {"standard_error", number(c.kl_mean_error)},
+                  {"median", number(c.kl_median)},
+                  {"p99", number(c.kl_p99)},
+                  {"max", number(c.kl_max)}};
+  result["top1_agreement"] = c.top1_agreement;
+  result["top5_agreement"] = c.top5_agreement;
+  result["perplexity_ratio"] = number(c.perplexity_ratio);
+  result["perplexity_ratio_standard_error"] = number(c.perplexity_ratio_error);
   return result;
 }
 
 void print(const Json& result) {
-  std::printf("tokens scored     %lld\n", result["tokens"].get<long long>());
-  const auto line = [](const char* name, const Json& value) {
-    if (value.is_number()) std::printf("%-17s %.6g\n", name, value.get<double>());
+  const auto value = [&](const char* pointer) {
+    const Json& found = result.at(Json::json_pointer(pointer));
+    return found.is_number() ? found.get<double>() : std::nan("");
   };
-  line("mean nll", result["nll"]);
-  line("perplexity", result["perplexity"]);
+  std::printf("tokens scored     %lld\n", result["tokens"].get<long long>());
+  std::printf("mean nll          %.6g\n", value("/nll"));
+  std::printf("perplexity        %.6g\n", value("/perplexity"));
   if (!result.contains("kl")) return;
-  line("KL mean", result["kl"]["mean"]);
-  line("KL p99", result["kl"]["p99"]);
-  line("KL max", result["kl"]["max"]);
-  line("top-1 agreement", result["top1_agreement"]);
-  line("perplexity ratio", result["perplexity_ratio"]);
+  std::printf("KL mean           %.6g +- %.2g\n", value("/kl/mean"), value("/kl/standard_error"));
+  std::printf("KL median         %.6g\n", value("/kl/median"));
+  std::printf("KL p99            %.6g\n", value("/kl/p99"));
+  std::printf("KL max            %.6g\n", value("/kl/max"));
+  std::printf("top-1 agreement   %.2f %%\n", 100 * value("/top1_agreement"));
+  std::printf("top-5 agreement   %.2f %%\n", 100 * value("/top5_agreement"));
+  std::printf("perplexity ratio  %.6g +- %.2g\n", value("/perplexity_ratio"),
+              value("/perplexity_ratio_standard_error"));
 }
 
 Model open_reference(const EvalArguments& arguments) {
@@ -151,33 +61,52 @@ Model open_reference(const EvalArguments& arguments) {
   reference.path = arguments.reference;
   reference.scheme = arguments.reference_scheme;
   reference.kv_cache = ModelArguments().kv_cache;
+  reference.rotation = "auto";
   return reference.open();
 }
+
+/// A text to read from a file, or from stdin for "-".
+class TextFile {
+ public:
+  explicit TextFile(const std::string& path)
+      : path_(path), in_(path == "-" ? std::cin : static_cast<std::istream&>(file_)) {
+    if (path == "-") return;
+    file_.open(path, std::ios::binary | std::ios::ate);
+    bytes_ = file_ ? static_cast<int64_t>(file_.tellg()) : 0;
+    file_.seekg(0);
+    if (!file_) throw Error(ErrorCode::Io, path + ": cannot open");
+  }
+  int64_t bytes() const { return bytes_; }  ///< 0: not known
+  size_t read(char* to, size_t count) {
+    in_.read(to, static_cast<std::streamsize>(count));
+    if (in_.bad()) throw Error(ErrorCode::Io, path_ + ": cannot read");
+    return static_cast<size_t>(in_.gcount());
+  }
+
+ private:
+  std::string path_;
+  std::ifstream file_;
+  std::istream& in_;
+  int64_t bytes_ = 0;
+};
 
 void run(const EvalArguments& arguments) {
   const Model model = arguments.open();
   std::optional<Model> reference;
   if (!arguments.reference.empty()) reference = open_reference(arguments);
-  if (reference && reference->config().vocab_size != model.config().vocab_size)
-    throw Error(ErrorCode::InvalidArgument, arguments.reference + ": a vocabulary of " +
-                                                std::to_string(reference->config().vocab_size) +
-                                                ", but " + arguments.path + " has " +
-                                                std::to_string(model.config().vocab_size));
-  std::vector<int32_t> ids = model.tokenizer().encode(read_text(arguments.text_file));
-  if (arguments.max_tokens && *arguments.max_tokens < static_cast<int64_t>(ids.size()))
-    ids.resize(static_cast<size_t>(*arguments.max_tokens));
-  if (ids.size() < 2)
-    throw Error(
-        ErrorCode::InvalidArgument,
-        arguments.text_file + ": " + std::to_string(ids.size()) + " tokens, at least 2 expected");
-  Evaluator evaluator(model, reference, arguments.context);
-  ProgressBar bar("evaluating");
-  for (size_t begin = 0; begin + 1 < ids.size(); begin += static_cast<size_t>(arguments.context)) {
-    evaluator.window(std::span(ids).subspan(
-        begin, std::min(static_cast<size_t>(arguments.context), ids.size() - begin)));
-    bar.update(static_cast<int64_t>(begin), static_cast<int64_t>(ids.size()));
+  TextFile text(arguments.text_file);
+  EvalReport report;
+  {
+    ProgressBar bar("evaluating");
+    report = evaluate(
+        model, reference ? &*reference : nullptr,
+        [&](char* to, size_t count) { return text.read(to, count); },
+        {.context = arguments.context,
+         .max_tokens = arguments.max_tokens,
+         .text_bytes = text.bytes()},
+        bar.progress());
   }
-  const Json result = result_json(evaluator.totals());
+  const Json result = result_json(report, reference.has_value());
   arguments.json ? print_json(result) : print(result);
 }
 

@@ -43,7 +43,8 @@ std::string shape_text(const std::vector<int64_t>& shape) {
 
 void print(const FileInfo& info) {
   std::printf("format     %s\n", info.format.c_str());
-  if (!info.scheme.empty()) std::printf("scheme     %s\n", info.scheme.c_str());
+  if (!info.scheme.empty())
+    std::printf("scheme     %s%s\n", info.scheme.c_str(), info.rotated ? ", rotated" : "");
   std::printf("size       %.1f MB in %zu tensors\n", static_cast<double>(info.file_bytes) / 1e6,
               info.tensors.size());
   std::printf("tokenizer  %s\ntemplate   %s\n", info.has_tokenizer ? "yes" : "no",
@@ -68,6 +69,7 @@ void run(const InspectArguments& arguments) {
                        {"bytes", tensor.bytes}});
   print_json({{"format", info.format},
               {"scheme", info.scheme},
+              {"rotated", info.rotated},
               {"bytes", info.file_bytes},
               {"tokenizer", info.has_tokenizer},
               {"chat_template", info.has_chat_template},

@@ -26,6 +26,20 @@ Scheme parse_scheme(std::string_view name);
 /// Whether the linears multiply int8: w8a8 and w8a8-g128.
 bool is_int8(Scheme scheme) noexcept;
 
+/// Whether the weights of a checkpoint are rotated when they are read: multiplied by orthogonal
+/// matrices that leave the model's function as it is and spread its outliers over all channels,
+/// which int8 needs (docs/quantization.md). A tied head becomes a matrix of its own.
+enum class Rotation {
+  automatic,  ///< on for the int8 schemes, off for the others
+  off,
+  on,
+};
+
+/// "auto", "off", "on".
+const char* to_string(Rotation rotation) noexcept;
+/// The reverse. Errors: InvalidArgument.
+Rotation parse_rotation(std::string_view name);
+
 /// How a session stores keys and values.
 enum class KvCacheType {
   f32,  ///< what the f32 scheme has in place of f16: it is the reference
@@ -83,9 +97,10 @@ struct ModelConfig {
 
 struct ModelOptions {
   Device device;
-  int threads = 0;               ///< 0: one for each CPU this process may use
-  Scheme scheme = Scheme::w8a8;  ///< for sources that are quantized while they load
-  int64_t max_rows = 512;        ///< rows of a step: longer prompts are evaluated in chunks
+  int threads = 0;                          ///< 0: one for each CPU this process may use
+  Scheme scheme = Scheme::w8a8;             ///< for sources that are quantized while they load
+  Rotation rotation = Rotation::automatic;  ///< for these, too
+  int64_t max_rows = 512;  ///< rows of a step: longer prompts are evaluated in chunks
   KvCacheType kv_cache = KvCacheType::f16;  ///< f16 or int8
 };
 

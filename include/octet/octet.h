@@ -2,6 +2,7 @@
 /// The whole of octet in one include.
 #include <octet/device.h>
 #include <octet/error.h>
+#include <octet/eval.h>
 #include <octet/model.h>
 #include <octet/ops.h>
 #include <octet/quant.h>

@@ -9,6 +9,7 @@ namespace octet {
 
 struct ConvertOptions {
   Scheme scheme = Scheme::w8a8;
+  Rotation rotation = Rotation::automatic;
   int threads = 0;  ///< 0: one for each CPU this process may use
 };
 
@@ -35,8 +36,9 @@ struct TensorInfo {
 };
 
 struct FileInfo {
-  std::string format;  ///< "octet 1", "safetensors", "gguf 3"
+  std::string format;  ///< "octet 1", "octet 2", "safetensors", "gguf 3"
   std::string scheme;  ///< empty for a checkpoint
+  bool rotated = false;
   ModelConfig config;
   std::vector<TensorInfo> tensors;
   uint64_t file_bytes = 0;

@@ -142,9 +142,8 @@ struct Span {
 
 /// Rows [row, row + rows) over the span that begins at `first`. Cache has, for its type of keys and
 /// values,
-///   score<rows>(a, row, span)                a.scratch[r * kv_span + j] = s_j of each row,
-///   whatever
-///                                            the positions hold
+///   score<rows>(a, row, span)                a.scratch[r * kv_span + j] = s_j of each row (any
+///                                            value where the span is not filled)
 ///   add_values<rows>(a, row, span, factors)  with w_j there instead: merges sum w_j v_j into the
 ///                                            partial results
 template <class Arch, class Cache, int rows>

@@ -1,6 +1,10 @@
 #pragma once
 // What the simd kernels need beyond xsimd: fp16 loads and stores, partial vectors.
+#if defined(__aarch64__)
+#include <arm_neon.h>
+#else
 #include <immintrin.h>
+#endif
 
 #include <cstdint>
 #include <xsimd/xsimd.hpp>
@@ -14,6 +18,25 @@ struct Vector {
   static constexpr int64_t size = type::size;
 
   static type load(const float* p) { return type::load_unaligned(p); }
+  static void store(float* p, type v) { v.store_unaligned(p); }
+#if defined(__aarch64__)
+  static type load(const uint16_t* p) {
+    return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p)));
+  }
+  static void store(uint16_t* p, type v) {
+    vst1_u16(p, vreinterpret_u16_f16(vcvt_f16_f32(v)));
+  }
+  /// a * b + c, rounded once.
+  static type fma(type a, type b, type c) {
+    return vfmaq_f32(c, a, b);
+  }
+  /// Lane i gets that of i ^ h; h: a power of two below size.
+  template <int h>
+  static type exchange(type v) {
+    if constexpr (h == 1) return vrev64q_f32(v);
+    if constexpr (h == 2) return vextq_f32(v, v, 2);
+  }
+#else
   static type load(const uint16_t* p) {
     if constexpr (size == 16) {
 #if defined(__AVX512F__)
@@ -22,9 +45,6 @@ struct Vector {
     } else {
       return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
     }
-  }
-  static void store(float* p, type v) {
-    v.store_unaligned(p);
   }
   static void store(uint16_t* p, type v) {
     if constexpr (size == 16) {
@@ -48,6 +68,22 @@ struct Vector {
       return _mm256_fmadd_ps(a, b, c);
     }
   }
+  template <int h>
+  static type exchange(type v) {
+    if constexpr (size == 16) {
+#if defined(__AVX512F__)
+      if constexpr (h == 1) return _mm512_permute_ps(v, 0xb1);
+      if constexpr (h == 2) return _mm512_permute_ps(v, 0x4e);
+      if constexpr (h == 4) return _mm512_shuffle_f32x4(v, v, 0xb1);
+      if constexpr (h == 8) return _mm512_shuffle_f32x4(v, v, 0x4e);
+#endif
+    } else {
+      if constexpr (h == 1) return _mm256_permute_ps(v, 0xb1);
+      if constexpr (h == 2) return _mm256_permute_ps(v, 0x4e);
+      if constexpr (h == 4) return _mm256_permute2f128_ps(v, v, 0x01);
+    }
+  }
+#endif
 
   /// The first `count` < size values, the others `fill`.
   template <class T>

@@ -17,8 +17,8 @@ int thread_count(int asked) {
   return asked == 0 ? usable_cpus() : asked;
 }
 
-Model make_model(const ModelConfig& config, Scheme scheme, ModelText text,
-                 std::unique_ptr<TensorStore> store, const ModelOptions& options) {
+Model make_model(const ModelConfig& config, Scheme scheme, const RotationSizes& rotation,
+                 ModelText text, std::unique_ptr<TensorStore> store, const ModelOptions& options) {
   require(options.device.kind != Device::Kind::cuda, ErrorCode::Device,
           "device cuda:", options.device.index,
           ": this build of octet has no CUDA backend; known: cpu");
@@ -35,7 +35,7 @@ Model make_model(const ModelConfig& config, Scheme scheme, ModelText text,
                                            : KvCacheType::f16;
   impl->text = std::move(text);
   impl->store = std::move(store);
-  impl->weights = bind_weights(impl->config, scheme, *impl->store);
+  impl->weights = bind_weights(impl->config, scheme, rotation, *impl->store);
   impl->max_rows = options.max_rows;
   impl->pool = std::make_unique<ThreadPool>(thread_count(options.threads));
   impl->backend = std::make_unique<CpuBackend>(impl->config, scheme, options.max_rows,

@@ -5,6 +5,7 @@
 
 #include "lib/convert/memory_store.h"
 #include "lib/convert/random_checkpoint.h"
+#include "lib/convert/rotated_checkpoint.h"
 #include "lib/convert/write_tensors.h"
 #include "lib/core/cpu.h"
 #include "lib/core/error.h"
@@ -21,15 +22,30 @@ ModelText text_of(const Checkpoint& checkpoint) {
   return result;
 }
 
-Model quantize_in_memory(const Checkpoint& checkpoint, const ModelOptions& options,
+/// A checkpoint as it is to be stored.
+struct Source {
+  std::unique_ptr<Checkpoint> checkpoint;
+  RotationSizes rotation;
+};
+
+Source rotate_if(Rotation rotation, Scheme scheme, std::unique_ptr<Checkpoint> checkpoint) {
+  if (rotation == Rotation::off || (rotation == Rotation::automatic && !is_int8(scheme)))
+    return {std::move(checkpoint), {}};
+  const RotationSizes sizes = rotation_sizes(checkpoint->config());
+  return {rotated_checkpoint(std::move(checkpoint)), sizes};
+}
+
+Model quantize_in_memory(std::unique_ptr<Checkpoint> original, const ModelOptions& options,
                          Progress progress) {
+  const auto [source, rotation] = rotate_if(options.rotation, options.scheme, std::move(original));
+  const Checkpoint& checkpoint = *source;
   auto store = std::make_unique<MemoryStore>(stored_tensors(checkpoint.config(), options.scheme));
   {
     ThreadPool pool(thread_count(options.threads));
     write_tensors(checkpoint, options.scheme, *store, pool, progress);
   }
-  return make_model(checkpoint.config(), options.scheme, text_of(checkpoint), std::move(store),
-                    options);
+  return make_model(checkpoint.config(), options.scheme, rotation, text_of(checkpoint),
+                    std::move(store), options);
 }
 
 }  // namespace
@@ -38,13 +54,14 @@ Model Model::open(const std::string& path, const ModelOptions& options, Progress
   if (std::unique_ptr<OctetFile> file = OctetFile::open(path)) {
     const OctetHeader header = file->header();
     ModelText text{file->tokenizer(), header.chat_template, header.bos_token, header.eos_token};
-    return make_model(header.config, header.scheme, std::move(text), std::move(file), options);
+    return make_model(header.config, header.scheme, header.rotation, std::move(text),
+                      std::move(file), options);
   }
-  return quantize_in_memory(*open_checkpoint(path), options, progress);
+  return quantize_in_memory(open_checkpoint(path), options, progress);
 }
 
 Model Model::random(std::string_view shape, const ModelOptions& options, Progress progress) {
-  return quantize_in_memory(*random_checkpoint(shape), options, progress);
+  return quantize_in_memory(random_checkpoint(shape), options, progress);
 }
 
 ConvertReport convert(const std::string& source, const std::string& output,
@@ -52,13 +69,14 @@ ConvertReport convert(const std::string& source, const std::string& output,
   const auto start = std::chrono::steady_clock::now();
   require(!OctetFile::open(source), ErrorCode::InvalidArgument, source,
           ": is a converted octet file already; give the checkpoint it was made from");
-  const std::unique_ptr<Checkpoint> checkpoint = open_checkpoint(source);
+  const auto [checkpoint, rotation] =
+      rotate_if(options.rotation, options.scheme, open_checkpoint(source));
   const ModelText text = text_of(*checkpoint);
   const std::vector<StoredTensor> plan = stored_tensors(checkpoint->config(), options.scheme);
-  OctetWriter writer(
-      output,
-      {checkpoint->config(), options.scheme, text.chat_template, text.bos_token, text.eos_token},
-      plan, text.tokenizer);
+  OctetWriter writer(output,
+                     {checkpoint->config(), options.scheme, rotation, text.chat_template,
+                      text.bos_token, text.eos_token},
+                     plan, text.tokenizer);
   ThreadPool pool(thread_count(options.threads));
   write_tensors(*checkpoint, options.scheme, writer, pool, progress);
 

@@ -8,7 +8,8 @@ namespace {
 
 FileInfo inspect_converted(const OctetFile& file) {
   FileInfo info;
-  info.format = "octet 1";
+  info.rotated = file.header().rotation.any();
+  info.format = info.rotated ? "octet 2" : "octet 1";
   info.scheme = to_string(file.header().scheme);
   info.config = file.header().config;
   for (const SafetensorsEntry& entry : file.tensors().tensors)

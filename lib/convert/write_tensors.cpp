@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "kernels/types.h"
+#include "lib/convert/finite.h"
 #include "lib/core/cpu.h"
 #include "lib/core/error.h"
 #include "quant/pack.h"
@@ -68,7 +69,7 @@ class SlabWriter {
   void write(const Slab& slab, Buffers& b) const {
     b.values.resize(static_cast<size_t>((slab.end - slab.begin) * slab.k));
     checkpoint_.read_rows(slab.tensor->name, slab.begin, slab.end, b.values.data());
-    require_finite(slab, b);
+    require_finite(checkpoint_, slab.tensor->name, slab.begin, slab.k, b.values);
     const bool matrix = slab.tensor->shape.size() == 2;
     if (!matrix || scheme_ == Scheme::f32)
       put(slab.index, slab.begin * slab.k, b.values);
@@ -85,14 +86,6 @@ class SlabWriter {
   template <class T>
   void put(size_t index, int64_t first, const std::vector<T>& values) const {
     sink_.write(index, static_cast<uint64_t>(first) * sizeof(T), bytes_of(values));
-  }
-
-  void require_finite(const Slab& slab, const Buffers& b) const {
-    for (size_t i = 0; i < b.values.size(); ++i)
-      if (!std::isfinite(b.values[i]))
-        fail(ErrorCode::InvalidFile, checkpoint_.path(), ": tensor '", slab.tensor->name, "', row ",
-             slab.begin + static_cast<int64_t>(i) / slab.k, ", column ",
-             static_cast<int64_t>(i) % slab.k, ": ", b.values[i], " is not finite");
   }
 
   void write_f16(const Slab& slab, Buffers& b) const {

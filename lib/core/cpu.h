@@ -4,7 +4,7 @@
 namespace octet {
 
 /// The kernels of the fastest instruction set that this CPU has, lowered by the environment
-/// variable OCTET_MAX_ISA (ref|avx2|avx512vnni|amx), read once. Errors: InvalidArgument if the
+/// variable OCTET_MAX_ISA (a name of kernels::Isa), read once. Errors: InvalidArgument if the
 /// variable names no instruction set, or one that this CPU does not have.
 const kernels::Table& active_kernels();
 

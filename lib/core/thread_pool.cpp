@@ -13,6 +13,8 @@ constexpr auto spin_time = std::chrono::microseconds(40);
 void pause() {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("isb");  // on most cores `yield` does nothing
 #endif
 }
 

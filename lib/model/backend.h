@@ -89,8 +89,10 @@ class Backend {
   /// x = quantized(causal attention of q over the caches)
   virtual bool attention(int64_t layer) = 0;
 
-  /// x = quantized(SiLU(x Wgate^T + bias) * (x Wup^T + bias)); the tasks' out is not used
-  virtual bool gate_up(const LinearTask& gate, const LinearTask& up, const Matrix* following) = 0;
+  /// x = quantized(H(SiLU(x Wgate^T + bias) * (x Wup^T + bias))); the tasks' out is not used.
+  /// H: Hadamard blocks of size `rotation` (kernels/types.h, hadamard_f32); 1 for none.
+  virtual bool gate_up(const LinearTask& gate, const LinearTask& up, int64_t rotation,
+                       const Matrix* following) = 0;
 };
 
 }  // namespace octet

@@ -30,9 +30,10 @@ void attention_block(const LayerWeights& w, int64_t layer, Backend& backend) {
 void mlp_block(const LayerWeights& w, int64_t layer, Backend& backend, const Matrix& following) {
   const Workspace& s = backend.workspace();
   require_finite(backend.norm(w.post_norm, nullptr), layer, "input of gate, up");
-  require_finite(backend.gate_up({&w.gate.weight, w.gate.bias, nullptr},
-                                 {&w.up.weight, w.up.bias, nullptr}, &w.down.weight),
-                 layer, "input of down");
+  require_finite(
+      backend.gate_up({&w.gate.weight, w.gate.bias, nullptr}, {&w.up.weight, w.up.bias, nullptr},
+                      w.down_rotation, &w.down.weight),
+      layer, "input of down");
   const LinearTask down[] = {{&w.down.weight, w.down.bias, s.hidden}};
   backend.linear(down, Store::add, &following);
 }

@@ -11,7 +11,10 @@ namespace octet {
 namespace {
 
 constexpr const char* format_key = "octet.format";
-constexpr const char* format_version = "1";
+/// 2: the weights are rotated, so that down_proj's input must be, too.
+constexpr const char* plain_format = "1";
+constexpr const char* rotated_format = "2";
+constexpr const char* rotation_key = "octet.rotation";
 
 std::string shape_text(const std::vector<uint64_t>& shape) {
   std::string text = "[";
@@ -27,8 +30,9 @@ OctetHeader read_header(const Safetensors& file, const std::string& path) {
     return found == file.metadata.end() ? std::string() : found->second;
   };
   const std::string version = value(format_key, true);
-  require(version == format_version, ErrorCode::Unsupported, path, ": octet file format version '",
-          version, "', this octet reads version ", format_version, "; a newer octet wrote it");
+  require(version == plain_format || version == rotated_format, ErrorCode::Unsupported, path,
+          ": octet file format version '", version, "', this octet reads versions ", plain_format,
+          " and ", rotated_format, "; a newer octet wrote it");
   OctetHeader header;
   header.config = config_from_json(value("octet.config", true), path);
   check_config(header.config, path);
@@ -38,6 +42,8 @@ OctetHeader read_header(const Safetensors& file, const std::string& path) {
   } catch (const Error& error) {
     fail(ErrorCode::Unsupported, path, ": ", error.what());
   }
+  if (version == rotated_format)
+    header.rotation = rotation_from_json(value(rotation_key, true), header.config, path);
   header.chat_template = value("octet.chat_template", false);
   header.bos_token = value("octet.bos_token", false);
   header.eos_token = value("octet.eos_token", false);
@@ -91,9 +97,12 @@ std::optional<Tokenizer> OctetFile::tokenizer() const {
 OctetWriter::OctetWriter(const std::string& path, const OctetHeader& header,
                          const std::vector<StoredTensor>& plan,
                          const std::optional<Tokenizer>& tokenizer) {
-  std::map<std::string, std::string> metadata = {{format_key, format_version},
-                                                 {"octet.config", config_to_json(header.config)},
-                                                 {"octet.scheme", to_string(header.scheme)}};
+  const bool rotated = header.rotation.any();
+  std::map<std::string, std::string> metadata = {
+      {format_key, rotated ? rotated_format : plain_format},
+      {"octet.config", config_to_json(header.config)},
+      {"octet.scheme", to_string(header.scheme)}};
+  if (rotated) metadata[rotation_key] = rotation_to_json(header.rotation);
   if (!header.chat_template.empty()) metadata["octet.chat_template"] = header.chat_template;
   if (!header.bos_token.empty()) metadata["octet.bos_token"] = header.bos_token;
   if (!header.eos_token.empty()) metadata["octet.eos_token"] = header.eos_token;

@@ -8,6 +8,7 @@
 #include "lib/core/mapped_file.h"
 #include "lib/io/safetensors.h"
 #include "lib/model/model_impl.h"
+#include "lib/model/rotation.h"
 #include "lib/model/tensor_store.h"
 
 namespace octet {
@@ -16,6 +17,7 @@ namespace octet {
 struct OctetHeader {
   ModelConfig config;
   Scheme scheme;
+  RotationSizes rotation;
   std::string chat_template;
   std::string bos_token;
   std::string eos_token;

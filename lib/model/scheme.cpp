@@ -1,6 +1,7 @@
 #include <octet/model.h>
 
 #include <array>
+#include <utility>
 
 #include "lib/core/error.h"
 
@@ -16,6 +17,9 @@ constexpr std::array<SchemeName, 4> scheme_names = {{{Scheme::f32, "f32"},
                                                      {Scheme::w8a8, "w8a8"},
                                                      {Scheme::w8a8_g128, "w8a8-g128"}}};
 
+constexpr std::array<std::pair<Rotation, const char*>, 3> rotation_names = {
+    {{Rotation::automatic, "auto"}, {Rotation::off, "off"}, {Rotation::on, "on"}}};
+
 }  // namespace
 
 const char* to_string(Scheme scheme) noexcept {
@@ -28,6 +32,18 @@ Scheme parse_scheme(std::string_view name) {
   for (const SchemeName& known : scheme_names)
     if (name == known.text) return known.scheme;
   fail(ErrorCode::InvalidArgument, "scheme '", name, "': known are f32, f16, w8a8, w8a8-g128");
+}
+
+const char* to_string(Rotation rotation) noexcept {
+  for (const auto& [known, text] : rotation_names)
+    if (known == rotation) return text;
+  return "unknown";
+}
+
+Rotation parse_rotation(std::string_view name) {
+  for (const auto& [known, text] : rotation_names)
+    if (name == text) return known;
+  fail(ErrorCode::InvalidArgument, "rotation '", name, "': known are auto, off, on");
 }
 
 bool is_int8(Scheme scheme) noexcept {

@@ -80,12 +80,15 @@ LayerWeights bind_layer(Binder& binder, const std::string& prefix) {
 
 }  // namespace
 
-Weights bind_weights(const ModelConfig& config, Scheme scheme, const TensorStore& store) {
+Weights bind_weights(const ModelConfig& config, Scheme scheme, const RotationSizes& rotation,
+                     const TensorStore& store) {
   Binder binder(config, scheme, store);
   Weights weights{};
   weights.embedding = binder.matrix("model.embed_tokens.weight");
-  for (int64_t i = 0; i < config.num_layers; ++i)
+  for (int64_t i = 0; i < config.num_layers; ++i) {
     weights.layers.push_back(bind_layer(binder, str("model.layers.", i, ".")));
+    weights.layers.back().down_rotation = rotation.down;
+  }
   weights.final_norm = binder.vector("model.norm.weight");
   weights.head = config.tied_head ? weights.embedding : binder.matrix("lm_head.weight");
   weights.bytes = binder.bytes();

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "lib/model/rotation.h"
 #include "lib/model/tensor_store.h"
 
 namespace octet {
@@ -31,6 +32,8 @@ struct LayerWeights {
   const float* k_norm;
   const float* post_norm;  ///< [hidden], before the MLP
   Linear gate, up, down;
+  /// down's input is multiplied by Hadamard blocks of this size; 1: it isn't.
+  int64_t down_rotation;
 };
 
 struct Weights {
@@ -44,6 +47,7 @@ struct Weights {
 };
 
 /// Errors: InvalidFile naming a tensor that is missing or has another type or shape.
-Weights bind_weights(const ModelConfig& config, Scheme scheme, const TensorStore& store);
+Weights bind_weights(const ModelConfig& config, Scheme scheme, const RotationSizes& rotation,
+                     const TensorStore& store);
 
 }  // namespace octet

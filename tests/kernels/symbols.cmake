@@ -1,16 +1,22 @@
-# cmake -DOBJECTS=<list> -DTABLE=<kernels.def> -DNM=<nm> -P symbols.cmake
+# cmake -DOBJECTS=<list> -DTABLE=<kernels_*.def> -DNM=<nm> -P symbols.cmake
 #
 # An object compiled for an instruction set may export its kernels and nothing else. Any other
 # external symbol, above all a weak one (an inline function of std::, a template), could be the
 # copy that the linker keeps for the whole program, which then crashes on older machines.
 cmake_minimum_required(VERSION 3.22)
 
-set(isas avx2 avx512vnni amx)
 file(STRINGS ${TABLE} rows REGEX "^OCTET_KERNEL\\(")
+set(isas "")
+foreach(row ${rows})
+  string(REGEX MATCH ", ([a-z0-9_]+), " isa "${row}")
+  list(APPEND isas ${CMAKE_MATCH_1})
+endforeach()
+list(REMOVE_DUPLICATES isas)
+list(JOIN isas "|" any_isa)
 set(wrong "")
 set(exported 0)
 foreach(object ${OBJECTS})
-  string(REGEX MATCH "/(avx2|avx512vnni|amx)/[^/]*$" of_isa "${object}")
+  string(REGEX MATCH "/(${any_isa})/[^/]*$" of_isa "${object}")
   if(NOT of_isa)
     continue()
   endif()
@@ -35,11 +41,10 @@ foreach(object ${OBJECTS})
 endforeach()
 
 if(wrong)
-  message(FATAL_ERROR "exported, but not a kernel of kernels.def:${wrong}")
+  message(FATAL_ERROR "exported, but not a kernel of ${TABLE}:${wrong}")
 endif()
-list(FILTER rows INCLUDE REGEX ", (avx[^,]*|amx), ")
 list(LENGTH rows expected)
 if(NOT exported EQUAL expected)
-  message(FATAL_ERROR "${expected} kernels in kernels.def, ${exported} found in the objects")
+  message(FATAL_ERROR "${expected} kernels in ${TABLE}, ${exported} found in the objects")
 endif()
 message(STATUS "${exported} kernels exported, nothing else")

@@ -46,7 +46,7 @@ TEST_CASE("detect_cpu holds ref, and an instruction set only with all slower one
 
 TEST_CASE("masks") {
   CHECK(up_to(Isa::ref) == bit(Isa::ref));
-  CHECK(up_to(Isa::avx512vnni) == (bit(Isa::ref) | bit(Isa::avx2) | bit(Isa::avx512vnni)));
+  CHECK(up_to(Isa{2}) == (bit(Isa{0}) | bit(Isa{1}) | bit(Isa{2})));
   for (int i = 0; i < num_isas; ++i)
     CHECK(highest(up_to(static_cast<Isa>(i))) == static_cast<Isa>(i));
 }
@@ -61,10 +61,11 @@ TEST_CASE("parse_isa is the reverse of name, and refuses anything else") {
     names.insert(name(isa));
   }
   CHECK(names.size() == num_isas);
-  Isa untouched = Isa::avx2;
-  for (const char* text : {"", "avx", "avx22", "AVX2", "avx512", "ref ", "neon"})
+  const Isa last = static_cast<Isa>(num_isas - 1);
+  Isa untouched = last;
+  for (const char* text : {"", "avx", "avx22", "AVX2", "avx512", "ref ", "NEON", "neon_"})
     CHECK_FALSE(parse_isa(text, untouched));
-  CHECK(untouched == Isa::avx2);
+  CHECK(untouched == last);
 }
 
 TEST_CASE("every operation with kernels has a ref kernel") {

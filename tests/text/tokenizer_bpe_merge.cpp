@@ -1,7 +1,6 @@
 // Merging against the definition, pair by pair.
 #include <doctest/doctest.h>
 
-#include <chrono>
 #include <map>
 #include <random>
 
@@ -58,15 +57,14 @@ TEST_CASE("merging equals the definition on random vocabularies and words of eve
   }
 }
 
+// Quadratic time would be hours, and fail by CTest's time limit.
 TEST_CASE("a word of a million bytes takes no quadratic time") {
   std::vector<BpeMerge> merges;  // 0 0 -> 1, 1 1 -> 2, ...
   for (int32_t id = 0; id < 12; ++id) merges.push_back({id, id, id + 1});
   const MergeTable table(merges);
   BpeMerger merger(table);
   std::vector<int32_t> word(1 << 20, 0);
-  const auto begin = std::chrono::steady_clock::now();
   merger.merge(word);
-  CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(5));
   CHECK(word == std::vector<int32_t>((1 << 20) >> 12, 12));
 }
 

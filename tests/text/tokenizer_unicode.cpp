@@ -1,7 +1,6 @@
 // UTF-8 and normalization form C against the definitions in the Unicode standard.
 #include <doctest/doctest.h>
 
-#include <chrono>
 #include <string>
 #include <vector>
 
@@ -76,11 +75,10 @@ TEST_CASE("text without characters from U+0300 on never needs normalization") {
   CHECK(may_need_nfc(utf8({'e', 0x300})));
 }
 
+// Quadratic time would be hours, and fail by CTest's time limit.
 TEST_CASE("a long run of combining marks takes no quadratic time") {
   std::string marks = "e";
-  for (int i = 0; i < 200'000; ++i) marks += utf8({0x301, 0x327});
-  const auto begin = std::chrono::steady_clock::now();
+  for (int i = 0; i < 1'000'000; ++i) marks += utf8({0x301, 0x327});
   const std::string normal = to_nfc(marks);
-  CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(5));
   CHECK(normal.substr(0, 2) == utf8({0x229}));  // e with cedilla
 }

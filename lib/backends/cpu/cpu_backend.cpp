@@ -103,7 +103,7 @@ void CpuBackend::embed(const Matrix& table) {
   each_row(batch_->rows(), [&](int64_t i, int thread) {
     const int64_t id = batch_->ids[static_cast<size_t>(i)];
     float* out = workspace_.hidden + i * k;
-    switch (scheme_) {
+    switch (table.scheme) {
       case Scheme::f32:
         std::memcpy(out, static_cast<const float*>(table.data) + id * k,
                     static_cast<size_t>(k) * sizeof(float));
@@ -122,7 +122,7 @@ void CpuBackend::embed(const Matrix& table) {
 void CpuBackend::embed_int8(const Matrix& table, int64_t id, Scratch& scratch, float* out) const {
   const int8_t* q = scratch.int8_row.data();
   quant::unpack_row(static_cast<const int8_t*>(table.data), table.k, id, scratch.int8_row.data());
-  if (scheme_ == Scheme::w8a8) {
+  if (table.scheme == Scheme::w8a8) {
     const float scale = static_cast<const float*>(table.scale)[id];
     for (int64_t i = 0; i < table.k; ++i) out[i] = static_cast<float>(q[i]) * scale;
     return;

@@ -28,7 +28,8 @@ class CpuBackend : public Backend {
               const Matrix* following) override;
   bool rotate_and_cache(int64_t layer, const float* q_norm, const float* k_norm) override;
   bool attention(int64_t layer) override;
-  bool gate_up(const LinearTask& gate, const LinearTask& up, const Matrix* following) override;
+  bool gate_up(const LinearTask& gate, const LinearTask& up, int64_t rotation,
+               const Matrix* following) override;
 
  private:
   /// Buffers that belong to one thread of the pool.

@@ -118,7 +118,8 @@ float* CpuBackend::gate_up_scratch(Scratch& scratch) {
   return scratch.gate_up.data();
 }
 
-bool CpuBackend::gate_up(const LinearTask& gate, const LinearTask& up, const Matrix* following) {
+bool CpuBackend::gate_up(const LinearTask& gate, const LinearTask& up, int64_t rotation,
+                         const Matrix* following) {
   const int64_t rows = workspace_.x.rows, n = config_.intermediate_size;
   const int64_t columns = columns_per_item(n);
   // Both products of the same columns, and their combination while they are in the cache.
@@ -142,6 +143,7 @@ bool CpuBackend::gate_up(const LinearTask& gate, const LinearTask& up, const Mat
   set_activations(rows, n);
   std::atomic<bool> finite{true};
   each_row(rows, [&](int64_t row, int thread) {
+    if (rotation > 1) table_.hadamard_f32(gate_ + row * n, n, rotation);
     if (!store_activation(gate_ + row * n, row, thread)) finite = false;
   });
   return finite;

@@ -1,0 +1,151 @@
+#include "lib/convert/rotated_checkpoint.h"
+
+#include <algorithm>
+#include <list>
+#include <map>
+#include <mutex>
+
+#include "lib/convert/finite.h"
+#include "lib/core/cpu.h"
+#include "lib/core/error.h"
+#include "quant/rotation.h"
+
+namespace octet {
+namespace {
+
+using quant::Rotation;
+
+/// Blocks of R4 fit the first-level cache, and gain little above this size.
+constexpr int64_t max_down_block = 256;
+
+/// How a tensor comes from the source's: left W diag(norm) right.
+struct Fold {
+  std::string source;
+  std::string norm = {};            ///< empty: none
+  const Rotation* right = nullptr;  ///< on each row, or each run of its size in a row
+  const Rotation* left = nullptr;   ///< on the columns, in blocks of its size of rows
+};
+
+class RotatedCheckpoint : public Checkpoint {
+ public:
+  explicit RotatedCheckpoint(std::unique_ptr<Checkpoint> source)
+      : source_(std::move(source)),
+        sizes_(rotation_sizes(source_->config())),
+        residual_(sizes_.hidden, active_kernels().hadamard_f32),
+        value_head_(sizes_.head, active_kernels().hadamard_f32),
+        down_(sizes_.down, active_kernels().hadamard_f32) {
+    path_ = source_->path();
+    format_ = source_->format();
+    config_ = source_->config();
+    config_.tied_head = false;
+    text_ = source_->text();
+    for (const ModelTensor& tensor : model_tensors(config_)) {
+      uint64_t count = 1;
+      for (int64_t extent : tensor.shape) count *= static_cast<uint64_t>(extent);
+      tensors_.push_back({tensor.name, "F32", tensor.shape, 4 * count});
+    }
+    fold_all();
+  }
+
+  void read_rows(std::string_view name, int64_t begin, int64_t end, float* out) const override {
+    const CheckpointTensor* tensor = find(name);
+    require(tensor, ErrorCode::Internal, path_, ": no tensor '", name, "'");
+    const int64_t k = tensor->shape.back();
+    const auto found = folds_.find(name);
+    if (found == folds_.end())
+      source_->read_rows(name, begin, end, out);
+    else if (found->second.source.empty())
+      std::fill_n(out, (end - begin) * k, 1.0f);
+    else if (found->second.left)
+      copy_rows(*tensor, found->second, begin, end, out);
+    else
+      fold_rows(found->second, begin, end, k, out);
+  }
+
+ private:
+  using Values = std::shared_ptr<const std::vector<float>>;
+
+  void fold_all() {
+    const bool tied = source_->config().tied_head;
+    folds_["model.embed_tokens.weight"] = {"model.embed_tokens.weight", {}, &residual_};
+    for (int64_t i = 0; i < config_.num_layers; ++i) {
+      const std::string layer = str("model.layers.", i, ".");
+      const auto fold = [&](const char* name, const char* norm, const Rotation* right,
+                            const Rotation* left) {
+        folds_[layer + name] = {layer + name, *norm ? layer + norm : std::string(), right, left};
+      };
+      const char* const input_norm = "input_layernorm.weight";
+      const char* const post_norm = "post_attention_layernorm.weight";
+      fold("self_attn.q_proj.weight", input_norm, &residual_, nullptr);
+      fold("self_attn.k_proj.weight", input_norm, &residual_, nullptr);
+      fold("self_attn.v_proj.weight", input_norm, &residual_, &value_head_);
+      if (config_.qkv_bias) fold("self_attn.v_proj.bias", "", &value_head_, nullptr);
+      fold("self_attn.o_proj.weight", "", &value_head_, &residual_);
+      fold("mlp.gate_proj.weight", post_norm, &residual_, nullptr);
+      fold("mlp.up_proj.weight", post_norm, &residual_, nullptr);
+      fold("mlp.down_proj.weight", "", &down_, &residual_);
+      folds_[layer + input_norm] = {};
+      folds_[layer + post_norm] = {};
+    }
+    folds_["lm_head.weight"] = {tied ? "model.embed_tokens.weight" : "lm_head.weight",
+                                "model.norm.weight", &residual_};
+    folds_["model.norm.weight"] = {};
+  }
+
+  /// W diag(norm) right
+  void fold_rows(const Fold& fold, int64_t begin, int64_t end, int64_t k, float* out) const {
+    source_->read_rows(fold.source, begin, end, out);
+    const auto count = static_cast<size_t>((end - begin) * k);
+    require_finite(*source_, fold.source, begin, k, {out, count});
+    if (!fold.norm.empty()) {
+      std::vector<float> norm(static_cast<size_t>(k));
+      source_->read_rows(fold.norm, 0, 1, norm.data());
+      require_finite(*source_, fold.norm, 0, k, norm);
+      for (size_t i = 0; i < count; ++i) out[i] *= norm[i % norm.size()];
+    }
+    fold.right->apply(out, (end - begin) * k / fold.right->size());
+  }
+
+  void copy_rows(const CheckpointTensor& tensor, const Fold& fold, int64_t begin, int64_t end,
+                 float* out) const {
+    const Values values = whole(tensor, fold);
+    const int64_t k = tensor.shape.back();
+    std::copy_n(values->data() + begin * k, (end - begin) * k, out);
+  }
+
+  /// left W diag(norm) right. Every row depends on all of the source's, and tensors are read in
+  /// slabs of rows, so the last two are kept.
+  Values whole(const CheckpointTensor& tensor, const Fold& fold) const {
+    std::lock_guard lock(mutex_);
+    for (const auto& [name, values] : recent_)
+      if (name == tensor.name) return values;
+    const int64_t n = tensor.shape[0], k = tensor.shape[1];
+    auto values = std::make_shared<std::vector<float>>(static_cast<size_t>(n * k));
+    fold_rows(fold, 0, n, k, values->data());
+    for (int64_t row = 0; row < n; row += fold.left->size())
+      fold.left->apply_to_columns(values->data() + row * k, k, 0, k);
+    if (recent_.size() == 2) recent_.pop_front();
+    recent_.emplace_back(tensor.name, values);
+    return values;
+  }
+
+  std::unique_ptr<Checkpoint> source_;
+  RotationSizes sizes_;
+  Rotation residual_, value_head_, down_;
+  std::map<std::string, Fold, std::less<>> folds_;
+  mutable std::mutex mutex_;
+  mutable std::list<std::pair<std::string, Values>> recent_;
+};
+
+}  // namespace
+
+RotationSizes rotation_sizes(const ModelConfig& config) {
+  return {config.hidden_size, config.head_dim,
+          std::min(max_down_block, quant::power_of_two_in(config.intermediate_size))};
+}
+
+std::unique_ptr<Checkpoint> rotated_checkpoint(std::unique_ptr<Checkpoint> source) {
+  return std::make_unique<RotatedCheckpoint>(std::move(source));
+}
+
+}  // namespace octet

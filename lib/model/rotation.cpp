@@ -1,0 +1,38 @@
+#include "lib/model/rotation.h"
+
+#include <bit>
+
+#include "lib/core/error.h"
+#include "lib/io/json.h"
+#include "lib/io/json_object.h"
+
+namespace octet {
+namespace {
+
+void check_size(const char* key, int64_t size, int64_t divides, const std::string& where) {
+  require(size >= 1 && divides % size == 0, ErrorCode::InvalidFile, where, ": rotation of ", key,
+          " in blocks of ", size, ", which do not divide its size of ", divides);
+}
+
+}  // namespace
+
+std::string rotation_to_json(const RotationSizes& sizes) {
+  return nlohmann::json{{"hidden", sizes.hidden}, {"head", sizes.head}, {"down", sizes.down}}
+      .dump();
+}
+
+RotationSizes rotation_from_json(std::string_view text, const ModelConfig& config,
+                                 const std::string& where) {
+  const nlohmann::json json = parse_json(text, where);
+  const JsonObject object(json, where);
+  const RotationSizes sizes{object.required_integer("hidden"), object.required_integer("head"),
+                            object.required_integer("down")};
+  check_size("hidden", sizes.hidden, config.hidden_size, where);
+  check_size("head", sizes.head, config.head_dim, where);
+  check_size("down", sizes.down, config.intermediate_size, where);
+  require(std::has_single_bit(static_cast<uint64_t>(sizes.down)), ErrorCode::InvalidFile, where,
+          ": rotation of down in blocks of ", sizes.down, ", a power of two expected");
+  return sizes;
+}
+
+}  // namespace octet
