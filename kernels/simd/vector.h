@@ -104,23 +104,6 @@ struct Vector {
     for (int64_t i = 0; i < count; ++i) p[i] = values[i];
   }
 
-  /// Lane i gets that of i ^ h; h: a power of two below size.
-  template <int h>
-  static type exchange(type v) {
-    if constexpr (size == 16) {
-#if defined(__AVX512F__)
-      if constexpr (h == 1) return _mm512_permute_ps(v, 0xb1);
-      if constexpr (h == 2) return _mm512_permute_ps(v, 0x4e);
-      if constexpr (h == 4) return _mm512_shuffle_f32x4(v, v, 0xb1);
-      if constexpr (h == 8) return _mm512_shuffle_f32x4(v, v, 0x4e);
-#endif
-    } else {
-      if constexpr (h == 1) return _mm256_permute_ps(v, 0xb1);
-      if constexpr (h == 2) return _mm256_permute_ps(v, 0x4e);
-      if constexpr (h == 4) return _mm256_permute2f128_ps(v, v, 0x01);
-    }
-  }
-
   static float sum(type v) {
     return xsimd::hadd(v);
   }
