@@ -13,7 +13,7 @@ class Binder {
  public:
   Binder(const ModelConfig& config, Scheme scheme, const TensorStore& store)
       : scheme_(scheme), store_(store) {
-    for (StoredTensor& tensor : stored_tensors(config, scheme)) {
+    for (StoredTensor& tensor : stored_tensors(model_tensors(config), scheme)) {
       const std::string name = tensor.name;
       stored_.emplace(name, std::move(tensor));
     }
@@ -60,7 +60,8 @@ class Binder {
   int64_t bytes_ = 0;
 };
 
-LayerWeights bind_layer(Binder& binder, const std::string& prefix) {
+LayerWeights bind_layer(Binder& binder, const RotationSizes& rotation, int64_t index) {
+  const std::string prefix = str("model.layers.", index, ".");
   LayerWeights layer{};
   layer.input_norm = binder.vector(prefix + "input_layernorm.weight");
   layer.q = binder.linear(prefix + "self_attn.q_proj");
@@ -75,20 +76,25 @@ LayerWeights bind_layer(Binder& binder, const std::string& prefix) {
   layer.gate = binder.linear(prefix + "mlp.gate_proj");
   layer.up = binder.linear(prefix + "mlp.up_proj");
   layer.down = binder.linear(prefix + "mlp.down_proj");
+  layer.down_rotation = rotation.down;
   return layer;
 }
 
 }  // namespace
+
+LayerWeights bind_layer(const ModelConfig& config, Scheme scheme, const RotationSizes& rotation,
+                        const TensorStore& store, int64_t layer) {
+  Binder binder(config, scheme, store);
+  return bind_layer(binder, rotation, layer);
+}
 
 Weights bind_weights(const ModelConfig& config, Scheme scheme, const RotationSizes& rotation,
                      const TensorStore& store) {
   Binder binder(config, scheme, store);
   Weights weights{};
   weights.embedding = binder.matrix("model.embed_tokens.weight");
-  for (int64_t i = 0; i < config.num_layers; ++i) {
-    weights.layers.push_back(bind_layer(binder, str("model.layers.", i, ".")));
-    weights.layers.back().down_rotation = rotation.down;
-  }
+  for (int64_t i = 0; i < config.num_layers; ++i)
+    weights.layers.push_back(bind_layer(binder, rotation, i));
   weights.final_norm = binder.vector("model.norm.weight");
   weights.head = config.tied_head ? weights.embedding : binder.matrix("lm_head.weight");
   weights.bytes = binder.bytes();

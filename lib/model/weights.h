@@ -46,6 +46,10 @@ struct Weights {
   int64_t decode_bytes = 0;  ///< read for each decoded token: everything but the embedding's rows
 };
 
+/// One layer alone; the store need not hold the others.
+LayerWeights bind_layer(const ModelConfig& config, Scheme scheme, const RotationSizes& rotation,
+                        const TensorStore& store, int64_t layer);
+
 /// Errors: InvalidFile naming a tensor that is missing or has another type or shape.
 Weights bind_weights(const ModelConfig& config, Scheme scheme, const RotationSizes& rotation,
                      const TensorStore& store);
