@@ -10,7 +10,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 struct BenchArguments : CommonOptions {
-  std::string path, shape, scheme = "w8a8", rotation = "auto";
+  std::string path, shape, scheme = "w8a8", rotation = "auto", mixed = default_mixed;
   int64_t prompt = 512, generate = 64, depth = 0, batch = 1;
   int repetitions = 3;
 };
@@ -115,6 +115,7 @@ Model load(const BenchArguments& arguments, double& seconds) {
   options.threads = arguments.threads;
   options.scheme = parse_scheme(arguments.scheme);
   options.rotation = parse_rotation(arguments.rotation);
+  options.mixed = arguments.mixed;
   ProgressBar bar("loading");
   const Clock::time_point start = Clock::now();
   Model model = arguments.shape.empty() ? Model::open(arguments.path, options, bar.progress())
@@ -218,6 +219,11 @@ void add_bench(CLI::App& app) {
   command->add_option("--scheme", arguments->scheme, "w8a8, w8a8-g128, f16 or f32")
       ->capture_default_str();
   command->add_option("--rotate", arguments->rotation, "auto (on for the int8 schemes), on or off")
+      ->capture_default_str();
+  command
+      ->add_option("--mixed", arguments->mixed,
+                   "linears whose inputs take two int8 planes, some of q,k,v,o,gate,up,down,head, "
+                   "or off")
       ->capture_default_str();
   const CLI::Range count(int64_t{1}, int64_t{1} << 24);
   command->add_option("--prompt", arguments->prompt, "tokens of the prompt")

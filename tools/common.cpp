@@ -30,6 +30,11 @@ void ModelArguments::add_to(CLI::App& command) {
   command
       .add_option("--rotate", rotation, "for the same: auto (on for the int8 schemes), on or off")
       ->capture_default_str();
+  command
+      .add_option("--mixed", mixed,
+                  "for the same: linears whose inputs take two int8 planes, some of "
+                  "q,k,v,o,gate,up,down,head, or off")
+      ->capture_default_str();
   CommonOptions::add_to(command);
 }
 
@@ -39,6 +44,7 @@ ModelOptions ModelArguments::options() const {
   options.threads = threads;
   options.scheme = parse_scheme(scheme);
   options.rotation = parse_rotation(rotation);
+  options.mixed = mixed;
   return options;
 }
 

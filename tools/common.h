@@ -24,7 +24,7 @@ struct CommonOptions {
 /// MODEL and how to load it.
 struct ModelArguments : CommonOptions {
   std::string path;
-  std::string scheme = "w8a8", rotation = "auto";
+  std::string scheme = "w8a8", rotation = "auto", mixed = default_mixed;
 
   void add_to(CLI::App& command);
   ModelOptions options() const;

@@ -9,13 +9,15 @@ namespace octet::tools {
 namespace {
 
 struct ConvertArguments : CommonOptions {
-  std::string source, output, scheme = "w8a8", rotation = "auto", calibrate = "builtin";
+  std::string source, output, scheme = "w8a8", rotation = "auto", mixed = default_mixed,
+                              calibrate = "builtin";
 };
 
 void run(const ConvertArguments& arguments) {
   ConvertOptions options;
   options.scheme = parse_scheme(arguments.scheme);
   options.rotation = parse_rotation(arguments.rotation);
+  options.mixed = arguments.mixed;
   options.threads = arguments.threads;
   if (arguments.calibrate == "off") {
     options.calibration = Calibrate::off;
@@ -62,6 +64,11 @@ void add_convert(CLI::App& app) {
   command
       ->add_option("--rotate", arguments->rotation,
                    "spread outliers over all channels: auto (on for the int8 schemes), on or off")
+      ->capture_default_str();
+  command
+      ->add_option("--mixed", arguments->mixed,
+                   "linears whose inputs take two int8 planes: some of "
+                   "q,k,v,o,gate,up,down,head, or off")
       ->capture_default_str();
   command
       ->add_option("--calibrate", arguments->calibrate,

@@ -18,9 +18,10 @@ enum class Calibrate {
 struct ConvertOptions {
   Scheme scheme = Scheme::w8a8;
   Rotation rotation = Rotation::automatic;
+  std::string mixed = default_mixed;  ///< as in ModelOptions
   Calibrate calibration = Calibrate::builtin;
-  std::string calibration_text;  ///< UTF-8; its first 8,192 tokens are used
-  int threads = 0;               ///< 0: one for each CPU this process may use
+  std::string calibration_text = "";  ///< UTF-8; its first 8,192 tokens are used
+  int threads = 0;                    ///< 0: one for each CPU this process may use
 };
 
 struct ConvertReport {
@@ -52,6 +53,7 @@ struct FileInfo {
   std::string format;  ///< "octet 1", "octet 2", "safetensors", "gguf 3"
   std::string scheme;  ///< empty for a checkpoint
   bool rotated = false;
+  std::vector<std::string> two_planes;  ///< weights of the linears whose inputs take two planes
   ModelConfig config;
   std::vector<TensorInfo> tensors;
   uint64_t file_bytes = 0;

@@ -22,7 +22,11 @@ ModelConfig one_layer(ModelConfig config) {
   return config;
 }
 
-std::shared_ptr<const quant::Feedback> shared_factor(Moments&& moments, ThreadPool& pool) {
+/// where: the layer, for the message.
+std::shared_ptr<const quant::Feedback> shared_factor(Moments&& moments, ThreadPool& pool,
+                                                     const std::string& where) {
+  require(moments.finite(), ErrorCode::InvalidFile, "calibration: ", where,
+          ": a value that is not finite (the weights overflow fp32, or are damaged)");
   return std::make_shared<const quant::Feedback>(std::move(moments).factor(pool));
 }
 
@@ -71,7 +75,7 @@ Feedbacks Calibration::layer(int64_t index) {
   const std::vector<ModelTensor> tensors = layer_tensors(config, index);
   MemoryStore store(stored_tensors(tensors, Scheme::f32));
   TensorWriter(checkpoint_, tensors, Scheme::f32, store, pool_).write(tensors, {}, nullptr);
-  const LayerWeights weights = bind_layer(config, Scheme::f32, rotation_, store, index);
+  const LayerWeights weights = bind_layer(config, Scheme::f32, rotation_, {}, store, index);
 
   Moments qkv(weights.q.weight.k), o(weights.o.weight.k), gate_up(weights.gate.weight.k),
       down(weights.down.weight.k);
@@ -85,15 +89,16 @@ Feedbacks Calibration::layer(int64_t index) {
   const InputObserver observer = observe;
   each_window([&] { decode_layer(weights, 0, *backend_, nullptr, &observer); });
 
-  const auto for_qkv = shared_factor(std::move(qkv), pool_);
-  const auto for_gate_up = shared_factor(std::move(gate_up), pool_);
-  return {{prefix + "self_attn.q_proj.weight", for_qkv},
-          {prefix + "self_attn.k_proj.weight", for_qkv},
-          {prefix + "self_attn.v_proj.weight", for_qkv},
-          {prefix + "self_attn.o_proj.weight", shared_factor(std::move(o), pool_)},
-          {prefix + "mlp.gate_proj.weight", for_gate_up},
-          {prefix + "mlp.up_proj.weight", for_gate_up},
-          {prefix + "mlp.down_proj.weight", shared_factor(std::move(down), pool_)}};
+  const auto for_qkv = shared_factor(std::move(qkv), pool_, prefix + "q, k, v");
+  const auto for_gate_up = shared_factor(std::move(gate_up), pool_, prefix + "gate, up");
+  return {
+      {prefix + "self_attn.q_proj.weight", for_qkv},
+      {prefix + "self_attn.k_proj.weight", for_qkv},
+      {prefix + "self_attn.v_proj.weight", for_qkv},
+      {prefix + "self_attn.o_proj.weight", shared_factor(std::move(o), pool_, prefix + "o")},
+      {prefix + "mlp.gate_proj.weight", for_gate_up},
+      {prefix + "mlp.up_proj.weight", for_gate_up},
+      {prefix + "mlp.down_proj.weight", shared_factor(std::move(down), pool_, prefix + "down")}};
 }
 
 Feedbacks Calibration::head() {
@@ -101,11 +106,11 @@ Feedbacks Calibration::head() {
   checkpoint_.read_rows("model.norm.weight", 0, 1, norm.data());
   Moments moments(config_.hidden_size);
   each_window([&] {
-    backend_->norm(norm.data(), nullptr);
+    backend_->norm(norm.data(), nullptr, 1);
     const Activations& x = backend_->workspace().x;
     moments.add(x.f32, x.rows, x.stride, pool_);
   });
-  return {{"lm_head.weight", shared_factor(std::move(moments), pool_)}};
+  return {{"lm_head.weight", shared_factor(std::move(moments), pool_, "the head")}};
 }
 
 std::vector<std::vector<int32_t>> calibration_windows(std::string_view text,

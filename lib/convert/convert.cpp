@@ -63,12 +63,13 @@ Model quantize_in_memory(std::unique_ptr<Checkpoint> original, const ModelOption
   const auto [checkpoint, rotation] =
       rotate_if(options.rotation, options.scheme, std::move(original));
   const ModelConfig& config = checkpoint->config();
+  const TwoPlanes mixed = two_planes(config, options.scheme, options.mixed);
   auto store = std::make_unique<MemoryStore>(stored_tensors(model_tensors(config), options.scheme));
   {
     ThreadPool pool(thread_count(options.threads));
     write_model(*checkpoint, rotation, options.scheme, {}, *store, pool, progress);
   }
-  return make_model(config, options.scheme, rotation, text_of(*checkpoint), std::move(store),
+  return make_model(config, options.scheme, rotation, mixed, text_of(*checkpoint), std::move(store),
                     options);
 }
 
@@ -90,8 +91,8 @@ Model Model::open(const std::string& path, const ModelOptions& options, Progress
   if (std::unique_ptr<OctetFile> file = OctetFile::open(path)) {
     const OctetHeader header = file->header();
     ModelText text{file->tokenizer(), header.chat_template, header.bos_token, header.eos_token};
-    return make_model(header.config, header.scheme, header.rotation, std::move(text),
-                      std::move(file), options);
+    return make_model(header.config, header.scheme, header.rotation, header.two_planes,
+                      std::move(text), std::move(file), options);
   }
   return quantize_in_memory(open_checkpoint(path), options, progress);
 }
@@ -111,8 +112,9 @@ ConvertReport convert(const std::string& source, const std::string& output,
   auto windows = windows_for(options, text.tokenizer);
   const std::vector<StoredTensor> plan =
       stored_tensors(model_tensors(checkpoint->config()), options.scheme);
+  const TwoPlanes mixed = two_planes(checkpoint->config(), options.scheme, options.mixed);
   OctetWriter writer(output,
-                     {checkpoint->config(), options.scheme, rotation, text.chat_template,
+                     {checkpoint->config(), options.scheme, rotation, mixed, text.chat_template,
                       text.bos_token, text.eos_token},
                      plan, text.tokenizer);
   ThreadPool pool(thread_count(options.threads));

@@ -44,6 +44,12 @@ void Moments::add(const float* x, int64_t rows, int64_t stride, ThreadPool& pool
   });
 }
 
+bool Moments::finite() const {
+  for (int64_t i = 0; i < k_; ++i)
+    if (!std::isfinite(h_[static_cast<size_t>(i * k_ + i)])) return false;
+  return true;
+}
+
 /// Right-looking, from the last tile column to the first: the factor's column of tiles, then what
 /// it takes from the tiles to the left.
 quant::Feedback Moments::factor(ThreadPool& pool) && {

@@ -6,6 +6,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <fstream>
 
 #include "support/evaluate.h"
@@ -53,7 +54,7 @@ TEST_CASE("weights rounded for calibration text lose less, in both int8 schemes"
   for (int i = 0; i < 60; ++i) text += "Row " + std::to_string(i * 37) + " of the other text.\n";
   for (Scheme scheme : {Scheme::w8a8, Scheme::w8a8_g128}) {
     CAPTURE(to_string(scheme));
-    double loss[2];
+    double loss[2] = {};
     for (Calibrate calibration : {Calibrate::off, Calibrate::builtin}) {
       ConvertOptions options;
       options.scheme = scheme;

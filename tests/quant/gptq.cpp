@@ -129,6 +129,17 @@ TEST_CASE("the factor of the moments is U D U^T of the damped Hessian, for any n
   }
 }
 
+TEST_CASE("moments tell inputs that are not finite") {
+  ThreadPool pool(1);
+  for (float value : {NAN, INFINITY, 1e30f}) {
+    Moments moments(3);
+    const float x[] = {1, value, 2};
+    CHECK(moments.finite());
+    moments.add(x, 1, 3, pool);
+    CHECK_FALSE(moments.finite());
+  }
+}
+
 TEST_CASE("rounding with feedback is GPTQ") {
   for (int64_t k : {1, 7, 64, 150}) {
     CAPTURE(k);
@@ -184,7 +195,7 @@ TEST_CASE("rounding with feedback changes the output less than rounding to neare
                       quant::bfloat16_value(group_scale[row * 3 + i / 128]) * q[row * k + i]);
     grouped_sum += loss(error.data(), q.data(), 0, h, k);
   }
-  CHECK(grouped_sum < sum);
+  CHECK(grouped_sum < 0.7 * nearest_sum);
 }
 
 TEST_CASE("degenerate weights and inputs stay in range") {
