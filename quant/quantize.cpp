@@ -53,12 +53,11 @@ void quantize(const float* w, int64_t count, float scale, int8_t* q) {
   }
 }
 
-/// The smallest bfloat16 >= x, for finite x >= 0.
+}  // namespace
+
 uint16_t bfloat16_up(float x) {
   return static_cast<uint16_t>((std::bit_cast<uint32_t>(x) + 0xffff) >> 16);
 }
-
-}  // namespace
 
 float bfloat16_value(uint16_t bits) {
   return std::bit_cast<float>(uint32_t{bits} << 16);

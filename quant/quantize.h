@@ -7,6 +7,8 @@ namespace octet::quant {
 
 /// The value of a bfloat16, the upper half of an fp32.
 float bfloat16_value(uint16_t bits);
+/// The smallest bfloat16 >= x, for finite x >= 0.
+uint16_t bfloat16_up(float x);
 
 /// scale[r] = max |w[r][:]| / 127;  q[r][i] = rint(w[r][i] / scale[r]) in [-127, 127], round half
 /// to even; a row whose scale is 0 gives zeros.

@@ -10,7 +10,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 struct BenchArguments : CommonOptions {
-  std::string path, shape, scheme = "w8a8", rotation = "auto", kv_cache = "f16";
+  std::string path, shape, scheme = "w8a8", rotation = "auto", mixed = default_mixed;
+  std::string kv_cache = "f16";
   int64_t prompt = 512, generate = 64, depth = 0, batch = 1;
   int repetitions = 3;
 };
@@ -116,6 +117,7 @@ Model load(const BenchArguments& arguments, double& seconds) {
   options.scheme = parse_scheme(arguments.scheme);
   options.kv_cache = parse_kv_cache(arguments.kv_cache);
   options.rotation = parse_rotation(arguments.rotation);
+  options.mixed = arguments.mixed;
   ProgressBar bar("loading");
   const Clock::time_point start = Clock::now();
   Model model = arguments.shape.empty() ? Model::open(arguments.path, options, bar.progress())
@@ -222,6 +224,11 @@ void add_bench(CLI::App& app) {
       ->capture_default_str();
   add_kv_cache(*command, arguments->kv_cache);
   command->add_option("--rotate", arguments->rotation, "auto (on for the int8 schemes), on or off")
+      ->capture_default_str();
+  command
+      ->add_option("--mixed", arguments->mixed,
+                   "linears whose inputs take two int8 planes, some of q,k,v,o,gate,up,down,head, "
+                   "or off")
       ->capture_default_str();
   const CLI::Range count(int64_t{1}, int64_t{1} << 24);
   command->add_option("--prompt", arguments->prompt, "tokens of the prompt")

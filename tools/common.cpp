@@ -31,6 +31,11 @@ void ModelArguments::add_to(CLI::App& command) {
   command
       .add_option("--rotate", rotation, "for the same: auto (on for the int8 schemes), on or off")
       ->capture_default_str();
+  command
+      .add_option("--mixed", mixed,
+                  "for the same: linears whose inputs take two int8 planes, some of "
+                  "q,k,v,o,gate,up,down,head, or off")
+      ->capture_default_str();
   CommonOptions::add_to(command);
 }
 
@@ -46,6 +51,7 @@ ModelOptions ModelArguments::options() const {
   options.scheme = parse_scheme(scheme);
   options.kv_cache = parse_kv_cache(kv_cache);
   options.rotation = parse_rotation(rotation);
+  options.mixed = mixed;
   return options;
 }
 

@@ -24,7 +24,7 @@ struct CommonOptions {
 /// MODEL and how to load it.
 struct ModelArguments : CommonOptions {
   std::string path;
-  std::string scheme = "w8a8", rotation = "auto", kv_cache = "f16";
+  std::string scheme = "w8a8", rotation = "auto", mixed = default_mixed, kv_cache = "f16";
 
   void add_to(CLI::App& command);
   ModelOptions options() const;

@@ -9,14 +9,22 @@ namespace octet::tools {
 namespace {
 
 struct ConvertArguments : CommonOptions {
-  std::string source, output, scheme = "w8a8", rotation = "auto";
+  std::string source, output, scheme = "w8a8", rotation = "auto", mixed = default_mixed,
+                              calibrate = "builtin";
 };
 
 void run(const ConvertArguments& arguments) {
   ConvertOptions options;
   options.scheme = parse_scheme(arguments.scheme);
   options.rotation = parse_rotation(arguments.rotation);
+  options.mixed = arguments.mixed;
   options.threads = arguments.threads;
+  if (arguments.calibrate == "off") {
+    options.calibration = Calibrate::off;
+  } else if (arguments.calibrate != "builtin") {
+    options.calibration = Calibrate::text;
+    options.calibration_text = read_text(arguments.calibrate);
+  }
   Device::parse(arguments.device);
   ConvertReport report;
   {
@@ -26,6 +34,7 @@ void run(const ConvertArguments& arguments) {
   if (arguments.json)
     print_json({{"output", arguments.output},
                 {"scheme", arguments.scheme},
+                {"calibration_tokens", report.calibration_tokens},
                 {"tensors", report.tensors},
                 {"weights", report.input_weights},
                 {"bytes", report.output_bytes},
@@ -55,6 +64,15 @@ void add_convert(CLI::App& app) {
   command
       ->add_option("--rotate", arguments->rotation,
                    "spread outliers over all channels: auto (on for the int8 schemes), on or off")
+      ->capture_default_str();
+  command
+      ->add_option("--mixed", arguments->mixed,
+                   "linears whose inputs take two int8 planes: some of "
+                   "q,k,v,o,gate,up,down,head, or off")
+      ->capture_default_str();
+  command
+      ->add_option("--calibrate", arguments->calibrate,
+                   "int8 schemes: a text file that weights are rounded for, builtin, or off")
       ->capture_default_str();
   arguments->add_to(*command);
   command->callback([arguments] { run(*arguments); });

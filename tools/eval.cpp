@@ -15,7 +15,7 @@ namespace {
 struct EvalArguments : ModelArguments {
   std::string text_file, reference;
   std::string reference_scheme = "f32";
-  int64_t context = 512;
+  int64_t context = 512, skip = 1;
   int64_t max_tokens = 0;
 };
 
@@ -102,6 +102,7 @@ void run(const EvalArguments& arguments) {
         model, reference ? &*reference : nullptr,
         [&](char* to, size_t count) { return text.read(to, count); },
         {.context = arguments.context,
+         .skip = arguments.skip,
          .max_tokens = arguments.max_tokens,
          .text_bytes = text.bytes()},
         bar.progress());
@@ -122,6 +123,8 @@ void add_eval(CLI::App& app) {
   command->add_option("--ctx", arguments->context, "tokens of a window")
       ->capture_default_str()
       ->check(CLI::Range(int64_t{2}, int64_t{1} << 24));
+  command->add_option("--skip", arguments->skip, "tokens at a window's beginning not to score")
+      ->capture_default_str();
   command->add_option("--max-tokens", arguments->max_tokens, "use the first N tokens")
       ->check(CLI::Range(int64_t{2}, int64_t{1} << 40));
   command->add_option("--against", arguments->reference, "a reference model to compare with");

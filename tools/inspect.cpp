@@ -45,6 +45,9 @@ void print(const FileInfo& info) {
   std::printf("format     %s\n", info.format.c_str());
   if (!info.scheme.empty())
     std::printf("scheme     %s%s\n", info.scheme.c_str(), info.rotated ? ", rotated" : "");
+  if (!info.two_planes.empty())
+    std::printf("two planes %zu linears, the first is %s\n", info.two_planes.size(),
+                info.two_planes.front().c_str());
   std::printf("size       %.1f MB in %zu tensors\n", static_cast<double>(info.file_bytes) / 1e6,
               info.tensors.size());
   std::printf("tokenizer  %s\ntemplate   %s\n", info.has_tokenizer ? "yes" : "no",
@@ -70,6 +73,7 @@ void run(const InspectArguments& arguments) {
   print_json({{"format", info.format},
               {"scheme", info.scheme},
               {"rotated", info.rotated},
+              {"two_planes", info.two_planes},
               {"bytes", info.file_bytes},
               {"tokenizer", info.has_tokenizer},
               {"chat_template", info.has_chat_template},

@@ -9,6 +9,7 @@ namespace octet {
 
 struct EvalOptions {
   int64_t context = 512;   ///< tokens of a window, at least 2
+  int64_t skip = 1;        ///< tokens at a window's beginning that are not scored, at least 1
   int64_t max_tokens = 0;  ///< use so many tokens of the text; 0: all
   int64_t text_bytes = 0;  ///< of the text, for the progress; 0: not known
 };
@@ -40,11 +41,11 @@ struct EvalReport {
 using TextReader = FunctionRef<size_t(char* bytes, size_t count)>;
 
 /// Scores a text in windows of options.context tokens, cut one after another, without a token for
-/// the beginning; the first token of a window is not scored. The text streams through: memory
-/// beyond the models does not grow with it (below 100 MB for a vocabulary of 152,000).
-/// reference: null for none; it has the model's vocabulary and tokenizer.
-/// Errors: InvalidArgument if the vocabularies differ, or the text is not UTF-8 or shorter than two
-/// tokens; Cancelled if progress says so; what `read` throws.
+/// the beginning; the first options.skip tokens of a window are not scored. The text streams
+/// through: memory beyond the models does not grow with it (below 100 MB for a vocabulary of
+/// 152,000). reference: null for none; it has the model's vocabulary and tokenizer. Errors:
+/// InvalidArgument if the vocabularies differ, or the text is not UTF-8 or shorter than two tokens;
+/// Cancelled if progress says so; what `read` throws.
 EvalReport evaluate(const Model& model, const Model* reference, TextReader read,
                     const EvalOptions& options = {}, Progress progress = {});
 

@@ -95,11 +95,18 @@ struct ModelConfig {
   double repetition_penalty = -1;
 };
 
+/// What INT8 harms most for its cost: small matrices whose errors reach every later token.
+inline constexpr const char* default_mixed = "k,v";
+
 struct ModelOptions {
   Device device;
   int threads = 0;                          ///< 0: one for each CPU this process may use
   Scheme scheme = Scheme::w8a8;             ///< for sources that are quantized while they load
   Rotation rotation = Rotation::automatic;  ///< for these, too
+  /// For these in an int8 scheme: the linears, of q,k,v,o,gate,up,down,head, whose inputs take two
+  /// int8 planes, about 15 bits, at the price of a second multiplication (docs/quantization.md);
+  /// or "off".
+  std::string mixed = default_mixed;
   int64_t max_rows = 512;  ///< rows of a step: longer prompts are evaluated in chunks
   KvCacheType kv_cache = KvCacheType::f16;  ///< f16 or int8
 };

@@ -7,23 +7,37 @@
 
 namespace octet {
 
+/// Text that the conversion to an int8 scheme runs the model on, to round each weight by what the
+/// others' errors do to its linear's output (docs/quantization.md).
+enum class Calibrate {
+  builtin,  ///< a small text that comes with octet; off if the checkpoint has no tokenizer
+  text,     ///< ConvertOptions::calibration_text
+  off,      ///< round to nearest
+};
+
 struct ConvertOptions {
   Scheme scheme = Scheme::w8a8;
   Rotation rotation = Rotation::automatic;
-  int threads = 0;  ///< 0: one for each CPU this process may use
+  std::string mixed = default_mixed;  ///< as in ModelOptions
+  Calibrate calibration = Calibrate::builtin;
+  std::string calibration_text = "";  ///< UTF-8; its first 8,192 tokens are used
+  int threads = 0;                    ///< 0: one for each CPU this process may use
 };
 
 struct ConvertReport {
   int64_t tensors = 0;
-  int64_t input_weights = 0;  ///< numbers read
-  uint64_t output_bytes = 0;  ///< size of the file written
+  int64_t input_weights = 0;       ///< numbers read
+  int64_t calibration_tokens = 0;  ///< 0: rounded to nearest
+  uint64_t output_bytes = 0;       ///< size of the file written
   double seconds = 0;
 };
 
 /// Reads a checkpoint (a Hugging Face directory, a .safetensors file, a .gguf) and writes it as
 /// one octet file: temporary name, flush, rename, so that `output` is whole or not there.
-/// Tensors stream through: memory stays near the largest slice of one matrix.
-/// Errors: as Model::open; Cancelled if progress says so.
+/// Tensors stream through: memory stays near that of one or two matrices; with calibration, near
+/// one layer in fp32, its moments (4 k^2 bytes for k inputs), and the residual stream of all
+/// tokens. Errors: as Model::open; InvalidArgument for a calibration text that is not UTF-8,
+/// shorter than two tokens, or without a tokenizer; Cancelled if progress says so.
 ConvertReport convert(const std::string& source, const std::string& output,
                       const ConvertOptions& options = {}, Progress progress = {});
 
@@ -39,6 +53,7 @@ struct FileInfo {
   std::string format;  ///< "octet 1", "octet 2", "safetensors", "gguf 3"
   std::string scheme;  ///< empty for a checkpoint
   bool rotated = false;
+  std::vector<std::string> two_planes;  ///< weights of the linears whose inputs take two planes
   ModelConfig config;
   std::vector<TensorInfo> tensors;
   uint64_t file_bytes = 0;

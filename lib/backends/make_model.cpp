@@ -18,7 +18,8 @@ int thread_count(int asked) {
 }
 
 Model make_model(const ModelConfig& config, Scheme scheme, const RotationSizes& rotation,
-                 ModelText text, std::unique_ptr<TensorStore> store, const ModelOptions& options) {
+                 const TwoPlanes& two_planes, ModelText text, std::unique_ptr<TensorStore> store,
+                 const ModelOptions& options) {
   require(options.device.kind != Device::Kind::cuda, ErrorCode::Device,
           "device cuda:", options.device.index,
           ": this build of octet has no CUDA backend; known: cpu");
@@ -35,7 +36,7 @@ Model make_model(const ModelConfig& config, Scheme scheme, const RotationSizes& 
                                            : KvCacheType::f16;
   impl->text = std::move(text);
   impl->store = std::move(store);
-  impl->weights = bind_weights(impl->config, scheme, rotation, *impl->store);
+  impl->weights = bind_weights(impl->config, scheme, rotation, two_planes, *impl->store);
   impl->max_rows = options.max_rows;
   impl->pool = std::make_unique<ThreadPool>(thread_count(options.threads));
   impl->backend = std::make_unique<CpuBackend>(impl->config, scheme, options.max_rows,

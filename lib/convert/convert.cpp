@@ -3,6 +3,7 @@
 
 #include <chrono>
 
+#include "lib/convert/calibration.h"
 #include "lib/convert/memory_store.h"
 #include "lib/convert/random_checkpoint.h"
 #include "lib/convert/rotated_checkpoint.h"
@@ -35,17 +36,53 @@ Source rotate_if(Rotation rotation, Scheme scheme, std::unique_ptr<Checkpoint> c
   return {rotated_checkpoint(std::move(checkpoint)), sizes};
 }
 
+/// Every tensor of a checkpoint into the sink, in the scheme's form. windows: token ids to
+/// calibrate with; none: weights are rounded to nearest. Returns the number of weights.
+int64_t write_model(const Checkpoint& checkpoint, const RotationSizes& rotation, Scheme scheme,
+                    std::vector<std::vector<int32_t>> windows, TensorSink& sink, ThreadPool& pool,
+                    Progress progress) {
+  const ModelConfig& config = checkpoint.config();
+  const std::vector<ModelTensor> all = model_tensors(config);
+  WeightCounter counter(progress, all);
+  TensorWriter writer(checkpoint, all, scheme, sink, pool);
+  if (windows.empty()) {
+    writer.write(all, {}, &counter);
+    return counter.total();
+  }
+  Calibration calibration(checkpoint, rotation, std::move(windows), pool);
+  writer.write(std::span(all).first(1), {}, &counter);  // the embedding
+  for (int64_t layer = 0; layer < config.num_layers; ++layer)
+    writer.write(layer_tensors(config, layer), calibration.layer(layer), &counter);
+  const auto rest = 1 + layer_tensors(config, 0).size() * static_cast<size_t>(config.num_layers);
+  writer.write(std::span(all).subspan(rest), calibration.head(), &counter);
+  return counter.total();
+}
+
 Model quantize_in_memory(std::unique_ptr<Checkpoint> original, const ModelOptions& options,
                          Progress progress) {
-  const auto [source, rotation] = rotate_if(options.rotation, options.scheme, std::move(original));
-  const Checkpoint& checkpoint = *source;
-  auto store = std::make_unique<MemoryStore>(stored_tensors(checkpoint.config(), options.scheme));
+  const auto [checkpoint, rotation] =
+      rotate_if(options.rotation, options.scheme, std::move(original));
+  const ModelConfig& config = checkpoint->config();
+  const TwoPlanes mixed = two_planes(config, options.scheme, options.mixed);
+  auto store = std::make_unique<MemoryStore>(stored_tensors(model_tensors(config), options.scheme));
   {
     ThreadPool pool(thread_count(options.threads));
-    write_tensors(checkpoint, options.scheme, *store, pool, progress);
+    write_model(*checkpoint, rotation, options.scheme, {}, *store, pool, progress);
   }
-  return make_model(checkpoint.config(), options.scheme, rotation, text_of(checkpoint),
-                    std::move(store), options);
+  return make_model(config, options.scheme, rotation, mixed, text_of(*checkpoint), std::move(store),
+                    options);
+}
+
+/// The text to calibrate with, as windows of ids; none where calibration is off, or the checkpoint
+/// has no tokenizer and no text was asked for.
+std::vector<std::vector<int32_t>> windows_for(const ConvertOptions& options,
+                                              const std::optional<Tokenizer>& tokenizer) {
+  const bool asked = options.calibration == Calibrate::text;
+  if (!is_int8(options.scheme) || options.calibration == Calibrate::off) return {};
+  require(tokenizer || !asked, ErrorCode::InvalidArgument,
+          "calibration: the checkpoint has no tokenizer for the text");
+  if (!tokenizer) return {};
+  return calibration_windows(asked ? options.calibration_text : calibration_text(), *tokenizer);
 }
 
 }  // namespace
@@ -54,8 +91,8 @@ Model Model::open(const std::string& path, const ModelOptions& options, Progress
   if (std::unique_ptr<OctetFile> file = OctetFile::open(path)) {
     const OctetHeader header = file->header();
     ModelText text{file->tokenizer(), header.chat_template, header.bos_token, header.eos_token};
-    return make_model(header.config, header.scheme, header.rotation, std::move(text),
-                      std::move(file), options);
+    return make_model(header.config, header.scheme, header.rotation, header.two_planes,
+                      std::move(text), std::move(file), options);
   }
   return quantize_in_memory(open_checkpoint(path), options, progress);
 }
@@ -72,22 +109,23 @@ ConvertReport convert(const std::string& source, const std::string& output,
   const auto [checkpoint, rotation] =
       rotate_if(options.rotation, options.scheme, open_checkpoint(source));
   const ModelText text = text_of(*checkpoint);
-  const std::vector<StoredTensor> plan = stored_tensors(checkpoint->config(), options.scheme);
+  auto windows = windows_for(options, text.tokenizer);
+  const std::vector<StoredTensor> plan =
+      stored_tensors(model_tensors(checkpoint->config()), options.scheme);
+  const TwoPlanes mixed = two_planes(checkpoint->config(), options.scheme, options.mixed);
   OctetWriter writer(output,
-                     {checkpoint->config(), options.scheme, rotation, text.chat_template,
+                     {checkpoint->config(), options.scheme, rotation, mixed, text.chat_template,
                       text.bos_token, text.eos_token},
                      plan, text.tokenizer);
   ThreadPool pool(thread_count(options.threads));
-  write_tensors(*checkpoint, options.scheme, writer, pool, progress);
 
   ConvertReport report;
+  for (const std::vector<int32_t>& window : windows)
+    report.calibration_tokens += static_cast<int64_t>(window.size());
+  report.input_weights = write_model(*checkpoint, rotation, options.scheme, std::move(windows),
+                                     writer, pool, progress);
   report.output_bytes = writer.finish();
   report.tensors = static_cast<int64_t>(plan.size());
-  for (const ModelTensor& tensor : model_tensors(checkpoint->config())) {
-    int64_t count = 1;
-    for (int64_t extent : tensor.shape) count *= extent;
-    report.input_weights += count;
-  }
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return report;
 }

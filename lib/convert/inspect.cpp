@@ -9,7 +9,8 @@ namespace {
 FileInfo inspect_converted(const OctetFile& file) {
   FileInfo info;
   info.rotated = file.header().rotation.any();
-  info.format = info.rotated ? "octet 2" : "octet 1";
+  info.two_planes = {file.header().two_planes.begin(), file.header().two_planes.end()};
+  info.format = "octet " + file.tensors().metadata.at("octet.format");
   info.scheme = to_string(file.header().scheme);
   info.config = file.header().config;
   for (const SafetensorsEntry& entry : file.tensors().tensors)

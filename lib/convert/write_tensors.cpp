@@ -26,22 +26,23 @@ constexpr int64_t slab_weights = 1 << 19;
 /// Rows [begin, end) of one tensor; begin is a multiple of 16.
 struct Slab {
   const ModelTensor* tensor;
-  size_t index;  ///< of the weight in the plan; its scale and sum follow it
+  size_t index;                     ///< of the weight in the plan; its scale and sum follow it
+  const quant::Feedback* feedback;  ///< null: round to nearest
   int64_t begin, end, k;
 };
 
-std::vector<Slab> cut(const std::vector<ModelTensor>& tensors, Scheme scheme,
-                      const ModelConfig& config) {
-  std::map<std::string, size_t> indices;
-  for (const StoredTensor& stored : stored_tensors(config, scheme))
-    indices.emplace(stored.name, indices.size());
+std::vector<Slab> cut(std::span<const ModelTensor> tensors,
+                      const std::map<std::string, size_t>& indices, const Feedbacks& feedbacks) {
   std::vector<Slab> slabs;
   for (const ModelTensor& tensor : tensors) {
     const bool matrix = tensor.shape.size() == 2;
     const int64_t rows = matrix ? tensor.shape[0] : 1, k = tensor.shape.back();
+    const auto found = feedbacks.find(tensor.name);
+    const quant::Feedback* feedback = found == feedbacks.end() ? nullptr : found->second.get();
     const int64_t step = std::max(tile_n, slab_weights / k / tile_n * tile_n);
     for (int64_t begin = 0; begin < rows; begin += step)
-      slabs.push_back({&tensor, indices.at(tensor.name), begin, std::min(begin + step, rows), k});
+      slabs.push_back(
+          {&tensor, indices.at(tensor.name), feedback, begin, std::min(begin + step, rows), k});
   }
   return slabs;
 }
@@ -112,7 +113,11 @@ class SlabWriter {
     b.quantized.resize(b.values.size());
     b.scale.assign(static_cast<size_t>(padded_n(rows)), 0.0f);
     b.sum.resize(static_cast<size_t>(padded_n(rows)));
-    quant::quantize_rows(b.values.data(), rows, slab.k, b.quantized.data(), b.scale.data());
+    if (slab.feedback)
+      quant::round_rows(b.values.data(), rows, slab.k, *slab.feedback, b.quantized.data(),
+                        b.scale.data());
+    else
+      quant::quantize_rows(b.values.data(), rows, slab.k, b.quantized.data(), b.scale.data());
     quant::sum_rows(b.quantized.data(), rows, slab.k, b.sum.data());
     write_packed(slab, b);
     put(slab.index + 1, slab.begin, b.scale);
@@ -125,8 +130,12 @@ class SlabWriter {
     b.row_scale.resize(static_cast<size_t>(rows * groups));
     b.half.resize(static_cast<size_t>(padded_n(rows) * groups));
     b.group_sum.resize(static_cast<size_t>(padded_n(rows) * groups));
-    quant::quantize_rows_grouped(b.values.data(), rows, slab.k, b.quantized.data(),
-                                 b.row_scale.data());
+    if (slab.feedback)
+      quant::round_rows_grouped(b.values.data(), rows, slab.k, *slab.feedback, b.quantized.data(),
+                                b.row_scale.data());
+    else
+      quant::quantize_rows_grouped(b.values.data(), rows, slab.k, b.quantized.data(),
+                                   b.row_scale.data());
     quant::pack_group_scales(b.row_scale.data(), rows, groups, b.half.data());
     quant::sum_groups(b.quantized.data(), rows, slab.k, b.group_sum.data());
     write_packed(slab, b);
@@ -139,40 +148,41 @@ class SlabWriter {
   TensorSink& sink_;
 };
 
-/// Counts finished weights and passes them on.
-class Counter {
- public:
-  Counter(Progress progress, int64_t total) : progress_(progress), total_(total) {}
-
-  void add(int64_t weights) {
-    if (!progress_.call) return;
-    std::lock_guard lock(mutex_);
-    done_ += weights;
-    require(progress_.call(progress_.context, done_, total_), ErrorCode::Cancelled,
-            "cancelled after ", done_, " of ", total_, " weights");
-  }
-
- private:
-  Progress progress_;
-  int64_t total_, done_ = 0;
-  std::mutex mutex_;
-};
-
 }  // namespace
 
-void write_tensors(const Checkpoint& checkpoint, Scheme scheme, TensorSink& sink, ThreadPool& pool,
-                   Progress progress) {
-  const std::vector<ModelTensor> tensors = model_tensors(checkpoint.config());
-  const std::vector<Slab> slabs = cut(tensors, scheme, checkpoint.config());
-  int64_t total = 0;
-  for (const Slab& slab : slabs) total += (slab.end - slab.begin) * slab.k;
-  Counter counter(progress, total);
-  const SlabWriter writer(checkpoint, scheme, sink);
-  std::vector<Buffers> buffers(static_cast<size_t>(pool.threads()));
-  pool.for_each(static_cast<int64_t>(slabs.size()), [&](int64_t i, int thread) {
+WeightCounter::WeightCounter(Progress progress, std::span<const ModelTensor> tensors)
+    : progress_(progress) {
+  for (const ModelTensor& tensor : tensors) {
+    int64_t count = 1;
+    for (int64_t extent : tensor.shape) count *= extent;
+    total_ += count;
+  }
+}
+
+void WeightCounter::add(int64_t weights) {
+  if (!progress_.call) return;
+  std::lock_guard lock(mutex_);
+  done_ += weights;
+  require(progress_.call(progress_.context, done_, total_), ErrorCode::Cancelled,
+          "cancelled after ", done_, " of ", total_, " weights");
+}
+
+TensorWriter::TensorWriter(const Checkpoint& checkpoint, std::span<const ModelTensor> plan,
+                           Scheme scheme, TensorSink& sink, ThreadPool& pool)
+    : checkpoint_(checkpoint), scheme_(scheme), sink_(sink), pool_(pool) {
+  for (const StoredTensor& stored : stored_tensors(plan, scheme))
+    indices_.emplace(stored.name, indices_.size());
+}
+
+void TensorWriter::write(std::span<const ModelTensor> tensors, const Feedbacks& feedbacks,
+                         WeightCounter* counter) {
+  const std::vector<Slab> slabs = cut(tensors, indices_, feedbacks);
+  const SlabWriter writer(checkpoint_, scheme_, sink_);
+  std::vector<Buffers> buffers(static_cast<size_t>(pool_.threads()));
+  pool_.for_each(static_cast<int64_t>(slabs.size()), [&](int64_t i, int thread) {
     const Slab& slab = slabs[static_cast<size_t>(i)];
     writer.write(slab, buffers[static_cast<size_t>(thread)]);
-    counter.add((slab.end - slab.begin) * slab.k);
+    if (counter) counter->add((slab.end - slab.begin) * slab.k);
   });
 }
 

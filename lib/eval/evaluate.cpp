@@ -19,12 +19,12 @@ constexpr size_t rows_at_a_time = 64;
 /// Scores windows of one text, piece by piece.
 class Evaluator {
  public:
-  Evaluator(const Model& model, const Model* reference, int64_t context)
-      : session_(model, {.context = context}) {
-    if (reference) reference_.emplace(*reference, SessionOptions{.context = context});
+  Evaluator(const Model& model, const Model* reference, const EvalOptions& options)
+      : session_(model, {.context = options.context}), skip_(options.skip) {
+    if (reference) reference_.emplace(*reference, SessionOptions{.context = options.context});
   }
 
-  /// Every token but the first is predicted from those before it.
+  /// Every token from skip_ on is predicted from those before it.
   void window(std::span<const int32_t> ids) {
     session_.truncate(0);
     if (reference_) reference_->truncate(0);
@@ -46,7 +46,9 @@ class Evaluator {
       reference_->evaluate(ids, Session::Rows::all, [&](int64_t row, std::span<const float> l) {
         std::copy(l.begin(), l.end(), reference_logits_.data() + static_cast<size_t>(row) * vocab);
       });
+    const int64_t first = session_.size();
     session_.evaluate(ids, Session::Rows::all, [&](int64_t row, std::span<const float> logits) {
+      if (first + row + 1 < skip_) return;
       const auto target = static_cast<size_t>(targets[static_cast<size_t>(row)]);
       const Prediction prediction(logits);
       nll_ += prediction.nll(target);
@@ -60,6 +62,7 @@ class Evaluator {
   Session session_;
   std::optional<Session> reference_;
   std::vector<float> reference_logits_;
+  int64_t skip_;
   int64_t tokens_ = 0;
   double nll_ = 0;
   Divergence divergence_;
@@ -77,6 +80,9 @@ EvalReport Evaluator::report() const {
 void check(const Model& model, const Model* reference, const EvalOptions& options) {
   require(options.context >= 2, ErrorCode::InvalidArgument, "evaluate: windows of ",
           options.context, " tokens, at least 2 expected");
+  require(options.skip >= 1 && options.skip < options.context, ErrorCode::InvalidArgument,
+          "evaluate: ", options.skip, " tokens not scored of windows of ", options.context,
+          ", 1 to ", options.context - 1, " expected");
   require(options.max_tokens >= 0, ErrorCode::InvalidArgument, "evaluate: max_tokens is ",
           options.max_tokens);
   if (!reference) return;
@@ -91,7 +97,7 @@ EvalReport evaluate(const Model& model, const Model* reference, TextReader read,
                     const EvalOptions& options, Progress progress) {
   check(model, reference, options);
   TextWindows text(read, model.tokenizer());
-  Evaluator evaluator(model, reference, options.context);
+  Evaluator evaluator(model, reference, options);
   const int64_t limit =
       options.max_tokens > 0 ? options.max_tokens : std::numeric_limits<int64_t>::max();
   for (int64_t used = 0; used < limit;) {
@@ -108,7 +114,8 @@ EvalReport evaluate(const Model& model, const Model* reference, TextReader read,
     require(goes_on, ErrorCode::Cancelled, "cancelled after ", used, " tokens");
   }
   require(evaluator.tokens() > 0, ErrorCode::InvalidArgument,
-          "evaluate: the text is shorter than 2 tokens");
+          "evaluate: the text has no token to score: it is shorter than ", options.skip + 1,
+          " tokens");
   return evaluator.report();
 }
 

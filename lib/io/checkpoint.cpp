@@ -124,30 +124,36 @@ std::unique_ptr<Checkpoint> open_checkpoint(const std::string& path) {
   return checkpoint;
 }
 
-std::vector<ModelTensor> model_tensors(const ModelConfig& config) {
+std::vector<ModelTensor> layer_tensors(const ModelConfig& config, int64_t layer) {
   const int64_t hidden = config.hidden_size, inner = config.intermediate_size;
   const int64_t q = config.num_heads * config.head_dim;
   const int64_t kv = config.num_kv_heads * config.head_dim;
+  std::vector<ModelTensor> tensors;
+  const auto add = [&](const char* name, std::vector<int64_t> shape) {
+    tensors.push_back({str("model.layers.", layer, ".", name), std::move(shape)});
+  };
+  add("input_layernorm.weight", {hidden});
+  add("self_attn.q_proj.weight", {q, hidden});
+  if (config.qkv_bias) add("self_attn.q_proj.bias", {q});
+  add("self_attn.k_proj.weight", {kv, hidden});
+  if (config.qkv_bias) add("self_attn.k_proj.bias", {kv});
+  add("self_attn.v_proj.weight", {kv, hidden});
+  if (config.qkv_bias) add("self_attn.v_proj.bias", {kv});
+  if (config.qk_norm) add("self_attn.q_norm.weight", {config.head_dim});
+  if (config.qk_norm) add("self_attn.k_norm.weight", {config.head_dim});
+  add("self_attn.o_proj.weight", {hidden, q});
+  add("post_attention_layernorm.weight", {hidden});
+  add("mlp.gate_proj.weight", {inner, hidden});
+  add("mlp.up_proj.weight", {inner, hidden});
+  add("mlp.down_proj.weight", {hidden, inner});
+  return tensors;
+}
+
+std::vector<ModelTensor> model_tensors(const ModelConfig& config) {
+  const int64_t hidden = config.hidden_size;
   std::vector<ModelTensor> tensors = {{"model.embed_tokens.weight", {config.vocab_size, hidden}}};
-  for (int64_t layer = 0; layer < config.num_layers; ++layer) {
-    const auto add = [&](const char* name, std::vector<int64_t> shape) {
-      tensors.push_back({str("model.layers.", layer, ".", name), std::move(shape)});
-    };
-    add("input_layernorm.weight", {hidden});
-    add("self_attn.q_proj.weight", {q, hidden});
-    if (config.qkv_bias) add("self_attn.q_proj.bias", {q});
-    add("self_attn.k_proj.weight", {kv, hidden});
-    if (config.qkv_bias) add("self_attn.k_proj.bias", {kv});
-    add("self_attn.v_proj.weight", {kv, hidden});
-    if (config.qkv_bias) add("self_attn.v_proj.bias", {kv});
-    if (config.qk_norm) add("self_attn.q_norm.weight", {config.head_dim});
-    if (config.qk_norm) add("self_attn.k_norm.weight", {config.head_dim});
-    add("self_attn.o_proj.weight", {hidden, q});
-    add("post_attention_layernorm.weight", {hidden});
-    add("mlp.gate_proj.weight", {inner, hidden});
-    add("mlp.up_proj.weight", {inner, hidden});
-    add("mlp.down_proj.weight", {hidden, inner});
-  }
+  for (int64_t layer = 0; layer < config.num_layers; ++layer)
+    for (ModelTensor& tensor : layer_tensors(config, layer)) tensors.push_back(std::move(tensor));
   tensors.push_back({"model.norm.weight", {hidden}});
   if (!config.tied_head) tensors.push_back({"lm_head.weight", {config.vocab_size, hidden}});
   return tensors;

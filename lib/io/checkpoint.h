@@ -74,6 +74,8 @@ struct ModelTensor {
   std::vector<int64_t> shape;
 };
 std::vector<ModelTensor> model_tensors(const ModelConfig& config);
+/// Those of one layer.
+std::vector<ModelTensor> layer_tensors(const ModelConfig& config, int64_t layer);
 
 /// Checks that a config describes a decoder that octet can run: positive sizes, heads divisible
 /// by kv heads, even head_dim, products that do not overflow. `where` names the file.

@@ -36,6 +36,9 @@ struct Activations {
   int8_t* s8 = nullptr;    ///< w8a8, w8a8-g128
   bool packed = false;     ///< s8 is packed (kernels/types.h), and has no stride
   float* scale = nullptr;  ///< [rows], or [rows][num_groups(k)]
+  /// The second plane: the values minus scale * s8, quantized in turn. Null unless asked for.
+  int8_t* rest_s8 = nullptr;
+  float* rest_scale = nullptr;
 };
 
 /// The buffers of a step, for up to max_rows rows. Row-major, without gaps.
@@ -59,7 +62,8 @@ struct LinearTask {
   float* out;         ///< [rows, n]
 };
 
-/// Operations that quantize return false if a value was not finite.
+/// Operations that quantize return false if a value was not finite. planes: 2 if one of the linears
+/// that read the result multiplies two planes, else 1; the float schemes do not look at it.
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -75,7 +79,7 @@ class Backend {
   virtual void embed(const Matrix& table) = 0;
 
   /// x = quantized(RMSNorm(hidden[rows]) * weight); rows: null for all
-  virtual bool norm(const float* weight, const std::span<const int64_t>* rows) = 0;
+  virtual bool norm(const float* weight, const std::span<const int64_t>* rows, int planes) = 0;
 
   /// out (=, +=) x W^T + bias for each task. following: the matrix of the next linear, which
   /// threads that are done may bring into their caches; null if not known.
@@ -87,11 +91,11 @@ class Backend {
   virtual bool rotate_and_cache(int64_t layer, const float* q_norm, const float* k_norm) = 0;
 
   /// x = quantized(causal attention of q over the caches)
-  virtual bool attention(int64_t layer) = 0;
+  virtual bool attention(int64_t layer, int planes) = 0;
 
   /// x = quantized(H(SiLU(x Wgate^T + bias) * (x Wup^T + bias))); the tasks' out is not used.
   /// H: Hadamard blocks of size `rotation` (kernels/types.h, hadamard_f32); 1 for none.
-  virtual bool gate_up(const LinearTask& gate, const LinearTask& up, int64_t rotation,
+  virtual bool gate_up(const LinearTask& gate, const LinearTask& up, int64_t rotation, int planes,
                        const Matrix* following) = 0;
 };
 

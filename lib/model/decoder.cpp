@@ -14,28 +14,35 @@ void require_finite(bool finite, int64_t layer, const char* where) {
           ": a value that is not finite (the weights overflow fp32, or are damaged)");
 }
 
-void attention_block(const LayerWeights& w, int64_t layer, Backend& backend) {
+void attention_block(const LayerWeights& w, int64_t layer, Backend& backend,
+                     const InputObserver* observer) {
   const Workspace& s = backend.workspace();
-  require_finite(backend.norm(w.input_norm, nullptr), layer, "input of q, k, v");
+  const int planes = std::max({w.q.weight.planes, w.k.weight.planes, w.v.weight.planes});
+  require_finite(backend.norm(w.input_norm, nullptr, planes), layer, "input of q, k, v");
+  if (observer) (*observer)(LinearInput::qkv, s.x);
   const LinearTask qkv[] = {
       {&w.q.weight, w.q.bias, s.q}, {&w.k.weight, w.k.bias, s.k}, {&w.v.weight, w.v.bias, s.v}};
   backend.linear(qkv, Store::assign, &w.o.weight);
   require_finite(backend.rotate_and_cache(layer, w.q_norm, w.k_norm), layer, "keys and values");
-  require_finite(backend.attention(layer), layer, "input of o");
+  require_finite(backend.attention(layer, w.o.weight.planes), layer, "input of o");
+  if (observer) (*observer)(LinearInput::o, s.x);
   const LinearTask o[] = {{&w.o.weight, w.o.bias, s.hidden}};
   backend.linear(o, Store::add, &w.gate.weight);
 }
 
-/// following: the matrix that is multiplied after the block.
-void mlp_block(const LayerWeights& w, int64_t layer, Backend& backend, const Matrix& following) {
+void mlp_block(const LayerWeights& w, int64_t layer, Backend& backend, const Matrix* following,
+               const InputObserver* observer) {
   const Workspace& s = backend.workspace();
-  require_finite(backend.norm(w.post_norm, nullptr), layer, "input of gate, up");
+  const int planes = std::max(w.gate.weight.planes, w.up.weight.planes);
+  require_finite(backend.norm(w.post_norm, nullptr, planes), layer, "input of gate, up");
+  if (observer) (*observer)(LinearInput::gate_up, s.x);
   require_finite(
       backend.gate_up({&w.gate.weight, w.gate.bias, nullptr}, {&w.up.weight, w.up.bias, nullptr},
-                      w.down_rotation, &w.down.weight),
+                      w.down_rotation, w.down.weight.planes, &w.down.weight),
       layer, "input of down");
+  if (observer) (*observer)(LinearInput::down, s.x);
   const LinearTask down[] = {{&w.down.weight, w.down.bias, s.hidden}};
-  backend.linear(down, Store::add, &following);
+  backend.linear(down, Store::add, following);
 }
 
 /// logits = head(norm(hidden)), a group of rows at a time.
@@ -47,7 +54,8 @@ void head(const ModelConfig& config, const Weights& weights, Backend& backend, c
     const int64_t count = std::min(logit_group, wanted - begin);
     const auto rows =
         batch.logit_rows.subspan(static_cast<size_t>(begin), static_cast<size_t>(count));
-    require_finite(backend.norm(weights.final_norm, &rows), config.num_layers, "input of the head");
+    require_finite(backend.norm(weights.final_norm, &rows, weights.head.planes), config.num_layers,
+                   "input of the head");
     const LinearTask task[] = {{&weights.head, nullptr, s.logits}};
     backend.linear(task, Store::assign, nullptr);
     for (int64_t i = 0; i < count; ++i)
@@ -58,6 +66,12 @@ void head(const ModelConfig& config, const Weights& weights, Backend& backend, c
 
 }  // namespace
 
+void decode_layer(const LayerWeights& weights, int64_t layer, Backend& backend,
+                  const Matrix* following, const InputObserver* observer) {
+  attention_block(weights, layer, backend, observer);
+  mlp_block(weights, layer, backend, following, observer);
+}
+
 void decode(const ModelConfig& config, const Weights& weights, Backend& backend, const Batch& batch,
             LogitsReceiver on_logits, const HiddenObserver* observer) {
   const float* hidden = backend.workspace().hidden;
@@ -65,11 +79,10 @@ void decode(const ModelConfig& config, const Weights& weights, Backend& backend,
   backend.embed(weights.embedding);
   if (observer) (*observer)(0, hidden);
   for (int64_t layer = 0; layer < config.num_layers; ++layer) {
-    const LayerWeights& w = weights.layers[static_cast<size_t>(layer)];
-    attention_block(w, layer, backend);
+    const auto i = static_cast<size_t>(layer);
     const bool last = layer + 1 == config.num_layers;
-    mlp_block(w, layer, backend,
-              last ? weights.head : weights.layers[static_cast<size_t>(layer) + 1].q.weight);
+    decode_layer(weights.layers[i], layer, backend,
+                 last ? &weights.head : &weights.layers[i + 1].q.weight);
     if (observer) (*observer)(layer + 1, hidden);
   }
   head(config, weights, backend, batch, on_logits);

@@ -9,6 +9,17 @@ namespace octet {
 /// i - 1. For tests.
 using HiddenObserver = FunctionRef<void(int64_t index, const float* hidden)>;
 
+/// The linears of a layer, by what they read.
+enum class LinearInput { qkv, o, gate_up, down };
+/// Gets what linears are about to read.
+using InputObserver = FunctionRef<void(LinearInput input, const Activations& x)>;
+
+/// One layer, in place on the residual stream of the batch that the backend has started. layer: of
+/// the caches. following: the matrix that is multiplied after it; null if not known.
+/// Errors: as decode().
+void decode_layer(const LayerWeights& weights, int64_t layer, Backend& backend,
+                  const Matrix* following, const InputObserver* observer = nullptr);
+
 /// Receives logits [vocab_size] of batch.logit_rows[i], for rising i.
 using LogitsReceiver = FunctionRef<void(int64_t i, std::span<const float> logits)>;
 

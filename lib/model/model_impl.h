@@ -44,6 +44,7 @@ int thread_count(int asked);
 /// Puts a model together on the device that the options ask for.
 /// Errors: Device; InvalidArgument; InvalidFile for a tensor that is missing or wrong.
 Model make_model(const ModelConfig& config, Scheme scheme, const RotationSizes& rotation,
-                 ModelText text, std::unique_ptr<TensorStore> store, const ModelOptions& options);
+                 const TwoPlanes& two_planes, ModelText text, std::unique_ptr<TensorStore> store,
+                 const ModelOptions& options);
 
 }  // namespace octet

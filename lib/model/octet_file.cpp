@@ -11,10 +11,12 @@ namespace octet {
 namespace {
 
 constexpr const char* format_key = "octet.format";
-/// 2: the weights are rotated, so that down_proj's input must be, too.
+/// 2: inputs of linears are to be prepared in ways that format 1 does not know: rotated, or split
+/// into two planes.
 constexpr const char* plain_format = "1";
-constexpr const char* rotated_format = "2";
+constexpr const char* prepared_format = "2";
 constexpr const char* rotation_key = "octet.rotation";
+constexpr const char* two_planes_key = "octet.two_planes";
 
 std::string shape_text(const std::vector<uint64_t>& shape) {
   std::string text = "[";
@@ -30,9 +32,9 @@ OctetHeader read_header(const Safetensors& file, const std::string& path) {
     return found == file.metadata.end() ? std::string() : found->second;
   };
   const std::string version = value(format_key, true);
-  require(version == plain_format || version == rotated_format, ErrorCode::Unsupported, path,
+  require(version == plain_format || version == prepared_format, ErrorCode::Unsupported, path,
           ": octet file format version '", version, "', this octet reads versions ", plain_format,
-          " and ", rotated_format, "; a newer octet wrote it");
+          " and ", prepared_format, "; a newer octet wrote it");
   OctetHeader header;
   header.config = config_from_json(value("octet.config", true), path);
   check_config(header.config, path);
@@ -42,8 +44,10 @@ OctetHeader read_header(const Safetensors& file, const std::string& path) {
   } catch (const Error& error) {
     fail(ErrorCode::Unsupported, path, ": ", error.what());
   }
-  if (version == rotated_format)
-    header.rotation = rotation_from_json(value(rotation_key, true), header.config, path);
+  if (const std::string rotation = value(rotation_key, false); !rotation.empty())
+    header.rotation = rotation_from_json(rotation, header.config, path);
+  if (const std::string linears = value(two_planes_key, false); !linears.empty())
+    header.two_planes = two_planes_from_json(linears, header.config, path);
   header.chat_template = value("octet.chat_template", false);
   header.bos_token = value("octet.bos_token", false);
   header.eos_token = value("octet.eos_token", false);
@@ -97,12 +101,13 @@ std::optional<Tokenizer> OctetFile::tokenizer() const {
 OctetWriter::OctetWriter(const std::string& path, const OctetHeader& header,
                          const std::vector<StoredTensor>& plan,
                          const std::optional<Tokenizer>& tokenizer) {
-  const bool rotated = header.rotation.any();
+  const bool rotated = header.rotation.any(), mixed = !header.two_planes.empty();
   std::map<std::string, std::string> metadata = {
-      {format_key, rotated ? rotated_format : plain_format},
+      {format_key, rotated || mixed ? prepared_format : plain_format},
       {"octet.config", config_to_json(header.config)},
       {"octet.scheme", to_string(header.scheme)}};
   if (rotated) metadata[rotation_key] = rotation_to_json(header.rotation);
+  if (mixed) metadata[two_planes_key] = two_planes_to_json(header.two_planes);
   if (!header.chat_template.empty()) metadata["octet.chat_template"] = header.chat_template;
   if (!header.bos_token.empty()) metadata["octet.bos_token"] = header.bos_token;
   if (!header.eos_token.empty()) metadata["octet.eos_token"] = header.eos_token;

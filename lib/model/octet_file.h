@@ -10,6 +10,7 @@
 #include "lib/model/model_impl.h"
 #include "lib/model/rotation.h"
 #include "lib/model/tensor_store.h"
+#include "lib/model/two_planes.h"
 
 namespace octet {
 
@@ -18,6 +19,7 @@ struct OctetHeader {
   ModelConfig config;
   Scheme scheme;
   RotationSizes rotation;
+  TwoPlanes two_planes;
   std::string chat_template;
   std::string bos_token;
   std::string eos_token;

@@ -1,7 +1,6 @@
 #include "lib/model/tensor_store.h"
 
 #include "kernels/types.h"
-#include "lib/io/checkpoint.h"
 #include "lib/io/safetensors.h"
 
 namespace octet {
@@ -33,9 +32,9 @@ uint64_t StoredTensor::bytes() const {
   return count;
 }
 
-std::vector<StoredTensor> stored_tensors(const ModelConfig& config, Scheme scheme) {
+std::vector<StoredTensor> stored_tensors(std::span<const ModelTensor> tensors, Scheme scheme) {
   std::vector<StoredTensor> plan;
-  for (const ModelTensor& tensor : model_tensors(config)) {
+  for (const ModelTensor& tensor : tensors) {
     if (tensor.shape.size() == 2)
       add_matrix(tensor.name, tensor.shape[0], tensor.shape[1], scheme, plan);
     else

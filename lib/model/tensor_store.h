@@ -9,6 +9,8 @@
 #include <string_view>
 #include <vector>
 
+#include "lib/io/checkpoint.h"
+
 namespace octet {
 
 /// Name, type and shape of one tensor in octet's own format (docs/architecture.md).
@@ -20,14 +22,14 @@ struct StoredTensor {
   uint64_t bytes() const;
 };
 
-/// Every tensor that a model of this config has in this scheme, in the order of a forward pass.
+/// How tensors of a checkpoint are stored in this scheme, in the same order.
 /// Each matrix "X.weight" [n, k] becomes
 ///   f32, f16:   X.weight [n, k]
 ///   w8a8:       X.weight I8 [n/16, k/4, 16, 4] (n, k rounded up), X.weight_scale F32 and
 ///               X.weight_sum I32 [n rounded up to 16]
 ///   w8a8-g128:  X.weight as w8a8, X.weight_scale BF16 and X.weight_sum I16 [n/16, groups, 16]
 /// Norm weights and biases are F32.
-std::vector<StoredTensor> stored_tensors(const ModelConfig& config, Scheme scheme);
+std::vector<StoredTensor> stored_tensors(std::span<const ModelTensor> tensors, Scheme scheme);
 
 /// The names of a stored matrix's parts.
 inline std::string scale_name(std::string_view weight) {

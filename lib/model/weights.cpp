@@ -11,9 +11,10 @@ namespace {
 
 class Binder {
  public:
-  Binder(const ModelConfig& config, Scheme scheme, const TensorStore& store)
-      : scheme_(scheme), store_(store) {
-    for (StoredTensor& tensor : stored_tensors(config, scheme)) {
+  Binder(const ModelConfig& config, Scheme scheme, const TwoPlanes& two_planes,
+         const TensorStore& store)
+      : scheme_(scheme), two_planes_(two_planes), store_(store) {
+    for (StoredTensor& tensor : stored_tensors(model_tensors(config), scheme)) {
       const std::string name = tensor.name;
       stored_.emplace(name, std::move(tensor));
     }
@@ -30,6 +31,7 @@ class Binder {
       matrix.sum = take(sum_name(name), matrix.bytes);
     }
     bytes_ += matrix.bytes;
+    matrix.planes = planes(name);
     return matrix;
   }
 
@@ -43,6 +45,7 @@ class Binder {
     return linear;
   }
 
+  int planes(std::string_view weight) const { return two_planes_.contains(weight) ? 2 : 1; }
   bool has(const std::string& name) const { return shapes_.count(name) != 0; }
   int64_t bytes() const { return bytes_; }
 
@@ -54,13 +57,15 @@ class Binder {
   }
 
   Scheme scheme_;
+  const TwoPlanes& two_planes_;
   const TensorStore& store_;
   std::map<std::string, StoredTensor> stored_;
   std::map<std::string, std::vector<int64_t>> shapes_;
   int64_t bytes_ = 0;
 };
 
-LayerWeights bind_layer(Binder& binder, const std::string& prefix) {
+LayerWeights bind_layer(Binder& binder, const RotationSizes& rotation, int64_t index) {
+  const std::string prefix = str("model.layers.", index, ".");
   LayerWeights layer{};
   layer.input_norm = binder.vector(prefix + "input_layernorm.weight");
   layer.q = binder.linear(prefix + "self_attn.q_proj");
@@ -75,22 +80,28 @@ LayerWeights bind_layer(Binder& binder, const std::string& prefix) {
   layer.gate = binder.linear(prefix + "mlp.gate_proj");
   layer.up = binder.linear(prefix + "mlp.up_proj");
   layer.down = binder.linear(prefix + "mlp.down_proj");
+  layer.down_rotation = rotation.down;
   return layer;
 }
 
 }  // namespace
 
+LayerWeights bind_layer(const ModelConfig& config, Scheme scheme, const RotationSizes& rotation,
+                        const TwoPlanes& two_planes, const TensorStore& store, int64_t layer) {
+  Binder binder(config, scheme, two_planes, store);
+  return bind_layer(binder, rotation, layer);
+}
+
 Weights bind_weights(const ModelConfig& config, Scheme scheme, const RotationSizes& rotation,
-                     const TensorStore& store) {
-  Binder binder(config, scheme, store);
+                     const TwoPlanes& two_planes, const TensorStore& store) {
+  Binder binder(config, scheme, two_planes, store);
   Weights weights{};
   weights.embedding = binder.matrix("model.embed_tokens.weight");
-  for (int64_t i = 0; i < config.num_layers; ++i) {
-    weights.layers.push_back(bind_layer(binder, str("model.layers.", i, ".")));
-    weights.layers.back().down_rotation = rotation.down;
-  }
+  for (int64_t i = 0; i < config.num_layers; ++i)
+    weights.layers.push_back(bind_layer(binder, rotation, i));
   weights.final_norm = binder.vector("model.norm.weight");
   weights.head = config.tied_head ? weights.embedding : binder.matrix("lm_head.weight");
+  weights.head.planes = binder.planes("lm_head.weight");
   weights.bytes = binder.bytes();
   weights.decode_bytes = weights.bytes - (config.tied_head ? 0 : weights.embedding.bytes);
   return weights;

@@ -7,6 +7,7 @@
 
 #include "lib/model/rotation.h"
 #include "lib/model/tensor_store.h"
+#include "lib/model/two_planes.h"
 
 namespace octet {
 
@@ -18,6 +19,7 @@ struct Matrix {
   const void* scale = nullptr;  ///< null for f32, f16
   const void* sum = nullptr;    ///< null for f32, f16
   int64_t bytes = 0;            ///< data, scale and sum
+  int planes = 1;               ///< of int8 that its input is multiplied as: 1 or 2
 };
 
 struct Linear {
@@ -46,8 +48,12 @@ struct Weights {
   int64_t decode_bytes = 0;  ///< read for each decoded token: everything but the embedding's rows
 };
 
+/// One layer alone; the store need not hold the others.
+LayerWeights bind_layer(const ModelConfig& config, Scheme scheme, const RotationSizes& rotation,
+                        const TwoPlanes& two_planes, const TensorStore& store, int64_t layer);
+
 /// Errors: InvalidFile naming a tensor that is missing or has another type or shape.
 Weights bind_weights(const ModelConfig& config, Scheme scheme, const RotationSizes& rotation,
-                     const TensorStore& store);
+                     const TwoPlanes& two_planes, const TensorStore& store);
 
 }  // namespace octet

@@ -126,10 +126,32 @@ TEST_CASE("SmolLM2: the GGUF quantized while loading and the converted file give
   for (Scheme scheme : {Scheme::w8a8, Scheme::w8a8_g128}) {
     ConvertOptions options;
     options.scheme = scheme;
+    options.calibration = Calibrate::off;  // loading does not calibrate
     convert(path, folder.path("m"), options);
     const std::string from_file = text(Model::open(folder.path("m")));
     CHECK(from_file.size() > 20);
     CHECK(text(Model::open(folder.path("m"))) == from_file);
     CHECK(text(open_model(path, scheme)) == from_file);
   }
+}
+
+TEST_CASE("SmolLM2: a converted w8a8 model's KL divergence from fp32 on held-out text") {
+  const char* path = weights();
+  if (!path) return;
+  const TempDir folder;
+  ConvertOptions options;
+  options.mixed = "off";
+  const ConvertReport report = convert(path, folder.path("m"), options);
+  CHECK(report.calibration_tokens > 4000);
+  std::ifstream text(fixture("smollm2/text.txt"), std::ios::binary);
+  const auto read = [&](char* to, size_t count) {
+    text.read(to, static_cast<std::streamsize>(count));
+    return static_cast<size_t>(text.gcount());
+  };
+  const Model reference = open_model(path, Scheme::f32);
+  const EvalComparison result =
+      evaluate(Model::open(folder.path("m")), &reference, read, {.skip = 256, .max_tokens = 1024})
+          .comparison;
+  MESSAGE("KL ", result.kl_mean, " +- ", result.kl_mean_error, ", top-1 ", result.top1_agreement);
+  CHECK(result.kl_mean < 0.0035);
 }

@@ -142,6 +142,29 @@ TEST_CASE("eval's figures are those of plain loops over both models' logits") {
   CHECK(got["kl"]["max"] == near(kl.back()));
 }
 
+TEST_CASE("eval scores the tokens behind --skip alone") {
+  const TempDir folder;
+  std::ofstream(folder.path("text")) << some_text(200);
+  const auto nll_sum = [&](const char* skip) {
+    const Json got = json_of({"eval", byte_model(), "--text", folder.path("text"), "--ctx", "50",
+                              "--skip", skip, "--threads", "1", "--json"});
+    const auto tokens = got["tokens"].get<double>();
+    CHECK(tokens == 4 * (50 - std::stoi(skip)));
+    return tokens * got["nll"].get<double>();
+  };
+  // Four windows: the first 30 positions of each, evaluated as windows of their own, and the rest.
+  std::string beginnings;
+  for (size_t window = 0; window < 4; ++window)
+    beginnings += some_text(200).substr(50 * window, 31);
+  std::ofstream(folder.path("beginnings")) << beginnings;
+  const Json first = json_of({"eval", byte_model(), "--text", folder.path("beginnings"), "--ctx",
+                              "31", "--threads", "1", "--json"});
+  const double expected = nll_sum("1") - 120 * first["nll"].get<double>();
+  CHECK(nll_sum("31") == doctest::Approx(expected).epsilon(1e-9));
+  CHECK(run_octet({"eval", byte_model(), "--text", folder.path("text"), "--skip", "512"})
+            .err.find("octet: error: InvalidArgument: ") == 0);
+}
+
 TEST_CASE("eval reads a file or stdin, and says what is wrong with a text") {
   const TempDir folder;
   std::ofstream(folder.path("text")) << some_text(300);

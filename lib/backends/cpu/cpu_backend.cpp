@@ -64,9 +64,10 @@ void CpuBackend::allocate(int64_t max_rows) {
   sin_ = float_buffer(max_rows * half);
   const int64_t rows = std::max(max_rows, logit_group);
   if (is_int8(scheme_)) {
-    quantized_ =
-        AlignedBuffer<int8_t>(static_cast<size_t>(kernels::packed_activation_bytes(rows, width)));
-    scales_ = float_buffer(rows * num_groups(width));
+    // Twice: for a second plane.
+    quantized_ = AlignedBuffer<int8_t>(
+        static_cast<size_t>(2 * kernels::packed_activation_bytes(rows, width)));
+    scales_ = float_buffer(2 * aligned(rows * num_groups(width)));
     workspace_.x.s8 = quantized_.data();
     workspace_.x.scale = scales_.data();
   } else {
@@ -135,33 +136,47 @@ void CpuBackend::embed_int8(const Matrix& table, int64_t id, Scratch& scratch, f
   }
 }
 
-void CpuBackend::set_activations(int64_t rows, int64_t k) {
+void CpuBackend::set_activations(int64_t rows, int64_t k, int planes) {
   Activations& x = workspace_.x;
   x.rows = rows;
   x.k = k;
   x.stride = is_int8(scheme_) ? kernels::packed_activation_k(k) : k;
   x.packed = is_int8(scheme_) && kernels::packs_activations(table_.isa, rows);
+  const bool rest = is_int8(scheme_) && planes == 2;
+  x.rest_s8 = rest ? quantized_.data() + quantized_.size() / 2 : nullptr;
+  x.rest_scale = rest ? scales_.data() + scales_.size() / 2 : nullptr;
 }
 
-bool CpuBackend::store_activation(const float* values, int64_t row, int thread) {
+bool CpuBackend::store_activation(float* values, int64_t row, int thread) {
   const Activations& x = workspace_.x;
   if (!is_int8(scheme_)) {
     std::memcpy(x.f32 + row * x.stride, values, static_cast<size_t>(x.k) * sizeof(float));
     return true;
   }
   const bool grouped = scheme_ == Scheme::w8a8_g128;
-  int8_t* const q =
-      x.packed ? scratch_[static_cast<size_t>(thread)].int8_row.data() : x.s8 + row * x.stride;
-  const kernels::QuantizeRow task{x.k, values, q, x.scale + row * (grouped ? num_groups(x.k) : 1),
-                                  table_.activation_xor};
-  const bool finite = grouped ? table_.quantize_f32_s8_g128(task) : table_.quantize_f32_s8(task);
-  if (x.packed) quant::pack_activations(q, x.k, row, x.s8);
-  return finite;
+  const auto quantize = grouped ? table_.quantize_f32_s8_g128 : table_.quantize_f32_s8;
+  const int64_t first_scale = row * (grouped ? num_groups(x.k) : 1);
+  // Returns the row as it was before packing; null if a value is not finite.
+  const auto store_plane = [&](int8_t* s8, float* scale) -> const int8_t* {
+    int8_t* const q =
+        x.packed ? scratch_[static_cast<size_t>(thread)].int8_row.data() : s8 + row * x.stride;
+    if (!quantize({x.k, values, q, scale + first_scale, table_.activation_xor})) return nullptr;
+    if (x.packed) quant::pack_activations(q, x.k, row, s8);
+    return q;
+  };
+  const int8_t* const q = store_plane(x.s8, x.scale);
+  if (!q || !x.rest_s8) return q != nullptr;
+  const float* const scale = x.scale + first_scale;
+  for (int64_t i = 0; i < x.k; ++i) {
+    const auto plain = static_cast<int8_t>(q[i] ^ table_.activation_xor);
+    values[i] -= scale[grouped ? i / kernels::group_size : 0] * static_cast<float>(plain);
+  }
+  return store_plane(x.rest_s8, x.rest_scale) != nullptr;
 }
 
-bool CpuBackend::norm(const float* weight, const std::span<const int64_t>* rows) {
+bool CpuBackend::norm(const float* weight, const std::span<const int64_t>* rows, int planes) {
   const int64_t k = config_.hidden_size;
-  set_activations(rows ? static_cast<int64_t>(rows->size()) : batch_->rows(), k);
+  set_activations(rows ? static_cast<int64_t>(rows->size()) : batch_->rows(), k, planes);
   std::atomic<bool> finite{true};
   each_row(workspace_.x.rows, [&](int64_t i, int thread) {
     const int64_t row = rows ? (*rows)[static_cast<size_t>(i)] : i;

@@ -23,12 +23,12 @@ class CpuBackend : public Backend {
 
   void start(const Batch& batch) override;
   void embed(const Matrix& table) override;
-  bool norm(const float* weight, const std::span<const int64_t>* rows) override;
+  bool norm(const float* weight, const std::span<const int64_t>* rows, int planes) override;
   void linear(std::span<const LinearTask> tasks, kernels::Store store,
               const Matrix* following) override;
   bool rotate_and_cache(int64_t layer, const float* q_norm, const float* k_norm) override;
-  bool attention(int64_t layer) override;
-  bool gate_up(const LinearTask& gate, const LinearTask& up, int64_t rotation,
+  bool attention(int64_t layer, int planes) override;
+  bool gate_up(const LinearTask& gate, const LinearTask& up, int64_t rotation, int planes,
                const Matrix* following) override;
 
  private:
@@ -67,10 +67,10 @@ class CpuBackend : public Backend {
   void plan_cache(const Batch& batch);
   void plan_attention(const Batch& batch);
   void rotate(float* head, const float* norm, int64_t row);
-  /// Row `row` of x from `k` fp32 values.
-  bool store_activation(const float* values, int64_t row, int thread);
+  /// Row `row` of x from `k` fp32 values, which a second plane uses up.
+  bool store_activation(float* values, int64_t row, int thread);
   void embed_int8(const Matrix& table, int64_t id, Scratch& scratch, float* out) const;
-  void set_activations(int64_t rows, int64_t k);
+  void set_activations(int64_t rows, int64_t k, int planes);
   void each_row(int64_t rows, FunctionRef<void(int64_t row, int thread)> work);
   bool cache_tokens(const HeadTokens& tokens, int64_t layer, const float* k_norm, Scratch& scratch);
   bool cache_int8(const float* k, const float* v, int64_t slot, std::byte* keys, std::byte* values,
@@ -92,6 +92,8 @@ class CpuBackend : public Backend {
   };
   void multiply(const Columns& c, Scratch& scratch);
   void multiply_int8(const Columns& c);
+  void multiply_plane(const Columns& c, const int8_t* s8, const float* scale, const float* bias,
+                      kernels::Store store, const int8_t* next);
   void multiply_f32(const Columns& c);
   void multiply_f16(const Columns& c, Scratch& scratch);
   int64_t columns_per_item(int64_t n) const;

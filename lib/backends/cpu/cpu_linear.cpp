@@ -118,7 +118,7 @@ float* CpuBackend::gate_up_scratch(Scratch& scratch) {
   return scratch.gate_up.data();
 }
 
-bool CpuBackend::gate_up(const LinearTask& gate, const LinearTask& up, int64_t rotation,
+bool CpuBackend::gate_up(const LinearTask& gate, const LinearTask& up, int64_t rotation, int planes,
                          const Matrix* following) {
   const int64_t rows = workspace_.x.rows, n = config_.intermediate_size;
   const int64_t columns = columns_per_item(n);
@@ -140,7 +140,7 @@ bool CpuBackend::gate_up(const LinearTask& gate, const LinearTask& up, int64_t r
                           end - begin);
     bring_closer(following, items - 1 - item);
   });
-  set_activations(rows, n);
+  set_activations(rows, n, planes);
   std::atomic<bool> finite{true};
   each_row(rows, [&](int64_t row, int thread) {
     if (rotation > 1) table_.hadamard_f32(gate_ + row * n, n, rotation);
@@ -161,21 +161,30 @@ void CpuBackend::multiply(const Columns& c, Scratch& scratch) {
 void CpuBackend::multiply_int8(const Columns& c) {
   const Matrix& w = *c.task->weight;
   const Activations& x = workspace_.x;
-  const int8_t* a = x.s8 + c.first_row * x.stride;
-  const int8_t* packed = static_cast<const int8_t*>(w.data) + c.begin * padded_k(w.k);
   const float* bias = c.task->bias ? c.task->bias + c.begin : nullptr;
-  const int64_t groups = num_groups(w.k);
+  if (w.planes == 1) return multiply_plane(c, x.s8, x.scale, bias, c.store, c.next);
+  // The columns' weights are in the cache for the second plane.
+  multiply_plane(c, x.s8, x.scale, bias, c.store, nullptr);
+  multiply_plane(c, x.rest_s8, x.rest_scale, nullptr, Store::add, c.next);
+}
+
+void CpuBackend::multiply_plane(const Columns& c, const int8_t* s8, const float* scale,
+                                const float* bias, Store store, const int8_t* next) {
+  const Matrix& w = *c.task->weight;
+  const int64_t stride = workspace_.x.stride, groups = num_groups(w.k), n = c.end - c.begin;
+  const int8_t* a = s8 + c.first_row * stride;
+  const int8_t* packed = static_cast<const int8_t*>(w.data) + c.begin * padded_k(w.k);
   if (scheme_ == Scheme::w8a8) {
-    table_.gemm_s8s8_f32({c.rows, c.end - c.begin, w.k, a, x.stride, x.scale + c.first_row, packed,
+    table_.gemm_s8s8_f32({c.rows, n, w.k, a, stride, scale + c.first_row, packed,
                           static_cast<const float*>(w.scale) + c.begin,
-                          static_cast<const int32_t*>(w.sum) + c.begin, bias, c.out, c.ldc, c.store,
-                          c.next});
+                          static_cast<const int32_t*>(w.sum) + c.begin, bias, c.out, c.ldc, store,
+                          next});
   } else {
     const int64_t group_offset = c.begin * groups;  // [n / 16][groups][16]
-    table_.gemm_s8s8_f32_g128(
-        {c.rows, c.end - c.begin, w.k, a, x.stride, x.scale + c.first_row * groups, packed,
-         static_cast<const uint16_t*>(w.scale) + group_offset,
-         static_cast<const int16_t*>(w.sum) + group_offset, bias, c.out, c.ldc, c.store, c.next});
+    table_.gemm_s8s8_f32_g128({c.rows, n, w.k, a, stride, scale + c.first_row * groups, packed,
+                               static_cast<const uint16_t*>(w.scale) + group_offset,
+                               static_cast<const int16_t*>(w.sum) + group_offset, bias, c.out,
+                               c.ldc, store, next});
   }
 }
 

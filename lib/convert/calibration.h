@@ -1,0 +1,54 @@
+#pragma once
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lib/convert/write_tensors.h"
+#include "lib/model/backend.h"
+#include "lib/model/rotation.h"
+
+namespace octet {
+
+/// Runs a checkpoint's decoder over calibration text in fp32, a layer at a time, so that memory is
+/// that of one layer, its moments and the residual stream of all tokens.
+class Calibration {
+ public:
+  /// windows: token ids, each window a sequence of its own, none longer than max_window.
+  /// Errors: InvalidArgument for an id outside the vocabulary.
+  Calibration(const Checkpoint& checkpoint, const RotationSizes& rotation,
+              std::vector<std::vector<int32_t>> windows, ThreadPool& pool);
+  ~Calibration();
+
+  /// The linears of one layer; to be called for each layer in rising order.
+  Feedbacks layer(int64_t index);
+  /// After the last layer.
+  Feedbacks head();
+
+  static constexpr int64_t max_window = 512;
+
+ private:
+  /// Brings each window's residual stream into the backend's workspace, calls work(), and keeps
+  /// what it made of it.
+  void each_window(FunctionRef<void()> work);
+
+  const Checkpoint& checkpoint_;
+  RotationSizes rotation_;
+  std::vector<std::vector<int32_t>> windows_;
+  ThreadPool& pool_;
+  ModelConfig config_;  // of one layer
+  std::unique_ptr<Backend> backend_;
+  std::unique_ptr<KvCache> cache_;
+  Rope rope_;
+  std::vector<float> hidden_;  // the residual stream of all windows [tokens, hidden_size]
+};
+
+/// The built-in text, of about 3,600 tokens.
+std::string_view calibration_text();
+
+/// The beginning of a text, at most 8,192 tokens, in windows of Calibration::max_window. Errors:
+/// InvalidArgument if the text is not UTF-8 or shorter than 2 tokens.
+std::vector<std::vector<int32_t>> calibration_windows(std::string_view text,
+                                                      const Tokenizer& tokenizer);
+
+}  // namespace octet
