@@ -180,7 +180,7 @@ void run(const BenchArguments& arguments) {
       {"shape", arguments.shape.empty() ? arguments.path : arguments.shape},
       {"scheme", to_string(model.scheme())},
       {"isa", model.instruction_set()},
-      {"device", "cpu"},
+      {"device", model.device()},
       {"threads", model.threads()},
       {"prefill",
        {{"tokens", arguments.prompt},

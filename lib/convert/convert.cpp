@@ -45,7 +45,7 @@ Model quantize_in_memory(std::unique_ptr<Checkpoint> original, const ModelOption
     write_tensors(checkpoint, options.scheme, *store, pool, progress);
   }
   return make_model(checkpoint.config(), options.scheme, rotation, text_of(checkpoint),
-                    std::move(store), options);
+                    std::move(store), options, progress);
 }
 
 }  // namespace
@@ -55,7 +55,7 @@ Model Model::open(const std::string& path, const ModelOptions& options, Progress
     const OctetHeader header = file->header();
     ModelText text{file->tokenizer(), header.chat_template, header.bos_token, header.eos_token};
     return make_model(header.config, header.scheme, header.rotation, std::move(text),
-                      std::move(file), options);
+                      std::move(file), options, progress);
   }
   return quantize_in_memory(open_checkpoint(path), options, progress);
 }

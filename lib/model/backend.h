@@ -59,14 +59,26 @@ struct LinearTask {
   float* out;         ///< [rows, n]
 };
 
-/// Operations that quantize return false if a value was not finite.
+/// What a step left behind.
+struct StepResult {
+  const float* logits;   ///< of the head's last rows, where the host can read them
+  int64_t stride;        ///< from row to row
+  int64_t first_bad;     ///< the first operation that quantizes (counted from start() on) which met
+                         ///< a value that was not finite; -1 if there is none that is not reported
+};
+
+/// Operations that quantize return false if a value was not finite. A device that works behind the
+/// caller's back returns true and reports it in finish().
 class Backend {
  public:
   virtual ~Backend() = default;
 
   virtual const Workspace& workspace() const = 0;
+  virtual const char* device() const = 0;  ///< as Device::parse takes it
   virtual const char* instruction_set() const = 0;
   virtual int threads() const = 0;
+  /// Where the caches of this device's sequences lie.
+  virtual KvMemory& kv_memory() = 0;
 
   /// Prepares for the operations of one step (rotary angles of its positions).
   virtual void start(const Batch& batch) = 0;
@@ -92,6 +104,9 @@ class Backend {
   /// H: Hadamard blocks of size `rotation` (kernels/types.h, hadamard_f32); 1 for none.
   virtual bool gate_up(const LinearTask& gate, const LinearTask& up, int64_t rotation,
                        const Matrix* following) = 0;
+
+  /// Waits for the operations so far. logit_rows: rows of the head's last linear to be read.
+  virtual StepResult finish(int64_t logit_rows) = 0;
 };
 
 }  // namespace octet

@@ -18,7 +18,9 @@ class CpuBackend : public Backend {
              const kernels::Table& table, ThreadPool& pool);
 
   const Workspace& workspace() const override { return workspace_; }
+  const char* device() const override { return "cpu"; }
   const char* instruction_set() const override { return kernels::name(table_.isa); }
+  KvMemory& kv_memory() override { return host_kv_memory(); }
   int threads() const override { return pool_.threads(); }
 
   void start(const Batch& batch) override;
@@ -30,6 +32,7 @@ class CpuBackend : public Backend {
   bool attention(int64_t layer) override;
   bool gate_up(const LinearTask& gate, const LinearTask& up, int64_t rotation,
                const Matrix* following) override;
+  StepResult finish(int64_t) override { return {workspace_.logits, config_.vocab_size, -1}; }
 
  private:
   /// Buffers that belong to one thread of the pool.
