@@ -163,8 +163,7 @@ constexpr bool has_prefill_attention(int64_t head_dim) {
   return head_dim == 32 || head_dim == 64 || head_dim == 128;
 }
 
-/// The `count` best of each row of logits: value down, then id up. Ids whose `banned` byte is not 0
-/// are left out. count <= max_top.
+/// The `count` best of each row of logits: value down, then id up. count <= max_top.
 struct Candidate {
   float logit;
   int32_t id;
@@ -173,10 +172,9 @@ inline constexpr int64_t max_top = 64;
 struct Top {
   int64_t rows, vocab, stride;
   const float* logits;
-  const uint8_t* banned;  ///< [vocab] or null
   int64_t count;
-  Candidate* partial;     ///< [rows][top_blocks][max_top]
-  Candidate* out;         ///< [rows][max_top]
+  Candidate* partial;  ///< [rows][top_blocks][max_top]
+  Candidate* out;      ///< [rows][max_top]
 };
 inline constexpr int top_blocks = 64;
 void top(const Top& top, const Queue& queue);

@@ -108,8 +108,8 @@ constexpr int thread_places(int columns) {
 }
 
 /// One scale a channel and a row: the warps' sums over their chunks are added at the end.
-template <int tiles, int columns>
-__device__ inline void multiply_per_channel(const Linear& a, int* shared) {
+template <int tiles, int columns, class Prepare>
+__device__ inline void multiply_per_channel(const Linear& a, int* shared, Prepare prepare) {
   constexpr int depth = 8 / tiles;
   const int warp = threadIdx.x / 32, chunks = static_cast<int>(num_chunks(a.k));
   const auto chunk_at = [&](int pass) {
@@ -118,6 +118,7 @@ __device__ inline void multiply_per_channel(const Linear& a, int* shared) {
   Weights<tiles, depth> weights;
   int64_t tile = blockIdx.x * int64_t{tiles};
   weights.load(a, tile, chunks, chunk_at(0));
+  prepare();
   for (; tile < a.n_tiles; tile += int64_t{tiles} * gridDim.x) {
     int sums[tiles][columns][4] = {};
     for (int pass = 0; pass * depth * block_warps < chunks; ++pass) {
@@ -156,8 +157,8 @@ __device__ inline void multiply_per_channel(const Linear& a, int* shared) {
 
 /// Scales by groups of K: in each pass a warp sums one group, and then the groups of the pass are
 /// added to the values in rising order.
-template <int tiles, int columns>
-__device__ inline void multiply_grouped(const Linear& a, int* shared) {
+template <int tiles, int columns, class Prepare>
+__device__ inline void multiply_grouped(const Linear& a, int* shared, Prepare prepare) {
   constexpr int depth = group_size / chunk_k;
   const int warp = threadIdx.x / 32, chunks = static_cast<int>(num_chunks(a.k));
   const int groups = static_cast<int>(num_groups(a.k));
@@ -167,6 +168,7 @@ __device__ inline void multiply_grouped(const Linear& a, int* shared) {
   Weights<tiles, depth> weights;
   int64_t tile = blockIdx.x * int64_t{tiles};
   weights.load(a, tile, chunks, chunk_at(0));
+  prepare();
   for (; tile < a.n_tiles; tile += int64_t{tiles} * gridDim.x) {
     float values[thread_places(columns)][tiles] = {};
     for (int pass = 0; pass * block_warps < groups; ++pass) {
@@ -211,8 +213,10 @@ template <int tiles, int columns, bool grouped>
 __global__ void __launch_bounds__(block_threads) linear_decode_kernel(Parameters p) {
   int* shared = dynamic_shared<int>();
   allow_next_kernel();
-  wait_previous_kernels();
-  if (p.fused) {
+  // The first weights are on their way while the kernel before still works on the activations.
+  const auto prepare = [&] {
+    wait_previous_kernels();
+    if (!p.fused) return;
     // Every block quantizes the rows for itself, behind its sums in shared memory.
     auto* values = reinterpret_cast<int8_t*>(shared + block_warps * tiles * columns * tile_sums);
     const int64_t stride = activation_stride(p.source.k);
@@ -221,11 +225,11 @@ __global__ void __launch_bounds__(block_threads) linear_decode_kernel(Parameters
     for (int64_t row = 0; row < p.linear.rows; ++row)
       quantize_row<grouped>(p.source, row, values + row * stride, scale + row * row_scales);
     p.linear.x = {values, scale};
-  }
+  };
   if constexpr (grouped)
-    multiply_grouped<tiles, columns>(p.linear, shared);
+    multiply_grouped<tiles, columns>(p.linear, shared, prepare);
   else
-    multiply_per_channel<tiles, columns>(p.linear, shared);
+    multiply_per_channel<tiles, columns>(p.linear, shared, prepare);
 }
 
 template <int tiles, int columns>

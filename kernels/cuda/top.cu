@@ -54,7 +54,7 @@ __global__ void __launch_bounds__(block_threads) top_of_slice_kernel(Top a) {
   select(max(min(slice, a.vocab - first), int64_t{0}), a.count,
          a.partial + (row * top_blocks + blockIdx.x) * max_top, [&](int64_t i) {
            const auto id = static_cast<int32_t>(first + i);
-           return a.banned && a.banned[id] ? Key{0} : key_of(logits[id], id);
+           return key_of(logits[id], id);
          });
 }
 

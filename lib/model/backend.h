@@ -1,6 +1,8 @@
 #pragma once
 // What a device must be able to do to run the decoder: about ten coarse, fused operations over
 // buffers in its own memory.
+#include <octet/session.h>
+
 #include <cstdint>
 #include <span>
 
@@ -25,6 +27,7 @@ struct Batch {
   std::span<const int32_t> ids;         ///< [rows]
   std::span<const Chunk> chunks;        ///< cover the rows in order
   std::span<const int64_t> logit_rows;  ///< rows whose logits are wanted, rising
+  int64_t top = 0;                      ///< of these the best so many; 0: all of them
   int64_t rows() const { return static_cast<int64_t>(ids.size()); }
 };
 
@@ -61,9 +64,12 @@ struct LinearTask {
 
 /// What a step left behind.
 struct StepResult {
-  const float* logits;   ///< of the head's last rows, where the host can read them
-  int64_t stride;        ///< from row to row
-  int64_t first_bad;     ///< the first operation that quantizes (counted from start() on) which met
+  /// Of the head's last rows, where the host can read them. In a step with Batch::top logits is
+  /// null, otherwise best.
+  const float* logits;
+  const TopLogit* best;
+  int64_t stride;     ///< from row to row
+  int64_t first_bad;  ///< the first operation that quantizes (counted from start() on) which met
                          ///< a value that was not finite; -1 if there is none that is not reported
 };
 

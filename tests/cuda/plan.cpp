@@ -1,6 +1,7 @@
 // Layouts and launch planning of the CUDA kernels, without CUDA.
 #include <doctest/doctest.h>
 
+#include <cstddef>
 #include <set>
 
 #include "kernels/cuda/plan.h"
@@ -15,7 +16,7 @@ TEST_CASE("cuda: every weight has a word of its own, and words fill the matrix")
     for (int64_t c = 0; c < chunks * 16; ++c) words.insert(weight_word(row, c, chunks));
   CHECK(*words.begin() == 0);
   CHECK(*words.rbegin() == n * chunks * 16 - 1);
-  CHECK(words.size() == static_cast<size_t>(n * chunks * 16));
+  CHECK(words.size() == static_cast<std::size_t>(n * chunks * 16));
 }
 
 TEST_CASE("cuda: a lane's four words are its rows of mma.m16n8k32 and its values of K") {

@@ -32,7 +32,7 @@ class CpuBackend : public Backend {
   bool attention(int64_t layer) override;
   bool gate_up(const LinearTask& gate, const LinearTask& up, int64_t rotation,
                const Matrix* following) override;
-  StepResult finish(int64_t) override { return {workspace_.logits, config_.vocab_size, -1}; }
+  StepResult finish(int64_t logit_rows) override;
 
  private:
   /// Buffers that belong to one thread of the pool.
@@ -117,6 +117,7 @@ class CpuBackend : public Backend {
   std::vector<HeadTokens> cache_items_;  // each within one block of positions
   std::vector<AttentionItem> attention_items_;
   std::vector<MergeItem> merge_items_;
+  std::vector<TopLogit> best_;  // [logit rows][Batch::top]
   AlignedBuffer<float> partials_;
   const Batch* batch_ = nullptr;
 };

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "lib/core/error.h"
 
@@ -132,7 +133,11 @@ void CudaBackend::allocate(int64_t max_rows) {
   arrived_ = DeviceMemory(counters, "the buffers of a step");
   check(cudaMemsetAsync(arrived_.as<void>(), 0, static_cast<size_t>(counters), stream_.get()),
         "cudaMemset");
-  logits_ = PinnedMemory(logit_group * logits_stride_ * 4 + 64);
+  logits_ = PinnedMemory(logit_group * logits_stride_ * 4);
+  constexpr int64_t row_best = kernels::cuda::max_top * int64_t{sizeof(kernels::cuda::Candidate)};
+  top_partial_ =
+      DeviceMemory(logit_group * kernels::cuda::top_blocks * row_best, "the buffers of a step");
+  results_ = PinnedMemory(64 + logit_group * row_best);
 }
 
 kernels::cuda::Heads CudaBackend::heads(int64_t layer) const {
@@ -149,7 +154,7 @@ void CudaBackend::start(const Batch& batch) {
   step_.send(batch, stream_.get());
   replaying_ = false;
   if (!step_.repeatable() || step_.rows() > logit_group) return;
-  const auto graph = graphs_.find({step_.rows(), step_.launched_splits()});
+  const auto graph = graphs_.find(graph_key());
   if (graph == graphs_.end()) {
     recording_.emplace(stream_.get());
     return;
@@ -259,26 +264,46 @@ bool CudaBackend::attention(int64_t layer) {
   return true;
 }
 
+std::array<int64_t, 3> CudaBackend::graph_key() const {
+  return {step_.rows(), step_.launched_splits(), batch_->top};
+}
+
+kernels::cuda::Candidate* CudaBackend::best() const {
+  return reinterpret_cast<kernels::cuda::Candidate*>(results_.as<std::byte>() + 64);
+}
+
+/// The kernel writes what the host will read into the host's memory.
+void CudaBackend::select_best(int64_t logit_rows) {
+  kernels::cuda::top({logit_rows, config_.vocab_size, logits_stride_, workspace_.logits,
+                      batch_->top, top_partial_.as<kernels::cuda::Candidate>(), best()},
+                     queue_);
+}
+
 StepResult CudaBackend::finish(int64_t logit_rows) {
+  const bool top = batch_->top > 0 && logit_rows > 0;
+  if (top && !replaying_) select_best(logit_rows);
   check(cudaGetLastError(), "launching a step");
   if (recording_) {
     Graph graph = recording_->end();
     recording_.reset();
     graph.launch(stream_.get());
-    graphs_.emplace(std::pair(step_.rows(), step_.launched_splits()), std::move(graph));
+    graphs_.emplace(graph_key(), std::move(graph));
   }
-  auto* logits = logits_.as<float>();
-  auto* first_bad = reinterpret_cast<int32_t*>(logits + logit_group * logits_stride_);
   const auto receive = [&](void* to, const void* from, int64_t bytes) {
     check(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDeviceToHost,
                           stream_.get()),
           "reading a step's results");
   };
-  if (logit_rows > 0) receive(logits, workspace_.logits, logit_rows * logits_stride_ * 4);
+  auto* logits = logits_.as<float>();
+  auto* first_bad = results_.as<int32_t>();
+  if (!top && logit_rows > 0) receive(logits, workspace_.logits, logit_rows * logits_stride_ * 4);
   receive(first_bad, step_.view().first_bad, 4);
   check(cudaStreamSynchronize(stream_.get()), "a step");
-  const bool bad = *first_bad != std::numeric_limits<int32_t>::max();
-  return {logits, logits_stride_, bad ? *first_bad : -1};
+  const int64_t bad = *first_bad == std::numeric_limits<int32_t>::max() ? -1 : *first_bad;
+  if (!top) return {logits, nullptr, logits_stride_, bad};
+  static_assert(sizeof(kernels::cuda::Candidate) == sizeof(TopLogit) &&
+                kernels::cuda::max_top == max_top_logits);
+  return {nullptr, reinterpret_cast<const TopLogit*>(best()), kernels::cuda::max_top, bad};
 }
 
 }  // namespace octet::cuda

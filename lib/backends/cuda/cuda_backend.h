@@ -2,10 +2,10 @@
 // The CUDA backend. Its operations put kernels into a stream and return; finish() waits. Norms and
 // quantizations are put off until the multiplication that reads them, which does them itself where
 // rows are few. Steps whose launches repeat (decoding) are recorded once as a CUDA graph.
+#include <array>
 #include <map>
 #include <memory>
 #include <optional>
-#include <utility>
 
 #include "kernels/cuda/kernels.h"
 #include "lib/backends/cuda/cuda_graph.h"
@@ -61,6 +61,9 @@ class CudaBackend : public Backend {
                       const int32_t* rows);
   void multiply(const Matrix& weight, const float* bias, int64_t n_tiles, float* out,
                 int64_t out_stride, kernels::cuda::Output output);
+  std::array<int64_t, 3> graph_key() const;
+  kernels::cuda::Candidate* best() const;
+  void select_best(int64_t logit_rows);
   void attend_rows(kernels::cuda::SplitAttention task);
 
   int index_;
@@ -78,13 +81,15 @@ class CudaBackend : public Backend {
   float *angles_ = nullptr, *gated_ = nullptr, *partial_ = nullptr;
   int64_t hidden_stride_, qkv_stride_, attention_stride_, gated_stride_, logits_stride_;
   DeviceMemory quantized_, scales_, arrived_;
-  PinnedMemory logits_;  // [logit_group][logits_stride_], then first_bad
+  DeviceMemory top_partial_;
+  PinnedMemory results_;  // first_bad, then the best of each row
+  PinnedMemory logits_;   // [logit_group][logits_stride_]
   const Batch* batch_ = nullptr;
   std::optional<kernels::cuda::RowSource> input_;  // of the next multiplication, not quantized yet
   int64_t input_rows_ = 0;
   int32_t quantizations_ = 0;  // of this step
-  /// Graphs by rows and launched splits.
-  std::map<std::pair<int64_t, int64_t>, Graph> graphs_;
+  /// Graphs by rows, launched splits and Batch::top.
+  std::map<std::array<int64_t, 3>, Graph> graphs_;
   std::optional<Recording> recording_;
   bool replaying_ = false;
 };
