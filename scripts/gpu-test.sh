@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # The CUDA backend on a machine with a GPU that need not have what a build needs.
 # usage: gpu-test.sh pack FOLDER   here: builds the preset `cuda` and gathers what a run needs
-#        FOLDER/gpu-test.sh run    there: tests, natively and as PTX compiled at load; benchmarks;
-#                                  compute-sanitizer. One line a test, the table last.
+#        FOLDER/gpu-test.sh run       there: tests, natively and as PTX compiled at load, one line
+#                                     each; then the benchmarks
+#        FOLDER/gpu-test.sh sanitize  there: compute-sanitizer over tiny models
+#        FOLDER/gpu-test.sh profile   there: times of the kernels of a decoding and a prefill step
 set -euo pipefail
 
 pack() {
@@ -57,7 +59,7 @@ print(f"{r[\"isa\"]:6} {r[\"scheme\"]:9} depth {d[\"depth\"]:6}"
       f"  load {r[\"load_seconds\"]:.2f} s")'
 }
 
-run() {
+prepare() {
   cd "$(dirname "$0")"
   out=${OUT:-/tmp/gpu-test}
   mkdir -p "$out"
@@ -68,6 +70,10 @@ run() {
     mkdir -p "$(dirname "$expected")"
     ln -s "$PWD/data" "$expected"
   fi
+}
+
+run() {
+  prepare
   date -u
   nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader || true
   ./octet devices
@@ -78,13 +84,46 @@ run() {
   for batch in 8 32; do bench --prompt 512 --depth 128 --gen 64 --batch $batch; done
   bench --scheme w8a8-g128 --prompt 2048 --depth 128 --gen 128
   CUDA_FORCE_PTX_JIT=1 bench --prompt 2048 --depth 128 --gen 128
-  if command -v compute-sanitizer >/dev/null; then
-    for tool in memcheck racecheck initcheck synccheck; do
-      timeout 100 compute-sanitizer --tool $tool --error-exitcode 3 ./octet_tests_cuda \
-        -tc='*up to 16 rows*,*however they are cut*' >"$out/$tool.log" 2>&1 &&
-        echo "$tool: clean" || echo "$tool: exit $?: $(grep -m1 '=========' "$out/$tool.log")"
-    done
-  fi
+}
+
+sanitize() {
+  prepare
+  for tool in memcheck racecheck initcheck synccheck; do
+    if timeout 120 compute-sanitizer --tool $tool --error-exitcode 3 ./octet_tests_cuda \
+      -tc='*up to 16 rows*,*however they are cut*' >"$out/$tool.log" 2>&1; then
+      echo "$tool: clean"
+    else
+      echo "$tool: exit status $?: $(grep -m 3 '=========' "$out/$tool.log" || true)"
+    fi
+  done
+}
+
+# Kernels of one step: the warm-up's prompt (281) and first token (172) are skipped.
+profile() {
+  prepare
+  for step in "decode 172 --prompt 1 --gen 4" "prefill 282 --prompt 2048 --gen 1"; do
+    read -r name count options <<<"$step"
+    # shellcheck disable=SC2086
+    ncu --csv --clock-control none --metrics gpu__time_duration.sum --kernel-name-base demangled \
+      -k 'regex:^(?!.*repack)' --launch-skip 453 --launch-count "$count" \
+      ./octet bench --shape r1-distill-qwen-1.5b --device cuda --depth 128 --reps 1 $options \
+      >"$out/$name.csv" 2>"$out/$name.err" || true
+    echo "== $name"
+    python3 - "$out/$name.csv" <<'PYTHON'
+import collections, csv, sys
+lines = [l for l in open(sys.argv[1]) if l.startswith('"')]
+rows, total = collections.OrderedDict(), 0.0
+for row in csv.DictReader(lines):
+    name = row["Kernel Name"].split("::")[-1].split("(")[0]
+    time = float(row["Metric Value"].replace(",", "")) / (1 if row["Metric Unit"] == "us" else 1000)
+    count, sum_ = rows.get((name, row["Grid Size"]), (0, 0.0))
+    rows[name, row["Grid Size"]] = count + 1, sum_ + time
+    total += time
+for (name, grid), (count, time) in rows.items():
+    print(f"{count:4} x {time / count:8.2f} us  {time:8.1f}  {name} {grid}")
+print(f"sum {total:.1f} us")
+PYTHON
+  done
 }
 
 "$@"

@@ -25,24 +25,20 @@ struct Place {
       : row(index / 4 % 4 * 2 + index % 2), channel(index / 16 * 2 + index / 2 % 2) {}
 };
 
-/// The weights that a lane multiplies in one pass: `depth` chunks of each tile.
+/// The weights that a lane has or waits for: `depth` chunks of each tile.
 template <int tiles, int depth>
 struct Weights {
   uint4 fragment[depth][tiles][2];
 
-  /// chunk_of(i): the chunk at depth i, or at least `chunks` where there is none.
-  template <class ChunkOf>
-  __device__ void load(const Linear& a, int64_t first_tile, int chunks, ChunkOf chunk_of) {
+  __device__ void load(int slot, const Linear& a, int64_t first_tile, int chunk, int chunks) {
     const auto* words = static_cast<const uint4*>(a.weight) + threadIdx.x % 32;
 #pragma unroll
-    for (int i = 0; i < depth; ++i)
-#pragma unroll
-      for (int t = 0; t < tiles; ++t) {
-        const bool there = chunk_of(i) < chunks && first_tile + t < a.n_tiles;
-        const uint4* from = words + ((first_tile + t) * chunks + chunk_of(i)) * 64;
-        fragment[i][t][0] = there ? load_streaming(from) : make_uint4(0, 0, 0, 0);
-        fragment[i][t][1] = there ? load_streaming(from + 32) : make_uint4(0, 0, 0, 0);
-      }
+    for (int t = 0; t < tiles; ++t) {
+      const bool there = chunk < chunks && first_tile + t < a.n_tiles;
+      const uint4* from = words + ((first_tile + t) * chunks + chunk) * 64;
+      fragment[slot][t][0] = there ? load_streaming(from) : make_uint4(0, 0, 0, 0);
+      fragment[slot][t][1] = there ? load_streaming(from + 32) : make_uint4(0, 0, 0, 0);
+    }
   }
 };
 
@@ -67,6 +63,37 @@ __device__ inline void multiply_chunk(const Weights<tiles, depth>& weights, int 
     }
   }
 }
+
+/// Takes a warp through the chunks of a tile, `depth` of them at a time: what is multiplied makes
+/// room at once for what comes `depth` chunks later, the next tile's in the end.
+/// chunk_of(i): the warp's chunk i, at least `chunks` where there is none.
+template <int tiles, int depth, class ChunkOf>
+class Feed {
+ public:
+  __device__ Feed(const Linear& a, int64_t tile, ChunkOf chunk_of)
+      : a_(a), chunk_of_(chunk_of), chunks_(static_cast<int>(num_chunks(a.k))) {
+#pragma unroll
+    for (int slot = 0; slot < depth; ++slot) weights_.load(slot, a_, tile, chunk_of_(slot), chunks_);
+  }
+
+  /// sums += chunks first to first + depth - 1 of the tile. last: the next tile's weights follow.
+  template <int columns>
+  __device__ void multiply(int64_t tile, int first, bool last, int (&sums)[tiles][columns][4]) {
+    const int64_t next = last ? tile + int64_t{tiles} * gridDim.x : tile;
+#pragma unroll
+    for (int slot = 0; slot < depth; ++slot) {
+      if (const int chunk = chunk_of_(first + slot); chunk < chunks_)
+        multiply_chunk(weights_, slot, a_, chunk, sums);
+      weights_.load(slot, a_, next, chunk_of_(last ? slot : first + slot + depth), chunks_);
+    }
+  }
+
+ private:
+  const Linear& a_;
+  ChunkOf chunk_of_;
+  int chunks_;
+  Weights<tiles, depth> weights_;
+};
 
 /// This warp's sums into its part of shared memory: [warp][tile][column][lane][4].
 template <int tiles, int columns>
@@ -110,26 +137,17 @@ constexpr int thread_places(int columns) {
 /// One scale a channel and a row: the warps' sums over their chunks are added at the end.
 template <int tiles, int columns, class Prepare>
 __device__ inline void multiply_per_channel(const Linear& a, int* shared, Prepare prepare) {
-  constexpr int depth = 8 / tiles;
-  const int warp = threadIdx.x / 32, chunks = static_cast<int>(num_chunks(a.k));
-  const auto chunk_at = [&](int pass) {
-    return [=](int i) { return (pass * depth + i) * block_warps + warp; };
-  };
-  Weights<tiles, depth> weights;
+  constexpr int depth = tiles == 1 ? 6 : 3;
+  const int warp = threadIdx.x / 32;
+  const int warp_chunks = static_cast<int>(ceil_div(num_chunks(a.k), block_warps));
+  const auto chunk_of = [=](int i) { return i * block_warps + warp; };
   int64_t tile = blockIdx.x * int64_t{tiles};
-  weights.load(a, tile, chunks, chunk_at(0));
+  Feed<tiles, depth, decltype(chunk_of)> feed(a, tile, chunk_of);
   prepare();
   for (; tile < a.n_tiles; tile += int64_t{tiles} * gridDim.x) {
     int sums[tiles][columns][4] = {};
-    for (int pass = 0; pass * depth * block_warps < chunks; ++pass) {
-      if (pass > 0) weights.load(a, tile, chunks, chunk_at(pass));
-#pragma unroll
-      for (int i = 0; i < depth; ++i)
-        if (const int chunk = chunk_at(pass)(i); chunk < chunks)
-          multiply_chunk(weights, i, a, chunk, sums);
-    }
-    // The next tile's weights come while this one's sums are put together.
-    weights.load(a, tile + int64_t{tiles} * gridDim.x, chunks, chunk_at(0));
+    for (int first = 0; first < warp_chunks; first += depth)
+      feed.multiply(tile, first, first + depth >= warp_chunks, sums);
     share_sums(sums, shared);
     __syncthreads();
 #pragma unroll
@@ -160,26 +178,18 @@ __device__ inline void multiply_per_channel(const Linear& a, int* shared, Prepar
 template <int tiles, int columns, class Prepare>
 __device__ inline void multiply_grouped(const Linear& a, int* shared, Prepare prepare) {
   constexpr int depth = group_size / chunk_k;
-  const int warp = threadIdx.x / 32, chunks = static_cast<int>(num_chunks(a.k));
-  const int groups = static_cast<int>(num_groups(a.k));
-  const auto chunk_at = [&](int pass) {
-    return [=](int i) { return (pass * block_warps + warp) * depth + i; };
+  const int warp = threadIdx.x / 32, groups = static_cast<int>(num_groups(a.k));
+  const auto chunk_of = [=](int i) {
+    return (i / depth * block_warps + warp) * depth + i % depth;
   };
-  Weights<tiles, depth> weights;
   int64_t tile = blockIdx.x * int64_t{tiles};
-  weights.load(a, tile, chunks, chunk_at(0));
+  Feed<tiles, depth, decltype(chunk_of)> feed(a, tile, chunk_of);
   prepare();
   for (; tile < a.n_tiles; tile += int64_t{tiles} * gridDim.x) {
     float values[thread_places(columns)][tiles] = {};
     for (int pass = 0; pass * block_warps < groups; ++pass) {
       int sums[tiles][columns][4] = {};
-#pragma unroll
-      for (int i = 0; i < depth; ++i)
-        if (const int chunk = chunk_at(pass)(i); chunk < chunks)
-          multiply_chunk(weights, i, a, chunk, sums);
-      const bool last = (pass + 1) * block_warps >= groups;
-      weights.load(a, last ? tile + int64_t{tiles} * gridDim.x : tile, chunks,
-                   chunk_at(last ? 0 : pass + 1));
+      feed.multiply(tile, pass * depth, (pass + 1) * block_warps >= groups, sums);
       share_sums(sums, shared);
       __syncthreads();
 #pragma unroll
@@ -210,7 +220,8 @@ __device__ inline void multiply_grouped(const Linear& a, int* shared, Prepare pr
 }
 
 template <int tiles, int columns, bool grouped>
-__global__ void __launch_bounds__(block_threads) linear_decode_kernel(Parameters p) {
+__global__ void __launch_bounds__(block_threads, decode_blocks)
+    linear_decode_kernel(Parameters p) {
   int* shared = dynamic_shared<int>();
   allow_next_kernel();
   // The first weights are on their way while the kernel before still works on the activations.

@@ -54,6 +54,9 @@ inline constexpr int64_t max_decode_rows = 32;
 /// block, instead of a kernel of its own: a launch costs more than the repeated work.
 inline constexpr int64_t max_fused_rows = 2;
 
+/// Blocks of a decode multiplication that share a multiprocessor.
+inline constexpr int decode_blocks = 2;
+
 struct DecodePlan {
   int tiles;    ///< of 16 channels that a block computes at a time: 1 or 2
   int columns;  ///< tiles of 8 rows: 1, 2 or 4
@@ -69,7 +72,7 @@ constexpr DecodePlan plan_decode(int64_t rows, int64_t n_tiles, bool paired, int
   // Two tiles share the activations that a warp loads; one where there are few.
   plan.tiles = paired || n_tiles >= 4 * multiprocessors ? 2 : 1;
   const int64_t groups = ceil_div(n_tiles, plan.tiles);
-  const int64_t resident = multiprocessors * (plan.columns == 4 ? 2 : 3);
+  const int64_t resident = multiprocessors * decode_blocks;
   plan.blocks = static_cast<int>(groups < resident ? groups : resident);
   plan.shared_bytes = int64_t{block_warps} * plan.tiles * plan.columns * 512;
   if (fused_k > 0) plan.shared_bytes += rows * (activation_stride(fused_k) + 4 * num_groups(fused_k));

@@ -59,62 +59,93 @@ struct Quantizer {
   }
 };
 
+/// A row of the source, spread over a block of threads four values at a time. The first of a
+/// thread's stay in registers.
+class SpreadRow {
+ public:
+  __device__ SpreadRow(const RowSource& source, int64_t row)
+      : x_(reinterpret_cast<const float4*>(source.values + row * source.stride)),
+        weight_(reinterpret_cast<const float4*>(source.norm)),
+        quads_(static_cast<int>(source.k / 4)) {
+#pragma unroll
+    for (int j = 0; j < held; ++j) held_[j] = at(place(j));
+    if (!weight_) return;
+    float sum = 0;
+    each(quads_, [&](int, const float4& v) {
+      sum += v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w;
+    });
+    sum = combine_block(sum, Sum());
+    scale_ = 1.0f / sqrtf(sum / static_cast<float>(source.k) + source.eps);
+    normed_ = true;
+#pragma unroll
+    for (int j = 0; j < held; ++j)
+      if (place(j) < quads_) held_[j] = norm(held_[j], place(j));
+  }
+
+  /// visit(i, four values) for each of this thread's places below `count`, zeros behind the row.
+  template <class Visit>
+  __device__ void each(int count, Visit visit) const {
+#pragma unroll
+    for (int j = 0; j < held; ++j)
+      if (place(j) < count) visit(place(j), held_[j]);
+#pragma unroll 4
+    for (int i = place(held); i < count; i += block_threads) {
+      const float4 v = at(i);
+      visit(i, normed_ && i < quads_ ? norm(v, i) : v);
+    }
+  }
+  __device__ int quads() const { return quads_; }
+
+ private:
+  static constexpr int held = 3;
+  __device__ static int place(int j) { return static_cast<int>(threadIdx.x) + j * block_threads; }
+  __device__ float4 at(int i) const { return i < quads_ ? x_[i] : make_float4(0, 0, 0, 0); }
+  __device__ float4 norm(const float4& v, int i) const {
+    const float4 w = weight_[i];
+    return make_float4(v.x * scale_ * w.x, v.y * scale_ * w.y, v.z * scale_ * w.z,
+                       v.w * scale_ * w.w);
+  }
+
+  const float4 *x_, *weight_;
+  int quads_;
+  bool normed_ = false;
+  float scale_ = 1.0f;
+  float4 held_[held];
+};
+
+__device__ inline float absmax_of(const float4& v) {
+  return larger_magnitude(larger_magnitude(larger_magnitude(larger_magnitude(0.0f, v.x), v.y), v.z),
+                          v.w);
+}
+
 /// Row `index` of the source to values [activation_stride(k)] and scale, which may be in shared or
 /// in global memory. Ends with a barrier.
 template <bool grouped>
 __device__ inline void quantize_row(const RowSource& source, int64_t index, int8_t* values,
                                     float* scale) {
-  const int64_t row = source.rows ? source.rows[index] : index;
-  const auto* x = reinterpret_cast<const float4*>(source.values + row * source.stride);
-  const auto* weight = reinterpret_cast<const float4*>(source.norm);
-  const int quads = static_cast<int>(source.k / 4), thread = static_cast<int>(threadIdx.x);
-  float norm_scale = 1.0f;
-  if (weight) {
-    float sum = 0;
-    for (int i = thread; i < quads; i += block_threads) {
-      const float4 v = x[i];
-      sum += v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w;
-    }
-    sum = combine_block(sum, Sum());
-    norm_scale = 1.0f / sqrtf(sum / static_cast<float>(source.k) + source.eps);
-  }
-  const auto load = [&](int i) {
-    float4 v = x[i];
-    if (weight) {
-      const float4 w = weight[i];
-      v = make_float4(v.x * norm_scale * w.x, v.y * norm_scale * w.y, v.z * norm_scale * w.z,
-                      v.w * norm_scale * w.w);
-    }
-    return v;
-  };
-  const auto absmax_of = [](const float4& v) {
-    return larger_magnitude(
-        larger_magnitude(larger_magnitude(larger_magnitude(0.0f, v.x), v.y), v.z), v.w);
-  };
+  const SpreadRow row(source, source.rows ? source.rows[index] : index);
   auto* words = reinterpret_cast<uint32_t*>(values);
   const int padded = static_cast<int>(activation_stride(source.k) / 4);
   const auto note = [&](float absmax) {
     if (absmax > largest_float) atomicMin(source.check.first_bad, source.check.number);
   };
   if constexpr (grouped) {
-    // A warp's 32 lanes x 4 values are one group.
-    for (int first = thread / 32 * 32; first < padded; first += block_threads) {
-      const int i = first + thread % 32;
-      const float4 v = i < quads ? load(i) : make_float4(0, 0, 0, 0);
+    // A warp's 32 lanes x 4 values are one group; all lanes take part in finding its maximum.
+    row.each(static_cast<int>(ceil_div(padded, 32) * 32), [&](int i, const float4& v) {
       const float absmax = combine_warp(absmax_of(v), Larger());
       const Quantizer quantize(absmax);
       if (i < padded) words[i] = quantize(v);
-      if (thread % 32 != 0 || first >= quads) continue;
-      scale[first / 32] = quantize.scale;
+      if (i % 32 != 0 || i >= row.quads()) return;
+      scale[i / 32] = quantize.scale;
       note(absmax);
-    }
+    });
   } else {
     float absmax = 0;
-    for (int i = thread; i < quads; i += block_threads) absmax = fmaxf(absmax, absmax_of(load(i)));
+    row.each(row.quads(), [&](int, const float4& v) { absmax = fmaxf(absmax, absmax_of(v)); });
     absmax = combine_block(absmax, Larger());
     const Quantizer quantize(absmax);
-    for (int i = thread; i < padded; i += block_threads) words[i] = i < quads ? quantize(load(i)) : 0;
-    if (thread == 0) {
+    row.each(padded, [&](int i, const float4& v) { words[i] = quantize(v); });
+    if (threadIdx.x == 0) {
       *scale = quantize.scale;
       note(absmax);
     }

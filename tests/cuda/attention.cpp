@@ -1,4 +1,5 @@
 // RoPE, the cache and both attention kernels against plain loops in double.
+#include <algorithm>
 #include <cmath>
 #include <random>
 

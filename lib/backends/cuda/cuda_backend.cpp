@@ -16,7 +16,7 @@ using kernels::cuda::activation_stride;
 using kernels::cuda::Output;
 
 /// Floats for the partial results of split attention: bounds the rows attended at a time.
-constexpr int64_t partial_floats = 16 << 20;
+constexpr int64_t partial_floats = 4 << 20;
 
 int64_t tiles(const Matrix& matrix) {
   return padded_n(matrix.n) / tile_n;
