@@ -46,17 +46,17 @@ tests() {
 }
 
 bench() {
-  ./octet bench --shape r1-distill-qwen-1.5b --device cuda --json "$@" |
-    python3 -c '
+  ./octet bench --shape r1-distill-qwen-1.5b --device cuda --json "$@" >"$out/bench.json" || return 0
+  python3 - "$out/bench.json" <<'PYTHON'
 import json, sys
-r = json.load(sys.stdin)
+r = json.load(open(sys.argv[1]))
+def rate(part):
+    t = part["tokens_per_second"]
+    return f"{t['median']:9.0f} ({t['min']:.0f} to {t['max']:.0f})"
 p, d = r["prefill"], r["decode"]
-print(f"{r[\"isa\"]:6} {r[\"scheme\"]:9} depth {d[\"depth\"]:6}"
-      f"  prefill {p[\"tokens\"]:5}: {p[\"tokens_per_second\"][\"median\"]:9.0f}"
-      f" ({p[\"tokens_per_second\"][\"min\"]:.0f} to {p[\"tokens_per_second\"][\"max\"]:.0f})"
-      f"  decode x{d[\"batch\"]:<3}: {d[\"tokens_per_second\"][\"median\"]:8.0f}"
-      f" ({d[\"tokens_per_second\"][\"min\"]:.0f} to {d[\"tokens_per_second\"][\"max\"]:.0f})"
-      f"  load {r[\"load_seconds\"]:.2f} s")'
+print(f"{r['isa']:6} {r['scheme']:9} depth {d['depth']:6}  prefill {p['tokens']:5}: {rate(p)}"
+      f"  decode x{d['batch']:<3}: {rate(d)}  load {r['load_seconds']:.2f} s")
+PYTHON
 }
 
 prepare() {
