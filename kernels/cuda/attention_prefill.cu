@@ -56,16 +56,16 @@ __global__ void __launch_bounds__(block_threads) attention_prefill_kernel(Prefil
     const int query = min(wanted, queries - 1), token = query / group;
     there[i] = wanted < queries;
     position[i] = tile.first_position + token;
-    offset[i] = int64_t{tile.first_row + token} * a.q_stride +
-                (kv_head * group + query % group) * head_dim;
+    offset[i] =
+        int64_t{tile.first_row + token} * a.q_stride + (kv_head * group + query % group) * head_dim;
   }
   uint32_t q[head_dim / 16][4];
 #pragma unroll
   for (int k = 0; k < head_dim / 16; ++k)
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-      const auto two = *reinterpret_cast<const float2*>(a.q + offset[i % 2] + 16 * k + i / 2 * 8 +
-                                                        lane % 4 * 2);
+      const auto two =
+          *reinterpret_cast<const float2*>(a.q + offset[i % 2] + 16 * k + i / 2 * 8 + lane % 4 * 2);
       q[k][i] = pack_halves(two.x, two.y);
     }
 

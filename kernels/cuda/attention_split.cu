@@ -94,7 +94,8 @@ __device__ inline void weigh_values(const uint16_t* values, const float* weights
 #pragma unroll 8
   for (int j = slot; j < kv_block; j += rows) {
     if (slot >= rows || j >= count) break;
-    const Eight v(load_streaming(reinterpret_cast<const uint4*>(values + j * head_dim + 8 * piece)));
+    const Eight v(
+        load_streaming(reinterpret_cast<const uint4*>(values + j * head_dim + 8 * piece)));
 #pragma unroll
     for (int h = 0; h < group; ++h) {
       const float weight = weights[j * group + h];
@@ -200,7 +201,8 @@ __global__ void __launch_bounds__(split_threads) attention_split_kernel(SplitAtt
   __syncthreads();
 
   const int partial_row = head_dim + 2;
-  const int block = split * warps + warp, count = min(length - block * int{kv_block}, int{kv_block});
+  const int block = split * warps + warp,
+            count = min(length - block * int{kv_block}, int{kv_block});
   if (count > 0) {
     const CacheBlock cached(a.heads, step.cache, block, kv_head);
     float* weights = shared.weights + warp * group * kv_block;

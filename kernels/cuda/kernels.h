@@ -43,10 +43,10 @@ struct FiniteCheck {
 struct RowSource {
   const float* values;
   int64_t stride;
-  int64_t k;              ///< a multiple of 4
-  const float* norm;      ///< RMSNorm's weight [k], or null for none
+  int64_t k;          ///< a multiple of 4
+  const float* norm;  ///< RMSNorm's weight [k], or null for none
   float eps;
-  const int32_t* rows;    ///< null: 0, 1, 2, ...
+  const int32_t* rows;  ///< null: 0, 1, 2, ...
   FiniteCheck check;
 };
 
@@ -70,9 +70,9 @@ enum class Output : uint8_t {
 struct Linear {
   int64_t rows, k, n_tiles;
   bool grouped;
-  const void* weight;   ///< weight_word()
-  const void* scale;    ///< float [n], or bfloat16 [n_tiles][num_groups(k)][16]
-  const float* bias;    ///< [n] or null
+  const void* weight;  ///< weight_word()
+  const void* scale;   ///< float [n], or bfloat16 [n_tiles][num_groups(k)][16]
+  const float* bias;   ///< [n] or null
   QuantizedRows x;
   float* out;
   int64_t out_stride;
@@ -122,7 +122,7 @@ struct RotateAndCache {
   const float* angles;
   float* q;
   const float *k, *v;
-  int64_t stride;  ///< of q, k and v
+  int64_t stride;                ///< of q, k and v
   const float *q_norm, *k_norm;  ///< [head_dim] or null
   float eps;
 };
@@ -137,10 +137,10 @@ struct SplitAttention {
   const float* q;
   int64_t q_stride;
   float scale;
-  int64_t splits;      ///< launched_splits() of the longest row
-  float* partial;      ///< [rows][kv heads][splits][group][head_dim + 2]
-  int32_t* arrived;    ///< [rows][kv heads], zero before and after
-  float* out;          ///< [..][num_heads * head_dim]
+  int64_t splits;    ///< launched_splits() of the longest row
+  float* partial;    ///< [rows][kv heads][splits][group][head_dim + 2]
+  int32_t* arrived;  ///< [rows][kv heads], zero before and after
+  float* out;        ///< [..][num_heads * head_dim]
   int64_t out_stride;
 };
 void attention_split(const SplitAttention& attention, const Queue& queue);

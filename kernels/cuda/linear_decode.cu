@@ -45,8 +45,7 @@ struct Weights {
 /// sums += weights x activations, of one chunk at `depth_index` of the weights.
 template <int tiles, int columns, int depth>
 __device__ inline void multiply_chunk(const Weights<tiles, depth>& weights, int depth_index,
-                                      const Linear& a, int chunk,
-                                      int (&sums)[tiles][columns][4]) {
+                                      const Linear& a, int chunk, int (&sums)[tiles][columns][4]) {
   const int lane = threadIdx.x % 32;
   const int64_t stride = activation_stride(a.k);
 #pragma unroll
@@ -73,7 +72,8 @@ class Feed {
   __device__ Feed(const Linear& a, int64_t tile, ChunkOf chunk_of)
       : a_(a), chunk_of_(chunk_of), chunks_(static_cast<int>(num_chunks(a.k))) {
 #pragma unroll
-    for (int slot = 0; slot < depth; ++slot) weights_.load(slot, a_, tile, chunk_of_(slot), chunks_);
+    for (int slot = 0; slot < depth; ++slot)
+      weights_.load(slot, a_, tile, chunk_of_(slot), chunks_);
   }
 
   /// sums += chunks first to first + depth - 1 of the tile. last: the next tile's weights follow.
@@ -179,9 +179,7 @@ template <int tiles, int columns, class Prepare>
 __device__ inline void multiply_grouped(const Linear& a, int* shared, Prepare prepare) {
   constexpr int depth = group_size / chunk_k;
   const int warp = threadIdx.x / 32, groups = static_cast<int>(num_groups(a.k));
-  const auto chunk_of = [=](int i) {
-    return (i / depth * block_warps + warp) * depth + i % depth;
-  };
+  const auto chunk_of = [=](int i) { return (i / depth * block_warps + warp) * depth + i % depth; };
   int64_t tile = blockIdx.x * int64_t{tiles};
   Feed<tiles, depth, decltype(chunk_of)> feed(a, tile, chunk_of);
   prepare();
@@ -202,10 +200,9 @@ __device__ inline void multiply_grouped(const Linear& a, int* shared, Prepare pr
         for (int t = 0; t < tiles; ++t)
           for (int w = 0; w < block_warps && pass * block_warps + w < groups; ++w)
             if (tile + t < a.n_tiles)
-              values[p][t] = add_group(a, row, (tile + t) * 16 + place.channel, groups,
-                                       pass * block_warps + w,
-                                       shared[(w * tiles + t) * columns * tile_sums + index],
-                                       values[p][t]);
+              values[p][t] =
+                  add_group(a, row, (tile + t) * 16 + place.channel, groups, pass * block_warps + w,
+                            shared[(w * tiles + t) * columns * tile_sums + index], values[p][t]);
       }
       __syncthreads();
     }
@@ -220,8 +217,7 @@ __device__ inline void multiply_grouped(const Linear& a, int* shared, Prepare pr
 }
 
 template <int tiles, int columns, bool grouped>
-__global__ void __launch_bounds__(block_threads, decode_blocks)
-    linear_decode_kernel(Parameters p) {
+__global__ void __launch_bounds__(block_threads, decode_blocks) linear_decode_kernel(Parameters p) {
   int* shared = dynamic_shared<int>();
   allow_next_kernel();
   // The first weights are on their way while the kernel before still works on the activations.

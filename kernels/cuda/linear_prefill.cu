@@ -14,12 +14,12 @@ namespace {
 template <int warp_tiles, int warp_columns, int down, int across>
 struct Tiling {
   static constexpr int threads = 32 * down * across;
-  static constexpr int tiles = warp_tiles * down;           // of 16 channels
+  static constexpr int tiles = warp_tiles * down;  // of 16 channels
   static constexpr int rows = 8 * warp_columns * across;
-  static constexpr int weight_pieces = tiles * 64;          // of 16 bytes, one chunk of K
+  static constexpr int weight_pieces = tiles * 64;  // of 16 bytes, one chunk of K
   static constexpr int pieces = weight_pieces + rows * 4;
   static constexpr int stage_bytes = 16 * pieces;
-  static constexpr int copies = pieces / threads;           // of a thread
+  static constexpr int copies = pieces / threads;  // of a thread
   static_assert(pieces % threads == 0 && weight_pieces % threads == 0);
   static_assert(prefill_stages * stage_bytes <= max_shared_bytes);
 };
@@ -132,8 +132,8 @@ class Multiplication {
   }
 
   __device__ float value(int t, int c, int i) const {
-    const float result = grouped ? values_[t][c][i]
-                                 : dequantize(a_, row(c, i), channel(t, i), sums_[t][c][i]);
+    const float result =
+        grouped ? values_[t][c][i] : dequantize(a_, row(c, i), channel(t, i), sums_[t][c][i]);
     return with_bias(a_, channel(t, i), result);
   }
 
@@ -174,7 +174,7 @@ class Multiplication {
 };
 
 template <int warp_tiles, int warp_columns, int down, int across, bool grouped>
-__global__ void __launch_bounds__(32 * down* across)
+__global__ void __launch_bounds__(32 * down * across)
     linear_prefill_kernel(const __grid_constant__ Linear linear) {
   allow_next_kernel();
   wait_previous_kernels();

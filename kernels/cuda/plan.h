@@ -75,7 +75,8 @@ constexpr DecodePlan plan_decode(int64_t rows, int64_t n_tiles, bool paired, int
   const int64_t resident = multiprocessors * decode_blocks;
   plan.blocks = static_cast<int>(groups < resident ? groups : resident);
   plan.shared_bytes = int64_t{block_warps} * plan.tiles * plan.columns * 512;
-  if (fused_k > 0) plan.shared_bytes += rows * (activation_stride(fused_k) + 4 * num_groups(fused_k));
+  if (fused_k > 0)
+    plan.shared_bytes += rows * (activation_stride(fused_k) + 4 * num_groups(fused_k));
   return plan;
 }
 /// Whether a decode multiplication can quantize its own input.
@@ -88,7 +89,9 @@ struct PrefillPlan {
   int row_tiles, channel_tiles;
 };
 constexpr PrefillPlan plan_prefill(int64_t rows, int64_t n_tiles, int64_t multiprocessors) {
-  const auto tiles = [&](int64_t side) { return ceil_div(rows, side) * ceil_div(n_tiles, side / 16); };
+  const auto tiles = [&](int64_t side) {
+    return ceil_div(rows, side) * ceil_div(n_tiles, side / 16);
+  };
   const bool large = tiles(128) >= multiprocessors;
   const int64_t side = large ? 128 : 64;
   return {large, static_cast<int>(ceil_div(rows, side)),

@@ -73,7 +73,8 @@ struct Copies {
 #if __CUDA_ARCH__ >= 800
   __device__ void start(int, void* shared, const void* global) {
     const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(shared));
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(address), "l"(global) : "memory");
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(address), "l"(global)
+                 : "memory");
   }
   __device__ void store() {}
 #else

@@ -71,9 +71,8 @@ class SpreadRow {
     for (int j = 0; j < held; ++j) held_[j] = at(place(j));
     if (!weight_) return;
     float sum = 0;
-    each(quads_, [&](int, const float4& v) {
-      sum += v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w;
-    });
+    each(quads_,
+         [&](int, const float4& v) { sum += v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w; });
     sum = combine_block(sum, Sum());
     scale_ = 1.0f / sqrtf(sum / static_cast<float>(source.k) + source.eps);
     normed_ = true;
@@ -94,12 +93,18 @@ class SpreadRow {
       visit(i, normed_ && i < quads_ ? norm(v, i) : v);
     }
   }
-  __device__ int quads() const { return quads_; }
+  __device__ int quads() const {
+    return quads_;
+  }
 
  private:
   static constexpr int held = 3;
-  __device__ static int place(int j) { return static_cast<int>(threadIdx.x) + j * block_threads; }
-  __device__ float4 at(int i) const { return i < quads_ ? x_[i] : make_float4(0, 0, 0, 0); }
+  __device__ static int place(int j) {
+    return static_cast<int>(threadIdx.x) + j * block_threads;
+  }
+  __device__ float4 at(int i) const {
+    return i < quads_ ? x_[i] : make_float4(0, 0, 0, 0);
+  }
   __device__ float4 norm(const float4& v, int i) const {
     const float4 w = weight_[i];
     return make_float4(v.x * scale_ * w.x, v.y * scale_ * w.y, v.z * scale_ * w.z,

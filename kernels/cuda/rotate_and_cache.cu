@@ -24,8 +24,7 @@ struct RotatedHead {
       sum += low[j] * low[j] + high[j] * high[j];
     }
     float scale = 1.0f;
-    if (norm)
-      scale = 1.0f / sqrtf(combine_warp(sum, Sum()) / static_cast<float>(2 * half) + a.eps);
+    if (norm) scale = 1.0f / sqrtf(combine_warp(sum, Sum()) / static_cast<float>(2 * half) + a.eps);
 #pragma unroll
     for (int j = 0; j < lane_values; ++j) {
       const int i = lane + 32 * j;
@@ -69,7 +68,8 @@ __global__ void __launch_bounds__(32) rotate_and_cache_kernel(RotateAndCache a) 
   const CacheBlock block(a.heads, step.cache, step.position / kv_block, kv_head);
   const int64_t slot = step.position % kv_block;
   const RotatedHead rotated(a, a.k + row * a.stride + kv_head * d, a.k_norm, row);
-  rotated.each(half, [&](int i, float value) { block.keys[i * kv_block + slot] = half_bits(value); });
+  rotated.each(half,
+               [&](int i, float value) { block.keys[i * kv_block + slot] = half_bits(value); });
   const float* v = a.v + row * a.stride + kv_head * d;
   for (int64_t i = threadIdx.x; i < d; i += 32) block.values[slot * d + i] = half_bits(v[i]);
 }
@@ -77,9 +77,10 @@ __global__ void __launch_bounds__(32) rotate_and_cache_kernel(RotateAndCache a) 
 }  // namespace
 
 void rotate_and_cache(const RotateAndCache& rotate, const Queue& queue) {
-  launch(rotate_and_cache_kernel,
-         {dim3(extent(rotate.rows), extent(rotate.heads.num_heads + rotate.heads.num_kv_heads)), 32},
-         queue, rotate);
+  launch(
+      rotate_and_cache_kernel,
+      {dim3(extent(rotate.rows), extent(rotate.heads.num_heads + rotate.heads.num_kv_heads)), 32},
+      queue, rotate);
 }
 
 }  // namespace octet::kernels::cuda

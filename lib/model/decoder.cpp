@@ -68,8 +68,7 @@ void head(const ModelConfig& config, const Weights& weights, Backend& backend, c
     const StepResult result = finish(config, backend, count);
     for (int64_t i = 0; i < count; ++i)
       if (batch.top > 0)
-        on_logits(begin + i, {},
-                  {result.best + i * result.stride, static_cast<size_t>(batch.top)});
+        on_logits(begin + i, {}, {result.best + i * result.stride, static_cast<size_t>(batch.top)});
       else
         on_logits(begin + i,
                   {result.logits + i * result.stride, static_cast<size_t>(config.vocab_size)}, {});

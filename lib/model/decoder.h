@@ -10,8 +10,8 @@ namespace octet {
 using HiddenObserver = FunctionRef<void(int64_t index, const float* hidden)>;
 
 /// Receives logits [vocab_size], or the best [batch.top], of batch.logit_rows[i], for rising i.
-using LogitsReceiver = FunctionRef<void(int64_t i, std::span<const float> logits,
-                                        std::span<const TopLogit> best)>;
+using LogitsReceiver =
+    FunctionRef<void(int64_t i, std::span<const float> logits, std::span<const TopLogit> best)>;
 
 /// One step of the decoder: evaluates every row of the batch, extends the caches, hands out the
 /// logits asked for. Errors: InvalidFile naming the layer where a value that is not finite

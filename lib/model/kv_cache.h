@@ -32,7 +32,8 @@ KvMemory& host_kv_memory();
 /// Memory for the whole context is taken at once.
 class KvCache {
  public:
-  /// The memory must outlive the cache. Errors: OutOfMemory naming what is needed and what there is.
+  /// The memory must outlive the cache. Errors: OutOfMemory naming what is needed and what there
+  /// is.
   KvCache(const ModelConfig& config, KvType type, int64_t context,
           KvMemory& memory = host_kv_memory());
   ~KvCache();

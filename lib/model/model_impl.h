@@ -29,8 +29,8 @@ struct ModelImpl : Counted {
   ModelText text;
   std::once_flag template_parsed;
   std::optional<ChatTemplate> chat_template;  ///< parsed when it is first used
-  std::unique_ptr<TensorStore> store;  ///< null once a device has the weights
-  Weights weights;  ///< where the backend has them
+  std::unique_ptr<TensorStore> store;         ///< null once a device has the weights
+  Weights weights;                            ///< where the backend has them
   int64_t max_rows;
   std::string device_note;
   std::unique_ptr<ThreadPool> pool;  ///< of the CPU

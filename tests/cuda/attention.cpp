@@ -110,10 +110,10 @@ std::vector<float> run_split(const Sequence& s) {
   const OnGpu<float> partial(s.rows * splits * s.shape.heads * (s.shape.head_dim + 2), NAN);
   const OnGpu<int32_t> arrived(s.rows * s.shape.kv_heads);
   for (int run = 0; run < 2; ++run)  // the second finds the counters as it needs them
-    kernels::cuda::attention_split({s.rows, nullptr, s.device_heads(), step.data(), q.data(),
-                                    s.width(), s.scale(), splits, partial.data(), arrived.data(),
-                                    out.data(), s.width()},
-                                   default_queue());
+    kernels::cuda::attention_split(
+        {s.rows, nullptr, s.device_heads(), step.data(), q.data(), s.width(), s.scale(), splits,
+         partial.data(), arrived.data(), out.data(), s.width()},
+        default_queue());
   return out.host();
 }
 
@@ -151,7 +151,8 @@ TEST_CASE("cuda: attention of a prompt on the tensor cores") {
   if (!has_cuda()) return;
   // Queries and weights are rounded to fp16: 2^-11 of values up to 1.
   for (const Shape& shape : {Shape{12, 2, 128}, {6, 2, 64}, {4, 1, 32}, {2, 2, 128}})
-    for (const auto& [rows, length] : {std::pair{1, 1}, {17, 17}, {64, 130}, {65, 65}, {150, 200}}) {
+    for (const auto& [rows, length] :
+         {std::pair{1, 1}, {17, 17}, {64, 130}, {65, 65}, {150, 200}}) {
       CAPTURE(shape.head_dim);
       CAPTURE(length);
       const Sequence s(shape, rows, length);
@@ -224,8 +225,7 @@ TEST_CASE("cuda: keys are normalized, rotated and cached, values cached") {
             compare(kernels::ref::float_of_half(got_cache[s.key(head, position, d)]),
                     rotated(row, s.width() + at, d), 4e-3);
             CHECK(got_cache[s.value(head, position, d)] ==
-                  kernels::ref::half_of_float(
-                      qkv[row * stride + s.width() + kv_width + at + d]));
+                  kernels::ref::half_of_float(qkv[row * stride + s.width() + kv_width + at + d]));
           }
       }
       CHECK(worst <= 1);
@@ -246,9 +246,9 @@ TEST_CASE("cuda: the best logits, in order") {
   const OnGpu<Candidate> partial(rows * kernels::cuda::top_blocks * kernels::cuda::max_top),
       out(rows * kernels::cuda::max_top);
   for (int64_t count : {1, 40}) {
-    kernels::cuda::top({rows, vocab, stride, device_logits.data(), count,
-                        partial.data(), out.data()},
-                       default_queue());
+    kernels::cuda::top(
+        {rows, vocab, stride, device_logits.data(), count, partial.data(), out.data()},
+        default_queue());
     const std::vector<Candidate> got = out.host();
     for (int64_t row = 0; row < rows; ++row) {
       std::vector<Candidate> expected;

@@ -106,7 +106,8 @@ TEST_CASE("cuda: what else is in the batch does not change a bit") {
       Session session(model, {.context = 256});
       std::vector<float> expected;
       for (const auto& [begin, end] : {std::pair{0, 1}, {1, 2}, {2, 30}, {30, 1000}}) {
-        const size_t last = std::min<size_t>(end, ids[i].size()), first = std::min<size_t>(begin, last);
+        const size_t last = std::min<size_t>(end, ids[i].size()),
+                     first = std::min<size_t>(begin, last);
         if (first == last) continue;
         const std::vector<float> part =
             all_logits(session, std::span(ids[i]).subspan(first, last - first));

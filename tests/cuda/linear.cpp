@@ -64,7 +64,8 @@ struct Problem {
     }
     x.assign(c.rows * activation_stride(c.k), 0);
     for (int64_t row = 0; row < c.rows; ++row)
-      for (int64_t i = 0; i < c.k; ++i) x[row * activation_stride(c.k) + i] = values.activation(c.a);
+      for (int64_t i = 0; i < c.k; ++i)
+        x[row * activation_stride(c.k) + i] = values.activation(c.a);
     x_scale.resize(c.rows * (grouped ? groups : 1));
     for (float& value : x_scale) value = 0.01f * values.real();
   }
@@ -149,8 +150,16 @@ void check_linear(const Case& c, bool grouped) {
     std::vector<float> expected(c.rows * p.columns, 0.25f);
     const OnGpu<float> out(expected);
     p.reference(0, add ? kernels::Store::add : kernels::Store::assign, expected);
-    run({c.rows, c.k, p.columns / 16, grouped, w.weight.data(), w.scale.data(), w.bias.data(),
-         {x.data(), x_scale.data()}, out.data(), p.columns,
+    run({c.rows,
+         c.k,
+         p.columns / 16,
+         grouped,
+         w.weight.data(),
+         w.scale.data(),
+         w.bias.data(),
+         {x.data(), x_scale.data()},
+         out.data(),
+         p.columns,
          add ? kernels::cuda::Output::add : kernels::cuda::Output::assign});
     std::vector<float> got = out.host();
     // Columns of the padding are the kernel's to use.
@@ -168,8 +177,17 @@ void check_gate_up(const Case& c, bool grouped) {
   const DeviceWeights w(p);
   const OnGpu<int8_t> x(p.x);
   const OnGpu<float> x_scale(p.x_scale), out(c.rows * p.columns);
-  run({c.rows, c.k, 2 * p.columns / 16, grouped, w.weight.data(), w.scale.data(), w.bias.data(),
-       {x.data(), x_scale.data()}, out.data(), p.columns, kernels::cuda::Output::silu_mul});
+  run({c.rows,
+       c.k,
+       2 * p.columns / 16,
+       grouped,
+       w.weight.data(),
+       w.scale.data(),
+       w.bias.data(),
+       {x.data(), x_scale.data()},
+       out.data(),
+       p.columns,
+       kernels::cuda::Output::silu_mul});
   std::vector<float> gate(c.rows * p.columns), up = gate;
   p.reference(0, kernels::Store::assign, gate);
   p.reference(1, kernels::Store::assign, up);
@@ -193,8 +211,7 @@ const std::vector<Case>& cases() {
     list.push_back({3, 2100, 128});  // more tiles than blocks
     list.push_back({130, 300, 700});
     for (int64_t rows : {5, 70}) {
-      for (const auto& [a, w] :
-           {std::pair{127, 127}, {-127, -128}, {127, -128}, {-127, 127}})
+      for (const auto& [a, w] : {std::pair{127, 127}, {-127, -128}, {127, -128}, {-127, 127}})
         list.push_back({rows, 33, 8960, a, w});
     }
     return list;
@@ -238,8 +255,8 @@ TEST_CASE("cuda: quantized rows are the reference's, bit for bit; norms come nea
       const OnGpu<float> source(x), weight(norm), scale(rows * scales, -1.0f);
       const OnGpu<int8_t> q(rows * activation_stride(k), int8_t{55});
       const OnGpu<int32_t> bad(std::vector<int32_t>{1000}), list(std::vector<int32_t>{2, 0, 1});
-      kernels::cuda::RowSource from{source.data(), stride, k, nullptr, 1e-6f, list.data(),
-                                    {bad.data(), 7}};
+      kernels::cuda::RowSource from{source.data(), stride,         k, nullptr, 1e-6f,
+                                    list.data(),   {bad.data(), 7}};
       kernels::cuda::quantize_rows(from, {q.data(), scale.data()}, rows, grouped, default_queue());
       const std::vector<int8_t> got = q.host();
       const std::vector<float> got_scale = scale.host();
@@ -250,7 +267,8 @@ TEST_CASE("cuda: quantized rows are the reference's, bit for bit; norms come nea
         const auto& function =
             grouped ? kernels::quantize_f32_s8_g128_ref : kernels::quantize_f32_s8_ref;
         REQUIRE(function({k, x_row, expected.data(), expected_scale.data(), 0}));
-        CHECK(std::equal(expected.begin(), expected.end(), got.begin() + row * activation_stride(k)));
+        CHECK(
+            std::equal(expected.begin(), expected.end(), got.begin() + row * activation_stride(k)));
         CHECK(std::equal(expected_scale.begin(), expected_scale.end(),
                          got_scale.begin() + row * scales));
       }
@@ -293,12 +311,20 @@ TEST_CASE("cuda: a multiplication that normalizes its input gives the bits of tw
       const OnGpu<float> source(x), weight(norm), scale(rows * p.groups);
       const OnGpu<int8_t> q(rows * activation_stride(p.shape.k));
       const OnGpu<int32_t> bad(std::vector<int32_t>{1000});
-      const kernels::cuda::RowSource from{source.data(), p.shape.k, p.shape.k, weight.data(), 1e-6f,
-                                          nullptr, {bad.data(), 0}};
+      const kernels::cuda::RowSource from{source.data(), p.shape.k, p.shape.k,      weight.data(),
+                                          1e-6f,         nullptr,   {bad.data(), 0}};
       const OnGpu<float> fused(rows * p.columns), apart(rows * p.columns);
-      kernels::cuda::Linear linear{rows, p.shape.k, p.columns / 16, grouped, w.weight.data(),
-                                   w.scale.data(), nullptr, {q.data(), scale.data()}, fused.data(),
-                                   p.columns, kernels::cuda::Output::assign};
+      kernels::cuda::Linear linear{rows,
+                                   p.shape.k,
+                                   p.columns / 16,
+                                   grouped,
+                                   w.weight.data(),
+                                   w.scale.data(),
+                                   nullptr,
+                                   {q.data(), scale.data()},
+                                   fused.data(),
+                                   p.columns,
+                                   kernels::cuda::Output::assign};
       kernels::cuda::linear_decode(linear, &from, default_queue());
       kernels::cuda::quantize_rows(from, linear.x, rows, grouped, default_queue());
       linear.out = apart.data();

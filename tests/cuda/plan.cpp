@@ -50,7 +50,8 @@ TEST_CASE("cuda: decode plans cover all tiles, and keep to every device's shared
   CHECK(!can_fuse(3, 64));
 }
 
-TEST_CASE("cuda: prefill plans cover rows and channels, with tiles small enough to fill the device") {
+TEST_CASE(
+    "cuda: prefill plans cover rows and channels, with tiles small enough to fill the device") {
   for (int64_t multiprocessors : {8, 40, 132})
     for (int64_t rows : {33, 64, 512, 2048})
       for (int64_t n : {16, 1536, 17920}) {

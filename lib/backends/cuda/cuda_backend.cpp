@@ -27,8 +27,10 @@ int64_t head_group(const ModelConfig& config) {
 }
 
 void check_shape(const ModelConfig& config, Scheme scheme) {
-  require(is_int8(scheme), ErrorCode::Unsupported, "device cuda runs the schemes w8a8 and w8a8-g128, "
-          "not ", to_string(scheme));
+  require(is_int8(scheme), ErrorCode::Unsupported,
+          "device cuda runs the schemes w8a8 and w8a8-g128, "
+          "not ",
+          to_string(scheme));
   const auto multiple = [](int64_t value, int64_t of, const char* what) {
     require(value % of == 0, ErrorCode::Unsupported, "device cuda: ", what, " is ", value,
             ", a multiple of ", of, " expected");
@@ -102,21 +104,26 @@ CudaBackend::~CudaBackend() {
 }
 
 void CudaBackend::allocate(int64_t max_rows) {
-  const int64_t q = config_.num_heads * config_.head_dim, kv = config_.num_kv_heads * config_.head_dim;
+  const int64_t q = config_.num_heads * config_.head_dim,
+                kv = config_.num_kv_heads * config_.head_dim;
   hidden_stride_ = padded_n(config_.hidden_size);
   qkv_stride_ = padded_n(q) + 2 * padded_n(kv);
   attention_stride_ = padded_n(q);
   gated_stride_ = padded_n(config_.intermediate_size);
   logits_stride_ = padded_n(config_.vocab_size);
-  const int64_t sizes[] = {max_rows * hidden_stride_,    max_rows * qkv_stride_,
-                           max_rows * attention_stride_, max_rows * gated_stride_,
-                           logit_group * logits_stride_, max_rows * config_.head_dim,
+  const int64_t sizes[] = {max_rows * hidden_stride_,
+                           max_rows * qkv_stride_,
+                           max_rows * attention_stride_,
+                           max_rows * gated_stride_,
+                           logit_group * logits_stride_,
+                           max_rows * config_.head_dim,
                            partial_floats};
   int64_t total = 0;
   for (int64_t size : sizes) total += padded_n(size);
   floats_ = DeviceMemory(total * 4, "the buffers of a step");
-  float** const targets[] = {&workspace_.hidden, &workspace_.q,      &workspace_.attention, &gated_,
-                             &workspace_.logits, &angles_, &partial_};
+  float** const targets[] = {
+      &workspace_.hidden, &workspace_.q, &workspace_.attention, &gated_, &workspace_.logits,
+      &angles_,           &partial_};
   float* next = floats_.as<float>();
   for (size_t i = 0; i < std::size(targets); ++i) {
     *targets[i] = next;
@@ -166,10 +173,10 @@ void CudaBackend::start(const Batch& batch) {
 void CudaBackend::embed(const Matrix& table) {
   if (replaying_) return;
   const StepView& step = step_.view();
-  kernels::cuda::embed({step_.rows(), table.k, grouped_, table.data, table.scale, step.rows,
-                        workspace_.hidden, hidden_stride_, step.frequencies, angles_,
-                        config_.head_dim / 2},
-                       queue_);
+  kernels::cuda::embed(
+      {step_.rows(), table.k, grouped_, table.data, table.scale, step.rows, workspace_.hidden,
+       hidden_stride_, step.frequencies, angles_, config_.head_dim / 2},
+      queue_);
 }
 
 void CudaBackend::quantize_later(const float* values, int64_t stride, int64_t k, const float* norm,
@@ -192,8 +199,9 @@ bool CudaBackend::norm(const float* weight, const std::span<const int64_t>* rows
 void CudaBackend::multiply(const Matrix& weight, const float* bias, int64_t n_tiles, float* out,
                            int64_t out_stride, Output output) {
   const kernels::cuda::QuantizedRows x{quantized_.as<int8_t>(), scales_.as<float>()};
-  const kernels::cuda::Linear linear{input_rows_, weight.k, n_tiles, grouped_,   weight.data,
-                                     weight.scale, bias,    x,       out, out_stride, output};
+  const kernels::cuda::Linear linear{input_rows_, weight.k,     n_tiles, grouped_,
+                                     weight.data, weight.scale, bias,    x,
+                                     out,         out_stride,   output};
   const bool fused = input_ && kernels::cuda::can_fuse(input_rows_, weight.k);
   if (input_ && !fused) kernels::cuda::quantize_rows(*input_, x, input_rows_, grouped_, queue_);
   if (input_rows_ <= kernels::cuda::max_decode_rows)
@@ -254,10 +262,10 @@ bool CudaBackend::attention(int64_t layer) {
                  step_.launched_splits(), partial_, arrived_.as<int32_t>(), workspace_.attention,
                  attention_stride_});
   if (step_.tiles() > 0)
-    kernels::cuda::attention_prefill({step_.tiles(), step.tiles, heads(layer), step.rows,
-                                      workspace_.q, qkv_stride_, scale, workspace_.attention,
-                                      attention_stride_},
-                                     queue_);
+    kernels::cuda::attention_prefill(
+        {step_.tiles(), step.tiles, heads(layer), step.rows, workspace_.q, qkv_stride_, scale,
+         workspace_.attention, attention_stride_},
+        queue_);
   input_rows_ = step_.rows();
   quantize_later(workspace_.attention, attention_stride_, config_.num_heads * config_.head_dim,
                  nullptr, nullptr);

@@ -44,8 +44,8 @@ std::vector<DeviceInfo> cuda_devices() {
     if (cudaGetDeviceProperties(&properties, index) != cudaSuccess) continue;
     DeviceInfo info;
     info.name = str("cuda:", index);
-    info.description = str(properties.name, ", compute capability ", properties.major, ".",
-                           properties.minor);
+    info.description =
+        str(properties.name, ", compute capability ", properties.major, ".", properties.minor);
     info.threads = properties.multiProcessorCount;
     info.memory_bytes = properties.totalGlobalMem;
     info.instruction_sets = {OCTET_CUDA_ARCHITECTURES};
@@ -61,8 +61,7 @@ std::unique_ptr<Backend> make_cuda_backend(int index, const ModelConfig& config,
                                            int64_t max_rows, Weights& weights, Progress progress) {
   const std::string reason = why_no_cuda(index);
   require(reason.empty(), ErrorCode::Device, "device cuda:", index, ": ", reason);
-  auto backend =
-      std::make_unique<CudaBackend>(index, config, scheme, max_rows, weights, progress);
+  auto backend = std::make_unique<CudaBackend>(index, config, scheme, max_rows, weights, progress);
   weights = backend->weights();
   return backend;
 }

@@ -35,8 +35,8 @@ DeviceMemory::DeviceMemory(int64_t bytes, const char* what) {
   cudaGetLastError();
   size_t free = 0, total = 0;
   const bool known = cudaMemGetInfo(&free, &total) == cudaSuccess;
-  require(status == cudaErrorMemoryAllocation && known, ErrorCode::Device, "cudaMalloc: ",
-          explain(status));
+  require(status == cudaErrorMemoryAllocation && known, ErrorCode::Device,
+          "cudaMalloc: ", explain(status));
   fail(ErrorCode::OutOfMemory, what, " need ", bytes, " bytes on the CUDA device; ", free, " of ",
        total, " are free");
 }
@@ -45,8 +45,8 @@ PinnedMemory::PinnedMemory(int64_t bytes) {
   const cudaError_t status = cudaMallocHost(&data_, static_cast<size_t>(bytes));
   if (status == cudaSuccess) return;
   cudaGetLastError();
-  fail(ErrorCode::OutOfMemory, "cannot lock ", bytes, " bytes of the host's memory: ",
-       explain(status));
+  fail(ErrorCode::OutOfMemory, "cannot lock ", bytes,
+       " bytes of the host's memory: ", explain(status));
 }
 
 }  // namespace octet::cuda

@@ -51,8 +51,8 @@ void CudaStep::add_chunk(const Chunk& chunk, int64_t index, const Batch& batch, 
     if (split) host.split_rows[split_rows_++] = i32(row);
   }
   if (split) {
-    launched_splits_ = std::max(
-        launched_splits_, kernels::cuda::launched_splits(chunk.first_position + chunk.rows));
+    launched_splits_ = std::max(launched_splits_,
+                                kernels::cuda::launched_splits(chunk.first_position + chunk.rows));
     return;
   }
   for (int64_t query = 0; query < chunk.rows * group_; query += kernels::cuda::prefill_query_rows)

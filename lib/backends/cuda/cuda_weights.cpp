@@ -58,9 +58,9 @@ void* CudaWeights::allocate(int64_t bytes) {
 
 void* CudaWeights::send(const void* from, int64_t bytes) {
   void* to = allocate(bytes);
-  check(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyHostToDevice,
-                        queue_.stream),
-        "loading the weights");
+  check(
+      cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyHostToDevice, queue_.stream),
+      "loading the weights");
   return to;
 }
 
@@ -109,8 +109,8 @@ void CudaWeights::upload(std::span<const Part> parts) {
                   biases.begin() + place * tile_n);
     }
   }
-  const auto* scale = static_cast<const std::byte*>(
-      send(scales.data(), static_cast<int64_t>(scales.size())));
+  const auto* scale =
+      static_cast<const std::byte*>(send(scales.data(), static_cast<int64_t>(scales.size())));
   const float* bias = nullptr;
   if (any_bias) upload(biases.data(), channels, bias);
   // The vectors must live until they are sent.

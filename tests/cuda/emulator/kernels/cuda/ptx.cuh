@@ -54,8 +54,8 @@ inline void load_matrices_transposed(uint32_t (&r)[4], const void* shared_row) {
     return uint32_t{reinterpret_cast<const uint16_t*>(at)[column]};
   };
   for (int matrix = 0; matrix < 4; ++matrix)
-    r[matrix] = element(matrix, lane % 4 * 2, lane / 4) |
-                element(matrix, lane % 4 * 2 + 1, lane / 4) << 16;
+    r[matrix] =
+        element(matrix, lane % 4 * 2, lane / 4) | element(matrix, lane % 4 * 2 + 1, lane / 4) << 16;
 }
 
 inline uint4 load_streaming(const uint4* global) {
