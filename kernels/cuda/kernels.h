@@ -14,6 +14,7 @@ namespace octet::kernels::cuda {
 struct Queue {
   cudaStream_t stream;
   int multiprocessors;
+  int architecture;       ///< running_architecture()
   bool dependent_launch;  ///< kernels may start before the one before has ended (sm_90)
 };
 
@@ -21,9 +22,9 @@ struct Queue {
 struct StepRow {
   int32_t id;
   int32_t position;
-  int32_t chunk;  ///< in StepView::frequencies
-  int32_t unused;
-  std::byte* cache;  ///< the sequence's KvCache
+  int32_t chunk;           ///< in StepView::frequencies
+  int32_t chunk_position;  ///< of the chunk's first row: positions before it were cached earlier
+  std::byte* cache;        ///< the sequence's KvCache
 };
 
 /// Consecutive rows of one sequence for prefill attention, and the query rows of one block.
@@ -58,6 +59,15 @@ struct QuantizedRows {
 
 void quantize_rows(const RowSource& source, const QuantizedRows& out, int64_t rows, bool grouped,
                    const Queue& queue);
+
+/// Each `block` of the rows' k values, in place, times a Hadamard matrix (kernels/types.h:
+/// HadamardFunction; the same bits). block <= max_hadamard.
+struct Hadamard {
+  int64_t rows, k, block;
+  float* values;
+  int64_t stride;
+};
+void hadamard(const Hadamard& hadamard, const Queue& queue);
 
 enum class Output : uint8_t {
   assign,    ///< out = value
@@ -138,7 +148,7 @@ struct SplitAttention {
   int64_t q_stride;
   float scale;
   int64_t splits;    ///< launched_splits() of the longest row
-  float* partial;    ///< [rows][kv heads][splits][group][head_dim + 2]
+  float* partial;    ///< [rows][kv heads][splits][group][split_row(head_dim)]
   int32_t* arrived;  ///< [rows][kv heads], zero before and after
   float* out;        ///< [..][num_heads * head_dim]
   int64_t out_stride;

@@ -18,10 +18,11 @@ struct Tiling {
   static constexpr int rows = 8 * warp_columns * across;
   static constexpr int weight_pieces = tiles * 64;  // of 16 bytes, one chunk of K
   static constexpr int pieces = weight_pieces + rows * 4;
+  static constexpr int stages = prefill_stages(code_architecture);
   static constexpr int stage_bytes = 16 * pieces;
   static constexpr int copies = pieces / threads;  // of a thread
   static_assert(pieces % threads == 0 && weight_pieces % threads == 0);
-  static_assert(prefill_stages * stage_bytes <= max_shared_bytes);
+  static_assert(stage_bytes == prefill_stage_bytes(16 * tiles, rows));
 };
 
 template <int warp_tiles, int warp_columns, int down, int across, bool grouped>
@@ -37,12 +38,28 @@ class Multiplication {
         first_row_(int64_t{T::rows} * blockIdx.x),
         warp_down_(threadIdx.x / 32 / across),
         warp_across_(threadIdx.x / 32 % across),
-        lane_(threadIdx.x % 32) {}
+        lane_(threadIdx.x % 32) {
+    const int64_t stride = activation_stride(linear.k) / 16;
+#pragma unroll
+    for (int i = 0; i < T::copies; ++i) {
+      const int piece = static_cast<int>(threadIdx.x) + i * T::threads;
+      if (i * T::threads < T::weight_pieces) {
+        const int64_t tile = min(first_tile_ + piece / 64, a_.n_tiles - 1);
+        source_[i] = static_cast<int>((tile - first_tile_) * chunks_ * 64) + piece % 64;
+      } else {
+        const int of_rows = piece - T::weight_pieces;
+        const int64_t row = min(first_row_ + of_rows / 4, a_.rows - 1);
+        source_[i] = static_cast<int>((row - first_row_) * stride) + of_rows % 4;
+      }
+    }
+    weight_ = static_cast<const uint4*>(linear.weight) + first_tile_ * chunks_ * 64;
+    x_ = reinterpret_cast<const uint4*>(linear.x.values) + first_row_ * stride;
+  }
 
   __device__ void run() {
     Copies<T::copies> copies;
 #pragma unroll
-    for (int stage = 0; stage < prefill_stages - 1; ++stage) {
+    for (int stage = 0; stage < T::stages - 1; ++stage) {
       if (stage < chunks_) {
         start_copies(copies, stage);
         copies.store();
@@ -50,9 +67,9 @@ class Multiplication {
       commit_copies();
     }
     for (int chunk = 0; chunk < chunks_; ++chunk) {
-      wait_copies<prefill_stages - 2>();
+      wait_copies<T::stages - 2>();
       __syncthreads();
-      const int ahead = chunk + prefill_stages - 1;
+      const int ahead = chunk + T::stages - 1;
       if (ahead < chunks_) start_copies(copies, ahead);
       commit_copies();
       multiply(chunk);
@@ -64,26 +81,18 @@ class Multiplication {
 
  private:
   __device__ void start_copies(Copies<T::copies>& copies, int chunk) {
-    char* stage = shared_ + chunk % prefill_stages * T::stage_bytes;
-    const auto* weight = static_cast<const uint4*>(a_.weight);
-    const int64_t stride = activation_stride(a_.k);
+    char* stage = shared_ + chunk % T::stages * T::stage_bytes;
+    const uint4 *weight = weight_ + chunk * 64, *x = x_ + chunk * 4;
 #pragma unroll
     for (int i = 0; i < T::copies; ++i) {
       const int piece = static_cast<int>(threadIdx.x) + i * T::threads;
-      if (i * T::threads < T::weight_pieces) {
-        const int64_t tile = min(first_tile_ + piece / 64, a_.n_tiles - 1);
-        copies.start(i, stage + piece * 16, weight + (tile * chunks_ + chunk) * 64 + piece % 64);
-      } else {
-        const int of_rows = piece - T::weight_pieces;
-        const int64_t row = min(first_row_ + of_rows / 4, a_.rows - 1);
-        copies.start(i, stage + piece * 16,
-                     a_.x.values + row * stride + chunk * chunk_k + of_rows % 4 * 16);
-      }
+      copies.start(i, stage + piece * 16,
+                   (i * T::threads < T::weight_pieces ? weight : x) + source_[i]);
     }
   }
 
   __device__ void multiply(int chunk) {
-    const char* stage = shared_ + chunk % prefill_stages * T::stage_bytes;
+    const char* stage = shared_ + chunk % T::stages * T::stage_bytes;
     const auto* weight =
         reinterpret_cast<const uint4*>(stage) + warp_down_ * warp_tiles * 64 + lane_;
     // Lane 4 g + q has row g of a tile of 8, values 16 q to 16 q + 15 of the chunk.
@@ -118,26 +127,68 @@ class Multiplication {
 
   __device__ void end_group(int group) {
     const int64_t groups = num_groups(a_.k);
+    float w_scale[warp_tiles][2];
 #pragma unroll
     for (int t = 0; t < warp_tiles; ++t)
 #pragma unroll
-      for (int c = 0; c < warp_columns; ++c)
+      for (int half = 0; half < 2; ++half) {
+        const int64_t at = min(channel(t, 2 * half), a_.n_tiles * 16 - 1);
+        w_scale[t][half] = group_scale(a_, at, groups, group);
+      }
+#pragma unroll
+    for (int c = 0; c < warp_columns; ++c) {
+      float x_scale[2];
+#pragma unroll
+      for (int i = 0; i < 2; ++i)
+        x_scale[i] = a_.x.scale[min(row(c, i), a_.rows - 1) * groups + group];
+#pragma unroll
+      for (int t = 0; t < warp_tiles; ++t)
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
-          if (inside(row(c, i), channel(t, i)))
-            values_[t][c][i] = add_group(a_, row(c, i), channel(t, i), groups, group,
-                                         sums_[t][c][i], values_[t][c][i]);
+          values_[t][c][i] =
+              add_group(sums_[t][c][i], x_scale[i % 2], w_scale[t][i / 2], values_[t][c][i]);
           sums_[t][c][i] = 0;
         }
+    }
   }
 
-  __device__ float value(int t, int c, int i) const {
-    const float result =
-        grouped ? values_[t][c][i] : dequantize(a_, row(c, i), channel(t, i), sums_[t][c][i]);
-    return with_bias(a_, channel(t, i), result);
+  __device__ void store_row(int64_t row, int64_t channel, float2 value, float2 next) const {
+    float* out = a_.out + row * a_.out_stride;
+    if (a_.output == Output::silu_mul) {
+      *reinterpret_cast<float2*>(out + channel / 32 * 16 + channel % 16) =
+          make_float2(silu_mul(value.x, next.x), silu_mul(value.y, next.y));
+      return;
+    }
+    auto* at = reinterpret_cast<float2*>(out + channel);
+    if (a_.output == Output::add) {
+      const float2 before = *at;
+      value = make_float2(before.x + value.x, before.y + value.y);
+    }
+    *at = value;
   }
 
+  /// Scales and biases are read first: a store could change them, as far as the compiler knows.
   __device__ void store() const {
+    float x_scale[warp_columns][2], w_scale[warp_tiles][2], bias[warp_tiles][2];
+#pragma unroll
+    for (int t = 0; t < warp_tiles; ++t)
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const int64_t at = min(channel(t, 2 * half), a_.n_tiles * 16 - 1);
+        w_scale[t][half] = grouped ? 0.0f : channel_scale(a_, at);
+        bias[t][half] = bias_of(a_, at);
+      }
+#pragma unroll
+    for (int c = 0; c < warp_columns; ++c)
+#pragma unroll
+      for (int i = 0; i < 2; ++i)
+        x_scale[c][i] = grouped ? 0.0f : a_.x.scale[min(row(c, i), a_.rows - 1)];
+    const auto value = [&](int t, int c, int i) {
+      const float result = grouped
+                               ? values_[t][c][i]
+                               : dequantize(sums_[t][c][i], x_scale[c][i % 2], w_scale[t][i / 2]);
+      return with_bias(a_, bias[t][i / 2], result);
+    };
 #pragma unroll
     for (int t = 0; t < warp_tiles; ++t)
 #pragma unroll
@@ -145,22 +196,10 @@ class Multiplication {
 #pragma unroll
         for (int i = 0; i < 2; ++i) {  // registers i and i + 2 are neighbouring channels of a row
           if (!inside(row(c, i), channel(t, i))) continue;
-          float* out = a_.out + row(c, i) * a_.out_stride;
-          if (a_.output == Output::silu_mul) {
-            if (t % 2 == 1) continue;
-            const int64_t at = channel(t, i) / 32 * 16 + channel(t, i) % 16;
-            *reinterpret_cast<float2*>(out + at) =
-                make_float2(silu_mul(value(t, c, i), value(t + 1, c, i)),
-                            silu_mul(value(t, c, i + 2), value(t + 1, c, i + 2)));
-            continue;
-          }
-          auto* at = reinterpret_cast<float2*>(out + channel(t, i));
-          float2 result = make_float2(value(t, c, i), value(t, c, i + 2));
-          if (a_.output == Output::add) {
-            const float2 before = *at;
-            result = make_float2(before.x + result.x, before.y + result.y);
-          }
-          *at = result;
+          if (a_.output == Output::silu_mul && t % 2 == 1) continue;  // up, with its gate
+          const int next = t / 2 * 2 + 1;
+          store_row(row(c, i), channel(t, i), make_float2(value(t, c, i), value(t, c, i + 2)),
+                    make_float2(value(next, c, i), value(next, c, i + 2)));
         }
   }
 
@@ -168,6 +207,8 @@ class Multiplication {
   char* shared_;
   int chunks_;
   int64_t first_tile_, first_row_;
+  const uint4 *weight_, *x_;
+  int source_[T::copies];  // from there, in pieces of 16 bytes, for the first chunk
   int warp_down_, warp_across_, lane_;
   int sums_[warp_tiles][warp_columns][4] = {};
   float values_[grouped ? warp_tiles : 1][grouped ? warp_columns : 1][4] = {};
@@ -187,7 +228,7 @@ void launch_tiling(const Linear& linear, const PrefillPlan& plan, const Queue& q
   using T = Tiling<warp_tiles, warp_columns, down, across>;
   launch(linear_prefill_kernel<warp_tiles, warp_columns, down, across, grouped>,
          {dim3(extent(plan.row_tiles), extent(plan.channel_tiles)), T::threads,
-          prefill_stages * T::stage_bytes},
+          prefill_stages(queue.architecture) * T::stage_bytes},
          queue, linear);
 }
 
@@ -195,11 +236,10 @@ void launch_tiling(const Linear& linear, const PrefillPlan& plan, const Queue& q
 
 void linear_prefill(const Linear& linear, const Queue& queue) {
   const PrefillPlan plan = plan_prefill(linear.rows, linear.n_tiles, queue.multiprocessors);
-  // Groups need registers for their float values: twice the warps, each with half the tile.
   if (plan.large && linear.grouped)
     launch_tiling<4, 4, 2, 4, true>(linear, plan, queue);
   else if (plan.large)
-    launch_tiling<4, 8, 2, 2, false>(linear, plan, queue);
+    launch_tiling<4, 4, 2, 4, false>(linear, plan, queue);
   else if (linear.grouped)
     launch_tiling<2, 4, 2, 2, true>(linear, plan, queue);
   else

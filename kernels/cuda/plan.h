@@ -42,8 +42,13 @@ constexpr int64_t weight_bytes(int64_t n, int64_t k) {
   return padded_n(n) * num_chunks(k) * chunk_k;
 }
 
-/// The kernels keep to the static limit of every architecture, whatever the device offers.
+/// The kernels keep to what every architecture gives without being asked, but for prefill
+/// multiplications from sm_80 on.
 inline constexpr int64_t max_shared_bytes = 48 * 1024;
+
+/// Values of the largest block of the Hadamard kernel.
+inline constexpr int64_t max_hadamard = 8192;
+static_assert(max_hadamard * sizeof(float) <= max_shared_bytes);
 
 // --- matrix multiplication -------------------------------------------------------------------
 
@@ -64,6 +69,12 @@ struct DecodePlan {
   int64_t shared_bytes;
 };
 
+/// Places in shared memory for the warps' sums: with two, a warp may write its next while others
+/// still read the last.
+constexpr int decode_buffers(int tiles, int columns) {
+  return tiles * columns <= 4 ? 2 : 1;
+}
+
 /// rows <= max_decode_rows; fused_k: k where the kernel quantizes its input itself, else 0.
 constexpr DecodePlan plan_decode(int64_t rows, int64_t n_tiles, bool paired, int64_t fused_k,
                                  int64_t multiprocessors) {
@@ -74,7 +85,8 @@ constexpr DecodePlan plan_decode(int64_t rows, int64_t n_tiles, bool paired, int
   const int64_t groups = ceil_div(n_tiles, plan.tiles);
   const int64_t resident = multiprocessors * decode_blocks;
   plan.blocks = static_cast<int>(groups < resident ? groups : resident);
-  plan.shared_bytes = int64_t{block_warps} * plan.tiles * plan.columns * 512;
+  plan.shared_bytes = int64_t{decode_buffers(plan.tiles, plan.columns)} * block_warps * plan.tiles *
+                      plan.columns * 512;
   if (fused_k > 0)
     plan.shared_bytes += rows * (activation_stride(fused_k) + 4 * num_groups(fused_k));
   return plan;
@@ -98,8 +110,15 @@ constexpr PrefillPlan plan_prefill(int64_t rows, int64_t n_tiles, int64_t multip
           static_cast<int>(ceil_div(n_tiles, side / 16))};
 }
 /// Steps of the ring through which a prefill multiplication loads its operands.
-inline constexpr int prefill_stages = 3;
-static_assert(prefill_stages * 2 * 128 * chunk_k <= max_shared_bytes);
+constexpr int prefill_stages(int architecture) {
+  return architecture >= 80 ? 4 : 3;
+}
+constexpr int64_t prefill_stage_bytes(int64_t channels, int64_t rows) {
+  return (channels + rows) * chunk_k;
+}
+static_assert(prefill_stages(75) * prefill_stage_bytes(128, 128) <= max_shared_bytes);
+// Two blocks of threads on an Orin (164 KB a multiprocessor).
+static_assert(2 * prefill_stages(80) * prefill_stage_bytes(128, 128) <= 160 * 1024);
 
 // --- attention -------------------------------------------------------------------------------
 
@@ -110,26 +129,33 @@ inline constexpr int64_t max_head_group = 8;
 /// Chunks of up to so many rows are attended row by row, split by positions: a row's result is then
 /// the same bits alone and beside guesses of prompt lookup.
 inline constexpr int64_t max_split_rows = 16;
-/// Positions of one block of threads in split attention: four warps of a cache block each.
-inline constexpr int64_t split_positions = 4 * kv_block;
 inline constexpr int split_threads = 128;
+/// Splits of a row, at most: more would cost more to merge than they save.
+inline constexpr int64_t max_splits = 64;
+/// Cache blocks of one split of a row that attends to so many positions.
+constexpr int64_t split_blocks(int64_t positions) {
+  return ceil_div(ceil_div(positions, kv_block), max_splits);
+}
 constexpr int64_t num_splits(int64_t positions) {
-  return ceil_div(positions, split_positions);
+  return ceil_div(ceil_div(positions, kv_block), split_blocks(positions));
 }
 /// Splits to launch for rows of up to so many positions: a power of two, so that few graphs do for
-/// all lengths. Blocks behind a row's end leave at once.
+/// all lengths. Blocks behind a row's splits leave at once.
 constexpr int64_t launched_splits(int64_t positions) {
   int64_t splits = 1;
-  while (splits < num_splits(positions)) splits *= 2;
+  while (splits < max_splits && splits * kv_block < positions) splits *= 2;
   return splits;
 }
-/// Floats of shared memory: queries, weights of the positions, results of the warps (later the
-/// weights of the splits).
-constexpr int64_t split_shared_bytes(int64_t group, int64_t head_dim, int64_t splits) {
-  const int64_t warps = split_threads / 32;
-  const int64_t results = warps * group * (head_dim + 2), merge = group * (splits + 1);
-  return 4 * (group * head_dim + warps * group * kv_block + (results > merge ? results : merge));
+/// Floats of one head in the partial result of a split: values, maximum, sum, and two unused, which
+/// keep the values aligned to 16 bytes.
+constexpr int64_t split_row(int64_t head_dim) {
+  return head_dim + 4;
 }
+/// Eight floats a thread and head; queries; weights of the positions; three values a head.
+constexpr int64_t split_shared_bytes(int64_t group, int64_t head_dim) {
+  return 4 * group * (8 * split_threads + head_dim + kv_block + 3);
+}
+static_assert(max_splits <= 8 * split_threads);
 
 /// Query rows (tokens x heads of a kv head) of a block of threads in prefill attention.
 inline constexpr int64_t prefill_query_rows = 128;

@@ -7,6 +7,13 @@
 
 namespace octet::kernels::cuda {
 
+/// The architecture that this code is for; means something in code of the device only.
+#ifdef __CUDA_ARCH__
+inline constexpr int code_architecture = __CUDA_ARCH__ / 10;
+#else
+inline constexpr int code_architecture = 75;
+#endif
+
 /// d [16][8] += a [16][32] b [32][8], int8 to int32. sm_75 has it as four quarters.
 __device__ inline void mma_s8(int (&d)[4], const uint4& a, uint32_t b0, uint32_t b1) {
 #if __CUDA_ARCH__ >= 800

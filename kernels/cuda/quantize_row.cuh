@@ -59,11 +59,26 @@ struct Quantizer {
   }
 };
 
-/// A row of the source, spread over a block of threads four values at a time. The first of a
-/// thread's stay in registers.
+/// The first weights of a norm that a thread needs, which can be read before the rows are ready.
+struct FirstNorms {
+  static constexpr int held = 2;
+  float4 weight[held];
+  __device__ explicit FirstNorms(const RowSource& source) {
+#pragma unroll
+    for (int j = 0; j < held; ++j) {
+      const int i = static_cast<int>(threadIdx.x) + j * block_threads;
+      weight[j] = source.norm && i < source.k / 4 ? reinterpret_cast<const float4*>(source.norm)[i]
+                                                  : make_float4(0, 0, 0, 0);
+    }
+  }
+};
+
+/// A row of the source, spread over a block of threads four values at a time. The first `held` of a
+/// thread's stay in registers; the others are read again each time.
+template <int held>
 class SpreadRow {
  public:
-  __device__ SpreadRow(const RowSource& source, int64_t row)
+  __device__ SpreadRow(const RowSource& source, int64_t row, const FirstNorms& first)
       : x_(reinterpret_cast<const float4*>(source.values + row * source.stride)),
         weight_(reinterpret_cast<const float4*>(source.norm)),
         quads_(static_cast<int>(source.k / 4)) {
@@ -78,7 +93,9 @@ class SpreadRow {
     normed_ = true;
 #pragma unroll
     for (int j = 0; j < held; ++j)
-      if (place(j) < quads_) held_[j] = norm(held_[j], place(j));
+      if (place(j) < quads_)
+        held_[j] = norm(held_[j], j < FirstNorms::held ? first.weight[j % FirstNorms::held]
+                                                       : weight_[place(j)]);
   }
 
   /// visit(i, four values) for each of this thread's places below `count`, zeros behind the row.
@@ -90,7 +107,7 @@ class SpreadRow {
 #pragma unroll 4
     for (int i = place(held); i < count; i += block_threads) {
       const float4 v = at(i);
-      visit(i, normed_ && i < quads_ ? norm(v, i) : v);
+      visit(i, normed_ && i < quads_ ? norm(v, weight_[i]) : v);
     }
   }
   __device__ int quads() const {
@@ -98,15 +115,13 @@ class SpreadRow {
   }
 
  private:
-  static constexpr int held = 3;
   __device__ static int place(int j) {
     return static_cast<int>(threadIdx.x) + j * block_threads;
   }
   __device__ float4 at(int i) const {
     return i < quads_ ? x_[i] : make_float4(0, 0, 0, 0);
   }
-  __device__ float4 norm(const float4& v, int i) const {
-    const float4 w = weight_[i];
+  __device__ float4 norm(const float4& v, const float4& w) const {
     return make_float4(v.x * scale_ * w.x, v.y * scale_ * w.y, v.z * scale_ * w.z,
                        v.w * scale_ * w.w);
   }
@@ -125,10 +140,10 @@ __device__ inline float absmax_of(const float4& v) {
 
 /// Row `index` of the source to values [activation_stride(k)] and scale, which may be in shared or
 /// in global memory. Ends with a barrier.
-template <bool grouped>
-__device__ inline void quantize_row(const RowSource& source, int64_t index, int8_t* values,
-                                    float* scale) {
-  const SpreadRow row(source, source.rows ? source.rows[index] : index);
+template <bool grouped, int held>
+__device__ inline void quantize_row(const RowSource& source, int64_t index, const FirstNorms& first,
+                                    int8_t* values, float* scale) {
+  const SpreadRow<held> row(source, source.rows ? source.rows[index] : index, first);
   auto* words = reinterpret_cast<uint32_t*>(values);
   const int padded = static_cast<int>(activation_stride(source.k) / 4);
   const auto note = [&](float absmax) {

@@ -1,10 +1,13 @@
 // RMSNorm of heads (Qwen3), RoPE, and keys and values into the cache: a warp a row and head.
+// A block of threads has several heads of a row.
 #include "kernels/cuda/cache.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/quantize_row.cuh"
 
 namespace octet::kernels::cuda {
 namespace {
+
+constexpr int threads = 128;
 
 /// Values of a head that a lane holds: i, i + 32, ... of either half.
 constexpr int lane_values = max_head_dim / 2 / 32;
@@ -52,11 +55,13 @@ struct RotatedHead {
   }
 };
 
-__global__ void __launch_bounds__(32) rotate_and_cache_kernel(RotateAndCache a) {
+__global__ void __launch_bounds__(threads) rotate_and_cache_kernel(RotateAndCache a) {
   allow_next_kernel();
   wait_previous_kernels();
-  const int64_t row = blockIdx.x, head = blockIdx.y, d = a.heads.head_dim;
+  const int64_t row = blockIdx.x, d = a.heads.head_dim;
+  const int64_t head = blockIdx.y * (threads / 32) + threadIdx.x / 32;
   const int half = static_cast<int>(d / 2);
+  if (head >= a.heads.num_heads + a.heads.num_kv_heads) return;
   if (head < a.heads.num_heads) {
     float* q = a.q + row * a.stride + head * d;
     const RotatedHead rotated(a, q, a.q_norm, row);
@@ -71,7 +76,7 @@ __global__ void __launch_bounds__(32) rotate_and_cache_kernel(RotateAndCache a) 
   rotated.each(half,
                [&](int i, float value) { block.keys[i * kv_block + slot] = half_bits(value); });
   const float* v = a.v + row * a.stride + kv_head * d;
-  for (int64_t i = threadIdx.x; i < d; i += 32) block.values[slot * d + i] = half_bits(v[i]);
+  for (int64_t i = threadIdx.x % 32; i < d; i += 32) block.values[slot * d + i] = half_bits(v[i]);
 }
 
 }  // namespace

@@ -18,7 +18,7 @@ inline bool has_cuda() {
 }
 
 inline kernels::cuda::Queue default_queue() {
-  return {nullptr, 4, false};
+  return {nullptr, 4, kernels::cuda::running_architecture(), false};
 }
 
 /// A copy of values in the device's memory.

@@ -57,7 +57,8 @@ kernels::cuda::Queue make_queue(int index, cudaStream_t stream) {
   int multiprocessors = 0;
   check(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, index),
         "cudaDeviceGetAttribute");
-  return {stream, multiprocessors, kernels::cuda::running_architecture() >= 90};
+  const int architecture = kernels::cuda::running_architecture();
+  return {stream, multiprocessors, architecture, architecture >= 90};
 }
 
 }  // namespace
@@ -244,7 +245,7 @@ void CudaBackend::rotate_and_cache(int64_t layer, const float* q_norm, const flo
 
 void CudaBackend::attend_rows(kernels::cuda::SplitAttention task) {
   const int64_t row_floats = config_.num_kv_heads * task.splits * head_group(config_) *
-                             kernels::attention_partial(config_.head_dim);
+                             kernels::cuda::split_row(config_.head_dim);
   const int64_t most = std::max<int64_t>(1, partial_floats / row_floats);
   for (int64_t first = 0; first < step_.split_rows(); first += most) {
     task.rows = std::min(most, step_.split_rows() - first);

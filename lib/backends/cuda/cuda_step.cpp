@@ -47,7 +47,7 @@ void CudaStep::add_chunk(const Chunk& chunk, int64_t index, const Batch& batch, 
   for (int64_t i = 0; i < chunk.rows; ++i) {
     const int64_t row = chunk.first_row + i;
     host.rows[row] = {batch.ids[static_cast<size_t>(row)], i32(chunk.first_position + i),
-                      i32(index), 0, chunk.cache->memory()};
+                      i32(index), i32(chunk.first_position), chunk.cache->memory()};
     if (split) host.split_rows[split_rows_++] = i32(row);
   }
   if (split) {

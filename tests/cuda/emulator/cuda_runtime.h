@@ -176,6 +176,11 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
   octet::emulator::launch(*config, [=] { kernel(arguments...); });
   return cudaSuccess;
 }
+enum { cudaFuncAttributeMaxDynamicSharedMemorySize };
+template <class... Parameters>
+cudaError_t cudaFuncSetAttribute(void (*)(Parameters...), int, int) {
+  return cudaSuccess;
+}
 template <class... Parameters>
 cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, void (*)(Parameters...)) {
   attributes->ptxVersion = 90;
