@@ -332,3 +332,20 @@ TEST_CASE("cuda: a multiplication that normalizes its input gives the bits of tw
       CHECK(first_difference(fused.host(), apart.host(), p.columns) == "");
     }
 }
+
+TEST_CASE("cuda: Hadamard blocks are the reference's, bit for bit") {
+  if (!has_cuda()) return;
+  for (const auto& [k, block] : {std::pair{96, 1}, {96, 2}, {96, 32}, {8960, 256}, {8192, 8192}}) {
+    CAPTURE(block);
+    constexpr int64_t rows = 2;
+    const int64_t stride = k + 16;
+    Values values;
+    std::vector<float> expected(rows * stride);
+    for (float& value : expected) value = values.real();
+    const OnGpu<float> x(expected);
+    kernels::cuda::hadamard({rows, k, block, x.data(), stride}, default_queue());
+    for (int64_t row = 0; row < rows; ++row)
+      kernels::hadamard_f32_ref(expected.data() + row * stride, k, block);
+    CHECK(first_difference(x.host(), expected, stride) == "");
+  }
+}

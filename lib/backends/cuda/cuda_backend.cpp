@@ -26,7 +26,7 @@ int64_t head_group(const ModelConfig& config) {
   return config.num_heads / config.num_kv_heads;
 }
 
-void check_shape(const ModelConfig& config, Scheme scheme) {
+void check_shape(const ModelConfig& config, Scheme scheme, const Weights& weights) {
   require(is_int8(scheme), ErrorCode::Unsupported,
           "device cuda runs the schemes w8a8 and w8a8-g128, "
           "not ",
@@ -44,6 +44,10 @@ void check_shape(const ModelConfig& config, Scheme scheme) {
   require(head_group(config) <= kernels::cuda::max_head_group, ErrorCode::Unsupported,
           "device cuda: ", head_group(config), " query heads share a kv head, at most ",
           kernels::cuda::max_head_group, " expected");
+  for (const LayerWeights& layer : weights.layers)
+    require(layer.down_rotation <= kernels::cuda::max_hadamard, ErrorCode::Unsupported,
+            "device cuda: down_proj's input is rotated in blocks of ", layer.down_rotation,
+            ", at most ", kernels::cuda::max_hadamard, " expected");
 }
 
 std::string architecture_name(int index) {
@@ -89,7 +93,7 @@ CudaBackend::CudaBackend(int index, const ModelConfig& config, Scheme scheme, in
                          const Weights& weights, Progress progress)
     : index_(index),
       name_(str("cuda:", index)),
-      config_((check_shape(config, scheme), config)),
+      config_((check_shape(config, scheme, weights), config)),
       grouped_(scheme == Scheme::w8a8_g128),
       on_device_(index),
       kv_memory_(index),
@@ -227,10 +231,14 @@ void CudaBackend::linear(std::span<const LinearTask> tasks, kernels::Store store
            store == kernels::Store::add ? Output::add : Output::assign);
 }
 
-bool CudaBackend::gate_up(const LinearTask& gate, const LinearTask& up, const Matrix*) {
+bool CudaBackend::gate_up(const LinearTask& gate, const LinearTask& up, int64_t rotation,
+                          const Matrix*) {
   if (replaying_) return true;
   multiply(*gate.weight, gate.bias, tiles(*gate.weight) + tiles(*up.weight), gated_, gated_stride_,
            Output::silu_mul);
+  if (rotation > 1)
+    kernels::cuda::hadamard(
+        {input_rows_, config_.intermediate_size, rotation, gated_, gated_stride_}, queue_);
   quantize_later(gated_, gated_stride_, config_.intermediate_size, nullptr, nullptr);
   return true;
 }

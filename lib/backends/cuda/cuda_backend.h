@@ -50,7 +50,8 @@ class CudaBackend : public Backend {
               const Matrix* following) override;
   void rotate_and_cache(int64_t layer, const float* q_norm, const float* k_norm) override;
   bool attention(int64_t layer) override;
-  bool gate_up(const LinearTask& gate, const LinearTask& up, const Matrix* following) override;
+  bool gate_up(const LinearTask& gate, const LinearTask& up, int64_t rotation,
+               const Matrix* following) override;
   StepResult finish(int64_t logit_rows) override;
 
  private:
