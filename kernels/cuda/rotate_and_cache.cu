@@ -82,10 +82,10 @@ __global__ void __launch_bounds__(threads) rotate_and_cache_kernel(RotateAndCach
 }  // namespace
 
 void rotate_and_cache(const RotateAndCache& rotate, const Queue& queue) {
-  launch(
-      rotate_and_cache_kernel,
-      {dim3(extent(rotate.rows), extent(rotate.heads.num_heads + rotate.heads.num_kv_heads)), 32},
-      queue, rotate);
+  const int64_t heads = rotate.heads.num_heads + rotate.heads.num_kv_heads;
+  launch(rotate_and_cache_kernel,
+         {dim3(extent(rotate.rows), extent(ceil_div(heads, threads / 32))), threads}, queue,
+         rotate);
 }
 
 }  // namespace octet::kernels::cuda
