@@ -10,6 +10,11 @@ endif()
 
 file(GLOB_RECURSE octet_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/lib/*.cpp
      ${PROJECT_SOURCE_DIR}/quant/*.cpp)
+list(FILTER octet_sources EXCLUDE REGEX "/lib/backends/cuda/")
+if(OCTET_CUDA)
+  list(FILTER octet_sources EXCLUDE REGEX "/no_cuda.cpp$")
+  list(APPEND octet_sources $<TARGET_OBJECTS:octet_cuda>)
+endif()
 add_library(octet ${octet_sources} $<TARGET_OBJECTS:octet_kernels>)
 add_library(octet::octet ALIAS octet)
 target_include_directories(
@@ -22,6 +27,9 @@ target_compile_definitions(octet PRIVATE OCTET_SENTENCEPIECE=$<BOOL:${OCTET_SENT
 target_link_libraries(
   octet PRIVATE Threads::Threads $<BUILD_INTERFACE:octet_flags>
                 $<BUILD_INTERFACE:nlohmann_json::nlohmann_json>)
+if(OCTET_CUDA STREQUAL "ON")
+  target_link_libraries(octet PRIVATE CUDA::cudart_static)
+endif()
 foreach(library ${octet_pkg_config_libraries})
   string(REPLACE "=" ";" library ${library})
   list(GET library 0 name)

@@ -63,9 +63,8 @@ class Benchmark {
     }
     const Clock::time_point start = Clock::now();
     for (int64_t token = 0; token < arguments_.generate; ++token)
-      step(inputs, [&](size_t input, int64_t, std::span<const float> logits) {
-        next[input] =
-            static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+      step_top(inputs, 1, [&](size_t input, int64_t, std::span<const TopLogit> best) {
+        next[input] = best[0].id;
       });
     return static_cast<double>(arguments_.generate * arguments_.batch) / seconds_since(start);
   }
@@ -185,7 +184,7 @@ void run(const BenchArguments& arguments) {
       {"scheme", to_string(model.scheme())},
       {"kv_cache", to_string(model.kv_cache())},
       {"isa", model.instruction_set()},
-      {"device", "cpu"},
+      {"device", model.device()},
       {"threads", model.threads()},
       {"prefill",
        {{"tokens", arguments.prompt},

@@ -62,6 +62,9 @@ double prefill_rate(const GenerateStats& stats) {
 
 void print_stats(const Session& session) {
   const GenerateStats& stats = session.stats();
+  const Model& model = session.model();
+  std::fprintf(stderr, "device %s (%s)%s%s\n", model.device(), model.instruction_set(),
+               model.device_note().empty() ? "" : "; no CUDA: ", model.device_note().c_str());
   std::fprintf(
       stderr,
       "prompt %lld tokens (%lld cached), %.1f tokens/s; first token after %.3f s\n"
@@ -76,7 +79,8 @@ void print_stats(const Session& session) {
 
 Json stats_json(const Session& session) {
   const GenerateStats& stats = session.stats();
-  return {{"prompt_tokens", stats.prompt_tokens},
+  return {{"device", session.model().device()},
+          {"prompt_tokens", stats.prompt_tokens},
           {"cached_tokens", stats.cached_tokens},
           {"generated_tokens", stats.generated_tokens},
           {"drafted_tokens", stats.drafted_tokens},

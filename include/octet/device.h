@@ -23,10 +23,11 @@ struct Device {
 struct DeviceInfo {
   std::string name;         ///< as Device::parse takes it: "cpu", "cuda:0"
   std::string description;  ///< the maker's name for it
-  int threads = 0;          ///< CPUs this process may use
+  int threads = 0;          ///< CPUs this process may use, or multiprocessors
   uint64_t memory_bytes = 0;
-  std::vector<std::string> instruction_sets;  ///< of octet's kernels, slowest first
-  std::string selected;                       ///< the one that is used (OCTET_MAX_ISA lowers it)
+  std::vector<std::string>
+      instruction_sets;  ///< of octet's kernels, slowest first; for CUDA what the binary holds
+  std::string selected;  ///< the one that is used (OCTET_MAX_ISA lowers it); "none"
 };
 
 /// Everything a model can run on here. Errors: InvalidArgument if OCTET_MAX_ISA names an

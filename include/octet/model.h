@@ -107,7 +107,7 @@ struct ModelOptions {
   /// int8 planes, about 15 bits, at the price of a second multiplication (docs/quantization.md);
   /// or "off".
   std::string mixed = default_mixed;
-  int64_t max_rows = 512;  ///< rows of a step: longer prompts are evaluated in chunks
+  int64_t max_rows = 0;  ///< of a step, longer prompts are cut; 0: 512 (CPU), 2048 (CUDA)
   KvCacheType kv_cache = KvCacheType::f16;  ///< f16 or int8
 };
 
@@ -143,7 +143,10 @@ class Model {
   bool has_tokenizer() const;
   const std::string& chat_template() const;  ///< Jinja source; empty: none
   int threads() const;
-  /// The instruction set of the kernels in use: "ref", "avx2", ...
+  const char* device() const;  ///< as Device::parse takes it: "cpu", "cuda:0"
+  /// Why Device::Kind::automatic took the CPU; empty if it did not.
+  const std::string& device_note() const;
+  /// The instruction set of the kernels in use: "ref", "avx2", ..., "sm_90"
   const char* instruction_set() const;
   int64_t weight_bytes() const;         ///< all weights
   int64_t decode_weight_bytes() const;  ///< weights read for each decoded token

@@ -5,6 +5,7 @@
 #include <fstream>
 
 #include "kernels/table.h"
+#include "lib/backends/cuda/cuda_devices.h"
 #include "lib/core/cpu.h"
 #include "lib/core/error.h"
 
@@ -49,7 +50,9 @@ std::vector<DeviceInfo> devices() {
     if (mask & kernels::bit(static_cast<kernels::Isa>(i)))
       cpu.instruction_sets.emplace_back(kernels::name(static_cast<kernels::Isa>(i)));
   cpu.selected = kernels::name(active_kernels().isa);
-  return {cpu};
+  std::vector<DeviceInfo> all = cuda_devices();
+  all.insert(all.begin(), std::move(cpu));
+  return all;
 }
 
 }  // namespace octet

@@ -1,4 +1,5 @@
 #include "lib/backends/cpu/cpu_backend.h"
+#include "lib/backends/cuda/cuda_devices.h"
 #include "lib/core/cpu.h"
 #include "lib/core/error.h"
 #include "lib/model/model_impl.h"
@@ -8,6 +9,36 @@ namespace {
 
 constexpr int64_t max_max_rows = 1 << 16;
 constexpr int max_threads = 1024;
+// Activations stay in the caches of a CPU; a GPU wants work for all its multiprocessors.
+constexpr int64_t cpu_rows = 512, cuda_rows = 2048;
+
+void use_cpu(ModelImpl& impl, const ModelOptions& options) {
+  impl.max_rows = options.max_rows > 0 ? options.max_rows : cpu_rows;
+  impl.pool = std::make_unique<ThreadPool>(thread_count(options.threads));
+  impl.backend = std::make_unique<CpuBackend>(impl.config, impl.scheme, impl.max_rows,
+                                              active_kernels(), *impl.pool);
+}
+
+void use_cuda(ModelImpl& impl, const ModelOptions& options, Progress progress) {
+  require(impl.kv_cache != KvCacheType::int8, ErrorCode::Unsupported,
+          "device cuda: kv_cache int8 is not there yet, f16 expected");
+  impl.max_rows = options.max_rows > 0 ? options.max_rows : cuda_rows;
+  impl.backend = make_cuda_backend(options.device.index, impl.config, impl.scheme, impl.max_rows,
+                                   impl.weights, progress);
+  impl.store.reset();
+}
+
+/// CUDA if it can be had; otherwise the CPU, and device_note says why.
+void use_best(ModelImpl& impl, const ModelOptions& options, Progress progress) {
+  impl.device_note = why_no_cuda(options.device.index);
+  if (impl.device_note.empty()) try {
+      return use_cuda(impl, options, progress);
+    } catch (const Error& error) {
+      if (error.code() == ErrorCode::Cancelled) throw;
+      impl.device_note = error.what();
+    }
+  use_cpu(impl, options);
+}
 
 }  // namespace
 
@@ -19,12 +50,9 @@ int thread_count(int asked) {
 
 Model make_model(const ModelConfig& config, Scheme scheme, const RotationSizes& rotation,
                  const TwoPlanes& two_planes, ModelText text, std::unique_ptr<TensorStore> store,
-                 const ModelOptions& options) {
-  require(options.device.kind != Device::Kind::cuda, ErrorCode::Device,
-          "device cuda:", options.device.index,
-          ": this build of octet has no CUDA backend; known: cpu");
-  require(options.max_rows >= 1 && options.max_rows <= max_max_rows, ErrorCode::InvalidArgument,
-          "max_rows: ", options.max_rows, ", 1 to ", max_max_rows, " expected");
+                 const ModelOptions& options, Progress progress) {
+  require(options.max_rows >= 0 && options.max_rows <= max_max_rows, ErrorCode::InvalidArgument,
+          "max_rows: ", options.max_rows, ", 0 (the device's own) to ", max_max_rows, " expected");
   const bool int8_cache = options.kv_cache == KvCacheType::int8;
   require(int8_cache || options.kv_cache == KvCacheType::f16, ErrorCode::InvalidArgument,
           "kv_cache: ", to_string(options.kv_cache), ", f16 or int8 expected");
@@ -37,10 +65,17 @@ Model make_model(const ModelConfig& config, Scheme scheme, const RotationSizes& 
   impl->text = std::move(text);
   impl->store = std::move(store);
   impl->weights = bind_weights(impl->config, scheme, rotation, two_planes, *impl->store);
-  impl->max_rows = options.max_rows;
-  impl->pool = std::make_unique<ThreadPool>(thread_count(options.threads));
-  impl->backend = std::make_unique<CpuBackend>(impl->config, scheme, options.max_rows,
-                                               active_kernels(), *impl->pool);
+  switch (options.device.kind) {
+    case Device::Kind::cpu:
+      use_cpu(*impl, options);
+      break;
+    case Device::Kind::cuda:
+      use_cuda(*impl, options, progress);
+      break;
+    case Device::Kind::automatic:
+      use_best(*impl, options, progress);
+      break;
+  }
   return Model(Handle<ModelImpl>(impl.release()));
 }
 

@@ -70,7 +70,7 @@ Model quantize_in_memory(std::unique_ptr<Checkpoint> original, const ModelOption
     write_model(*checkpoint, rotation, options.scheme, {}, *store, pool, progress);
   }
   return make_model(config, options.scheme, rotation, mixed, text_of(*checkpoint), std::move(store),
-                    options);
+                    options, progress);
 }
 
 /// The text to calibrate with, as windows of ids; none where calibration is off, or the checkpoint
@@ -92,7 +92,7 @@ Model Model::open(const std::string& path, const ModelOptions& options, Progress
     const OctetHeader header = file->header();
     ModelText text{file->tokenizer(), header.chat_template, header.bos_token, header.eos_token};
     return make_model(header.config, header.scheme, header.rotation, header.two_planes,
-                      std::move(text), std::move(file), options);
+                      std::move(text), std::move(file), options, progress);
   }
   return quantize_in_memory(open_checkpoint(path), options, progress);
 }

@@ -32,7 +32,7 @@ SessionImpl::SessionImpl(const Model& owner, int64_t positions)
     : model(owner),
       context(positions),
       rope(make_rope(owner.config(), positions)),
-      cache(owner.config(), owner.kv_cache(), positions) {
+      cache(owner.config(), owner.kv_cache(), positions, owner.impl()->backend->kv_memory()) {
   tokens.reserve(static_cast<size_t>(positions));
 }
 

@@ -107,8 +107,11 @@ void fill(BatchBuilder& batch, std::span<const StepInput> inputs, Cut& at, int64
 
 }  // namespace
 
-void step(std::span<const StepInput> inputs,
-          FunctionRef<void(size_t, int64_t, std::span<const float>)> on_logits) {
+namespace {
+
+/// on_row(wanted, logits, best)
+template <class OnRow>
+void run_steps(std::span<const StepInput> inputs, int64_t top, const OnRow& on_row) {
   if (inputs.empty()) return;
   const Model model = inputs[0].session->model();
   ModelImpl& impl = *model.impl();
@@ -119,13 +122,31 @@ void step(std::span<const StepInput> inputs,
   for (Cut at; at.input < inputs.size();) {
     fill(batch, inputs, at, impl.max_rows);
     if (batch.ids.empty()) return;
-    decode(impl.config, impl.weights, *impl.backend, {batch.ids, batch.chunks, batch.logit_rows},
-           [&](int64_t i, std::span<const float> logits) {
-             const Wanted& wanted = batch.wanted[static_cast<size_t>(i)];
-             on_logits(wanted.input, wanted.row, logits);
+    decode(impl.config, impl.weights, *impl.backend,
+           {batch.ids, batch.chunks, batch.logit_rows, top},
+           [&](int64_t i, std::span<const float> logits, std::span<const TopLogit> best) {
+             on_row(batch.wanted[static_cast<size_t>(i)], logits, best);
            });
     batch.commit();
   }
+}
+
+}  // namespace
+
+void step(std::span<const StepInput> inputs,
+          FunctionRef<void(size_t, int64_t, std::span<const float>)> on_logits) {
+  run_steps(inputs, 0, [&](const Wanted& wanted, std::span<const float> logits, auto) {
+    on_logits(wanted.input, wanted.row, logits);
+  });
+}
+
+void step_top(std::span<const StepInput> inputs, int64_t count,
+              FunctionRef<void(size_t, int64_t, std::span<const TopLogit>)> on_best) {
+  require(count >= 1 && count <= max_top_logits, ErrorCode::InvalidArgument, "step_top: ", count,
+          " logits a row, 1 to ", max_top_logits, " expected");
+  run_steps(inputs, count, [&](const Wanted& wanted, auto, std::span<const TopLogit> best) {
+    on_best(wanted.input, wanted.row, best);
+  });
 }
 
 void Session::evaluate(std::span<const int32_t> ids, Rows rows,

@@ -1,6 +1,8 @@
 #pragma once
 // What a device must be able to do to run the decoder: about ten coarse, fused operations over
 // buffers in its own memory.
+#include <octet/session.h>
+
 #include <cstdint>
 #include <span>
 
@@ -25,6 +27,7 @@ struct Batch {
   std::span<const int32_t> ids;         ///< [rows]
   std::span<const Chunk> chunks;        ///< cover the rows in order
   std::span<const int64_t> logit_rows;  ///< rows whose logits are wanted, rising
+  int64_t top = 0;                      ///< of these the best so many; 0: all of them
   int64_t rows() const { return static_cast<int64_t>(ids.size()); }
 };
 
@@ -62,15 +65,30 @@ struct LinearTask {
   float* out;         ///< [rows, n]
 };
 
-/// Operations that quantize return false if a value was not finite. planes: 2 if one of the linears
-/// that read the result multiplies two planes, else 1; the float schemes do not look at it.
+/// What a step left behind.
+struct StepResult {
+  /// Of the head's last rows, where the host can read them. In a step with Batch::top logits is
+  /// null, otherwise best.
+  const float* logits;
+  const TopLogit* best;
+  int64_t stride;     ///< from row to row
+  int64_t first_bad;  ///< the first operation that quantizes (counted from start() on) which met
+                      ///< a value that was not finite; -1 if there is none that is not reported
+};
+
+/// Operations that quantize return false if a value was not finite. A device that works behind the
+/// caller's back returns true and reports it in finish(). planes: 2 if one of the linears that read
+/// the result multiplies two planes, else 1; the float schemes do not look at it.
 class Backend {
  public:
   virtual ~Backend() = default;
 
   virtual const Workspace& workspace() const = 0;
+  virtual const char* device() const = 0;  ///< as Device::parse takes it
   virtual const char* instruction_set() const = 0;
   virtual int threads() const = 0;
+  /// Where the caches of this device's sequences lie.
+  virtual KvMemory& kv_memory() = 0;
 
   /// Prepares for the operations of one step (rotary angles of its positions).
   virtual void start(const Batch& batch) = 0;
@@ -97,6 +115,9 @@ class Backend {
   /// H: Hadamard blocks of size `rotation` (kernels/types.h, hadamard_f32); 1 for none.
   virtual bool gate_up(const LinearTask& gate, const LinearTask& up, int64_t rotation, int planes,
                        const Matrix* following) = 0;
+
+  /// Waits for the operations so far. logit_rows: rows of the head's last linear to be read.
+  virtual StepResult finish(int64_t logit_rows) = 0;
 };
 
 }  // namespace octet

@@ -9,22 +9,45 @@ namespace {
 
 using kernels::Store;
 
-void require_finite(bool finite, int64_t layer, const char* where) {
-  require(finite, ErrorCode::InvalidFile, "layer ", layer, ", ", where,
+/// What quantizes. The first ones are counted in StepResult::first_bad, layer by layer, with the
+/// head's input after all layers; devices that count have no int8 cache.
+enum Site : int64_t {
+  qkv_input,
+  o_input,
+  mlp_input,
+  down_input,
+  layer_sites,
+  keys_and_values = layer_sites,
+  head_input,
+};
+
+void require_finite(bool finite, int64_t layer, Site site) {
+  constexpr const char* names[] = {"input of q, k, v", "input of o",      "input of gate, up",
+                                   "input of down",    "keys and values", "input of the head"};
+  require(finite, ErrorCode::InvalidFile, "layer ", layer, ", ", names[site],
           ": a value that is not finite (the weights overflow fp32, or are damaged)");
+}
+
+/// Ends a step, or a group of the head's rows.
+StepResult finish(const ModelConfig& config, Backend& backend, int64_t logit_rows) {
+  const StepResult result = backend.finish(logit_rows);
+  const int64_t layer = result.first_bad / layer_sites, site = result.first_bad % layer_sites;
+  if (result.first_bad >= 0)
+    require_finite(false, layer, layer == config.num_layers ? head_input : static_cast<Site>(site));
+  return result;
 }
 
 void attention_block(const LayerWeights& w, int64_t layer, Backend& backend,
                      const InputObserver* observer) {
   const Workspace& s = backend.workspace();
   const int planes = std::max({w.q.weight.planes, w.k.weight.planes, w.v.weight.planes});
-  require_finite(backend.norm(w.input_norm, nullptr, planes), layer, "input of q, k, v");
+  require_finite(backend.norm(w.input_norm, nullptr, planes), layer, qkv_input);
   if (observer) (*observer)(LinearInput::qkv, s.x);
   const LinearTask qkv[] = {
       {&w.q.weight, w.q.bias, s.q}, {&w.k.weight, w.k.bias, s.k}, {&w.v.weight, w.v.bias, s.v}};
   backend.linear(qkv, Store::assign, &w.o.weight);
-  require_finite(backend.rotate_and_cache(layer, w.q_norm, w.k_norm), layer, "keys and values");
-  require_finite(backend.attention(layer, w.o.weight.planes), layer, "input of o");
+  require_finite(backend.rotate_and_cache(layer, w.q_norm, w.k_norm), layer, keys_and_values);
+  require_finite(backend.attention(layer, w.o.weight.planes), layer, o_input);
   if (observer) (*observer)(LinearInput::o, s.x);
   const LinearTask o[] = {{&w.o.weight, w.o.bias, s.hidden}};
   backend.linear(o, Store::add, &w.gate.weight);
@@ -34,12 +57,12 @@ void mlp_block(const LayerWeights& w, int64_t layer, Backend& backend, const Mat
                const InputObserver* observer) {
   const Workspace& s = backend.workspace();
   const int planes = std::max(w.gate.weight.planes, w.up.weight.planes);
-  require_finite(backend.norm(w.post_norm, nullptr, planes), layer, "input of gate, up");
+  require_finite(backend.norm(w.post_norm, nullptr, planes), layer, mlp_input);
   if (observer) (*observer)(LinearInput::gate_up, s.x);
   require_finite(
       backend.gate_up({&w.gate.weight, w.gate.bias, nullptr}, {&w.up.weight, w.up.bias, nullptr},
                       w.down_rotation, w.down.weight.planes, &w.down.weight),
-      layer, "input of down");
+      layer, down_input);
   if (observer) (*observer)(LinearInput::down, s.x);
   const LinearTask down[] = {{&w.down.weight, w.down.bias, s.hidden}};
   backend.linear(down, Store::add, following);
@@ -55,12 +78,16 @@ void head(const ModelConfig& config, const Weights& weights, Backend& backend, c
     const auto rows =
         batch.logit_rows.subspan(static_cast<size_t>(begin), static_cast<size_t>(count));
     require_finite(backend.norm(weights.final_norm, &rows, weights.head.planes), config.num_layers,
-                   "input of the head");
+                   head_input);
     const LinearTask task[] = {{&weights.head, nullptr, s.logits}};
     backend.linear(task, Store::assign, nullptr);
+    const StepResult result = finish(config, backend, count);
     for (int64_t i = 0; i < count; ++i)
-      on_logits(begin + i,
-                {s.logits + i * config.vocab_size, static_cast<size_t>(config.vocab_size)});
+      if (batch.top > 0)
+        on_logits(begin + i, {}, {result.best + i * result.stride, static_cast<size_t>(batch.top)});
+      else
+        on_logits(begin + i,
+                  {result.logits + i * result.stride, static_cast<size_t>(config.vocab_size)}, {});
   }
 }
 
@@ -85,6 +112,7 @@ void decode(const ModelConfig& config, const Weights& weights, Backend& backend,
                  last ? &weights.head : &weights.layers[i + 1].q.weight);
     if (observer) (*observer)(layer + 1, hidden);
   }
+  if (batch.logit_rows.empty()) finish(config, backend, 0);
   head(config, weights, backend, batch, on_logits);
 }
 

@@ -20,8 +20,9 @@ using InputObserver = FunctionRef<void(LinearInput input, const Activations& x)>
 void decode_layer(const LayerWeights& weights, int64_t layer, Backend& backend,
                   const Matrix* following, const InputObserver* observer = nullptr);
 
-/// Receives logits [vocab_size] of batch.logit_rows[i], for rising i.
-using LogitsReceiver = FunctionRef<void(int64_t i, std::span<const float> logits)>;
+/// Receives logits [vocab_size], or the best [batch.top], of batch.logit_rows[i], for rising i.
+using LogitsReceiver =
+    FunctionRef<void(int64_t i, std::span<const float> logits, std::span<const TopLogit> best)>;
 
 /// One step of the decoder: evaluates every row of the batch, extends the caches, hands out the
 /// logits asked for. Errors: InvalidFile naming the layer where a value that is not finite

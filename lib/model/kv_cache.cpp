@@ -7,6 +7,39 @@
 #include "lib/core/error.h"
 
 namespace octet {
+namespace {
+
+class HostKvMemory : public KvMemory {
+ public:
+  std::byte* take(int64_t bytes, int64_t context) override {
+    const int64_t memory = sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
+    require(bytes <= memory, ErrorCode::OutOfMemory, "the KV cache of a context of ", context,
+            " tokens needs ", static_cast<double>(bytes) / 1e9, " GB, this machine has ",
+            static_cast<double>(memory) / 1e9, " GB");
+    void* address = mmap(nullptr, static_cast<size_t>(bytes), PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    require(address != MAP_FAILED, ErrorCode::OutOfMemory, "cannot reserve ", bytes,
+            " bytes for the KV cache of a context of ", context, " tokens");
+    return static_cast<std::byte*>(address);
+  }
+  void give_back(std::byte* memory, int64_t bytes) noexcept override {
+    munmap(memory, static_cast<size_t>(bytes));
+  }
+  void discard(std::byte* memory, int64_t bytes) override {
+    const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+    const auto address = reinterpret_cast<uintptr_t>(memory);
+    const auto skipped = static_cast<int64_t>((page - address % page) % page);
+    if (skipped < bytes)
+      madvise(memory + skipped, static_cast<size_t>(bytes - skipped), MADV_DONTNEED);
+  }
+};
+
+}  // namespace
+
+KvMemory& host_kv_memory() {
+  static HostKvMemory memory;
+  return memory;
+}
 
 const char* to_string(KvCacheType type) noexcept {
   switch (type) {
@@ -41,33 +74,25 @@ int64_t kv_bytes_per_token(const ModelConfig& config, KvCacheType type) {
          kernels::kv_block;
 }
 
-KvCache::KvCache(const ModelConfig& config, KvCacheType type, int64_t context)
-    : type_(type), kv_heads_(config.num_kv_heads) {
+KvCache::KvCache(const ModelConfig& config, KvCacheType type, int64_t context, KvMemory& memory)
+    : memory_(memory), type_(type), kv_heads_(config.num_kv_heads) {
   block_bytes_ = kernels::kv_block * kv_bytes_per_token(config, type);
   head_bytes_ = head_block_bytes(config.head_dim, type);
   const int64_t blocks = (context + kernels::kv_block - 1) / kernels::kv_block;
-  const int64_t memory = sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
-  require(!__builtin_mul_overflow(blocks, block_bytes_, &total_bytes_) && total_bytes_ <= memory,
-          ErrorCode::OutOfMemory, "the KV cache of a context of ", context, " tokens needs ",
+  require(!__builtin_mul_overflow(blocks, block_bytes_, &total_bytes_), ErrorCode::OutOfMemory,
+          "the KV cache of a context of ", context, " tokens needs ",
           static_cast<double>(blocks) * static_cast<double>(block_bytes_) / 1e9,
-          " GB, this machine has ", static_cast<double>(memory) / 1e9, " GB");
-  void* address = mmap(nullptr, static_cast<size_t>(total_bytes_), PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  require(address != MAP_FAILED, ErrorCode::OutOfMemory, "cannot reserve ", total_bytes_,
-          " bytes for the KV cache of a context of ", context, " tokens");
-  base_ = static_cast<std::byte*>(address);
+          " GB, more than an address space holds");
+  base_ = memory_.take(total_bytes_, context);
 }
 
 KvCache::~KvCache() {
-  munmap(base_, static_cast<size_t>(total_bytes_));
+  memory_.give_back(base_, total_bytes_);
 }
 
 void KvCache::release_from(int64_t length) {
-  const int64_t page = sysconf(_SC_PAGESIZE);
   const int64_t kept = (length + kernels::kv_block - 1) / kernels::kv_block * block_bytes_;
-  const int64_t begin = (kept + page - 1) / page * page;
-  if (begin < total_bytes_)
-    madvise(base_ + begin, static_cast<size_t>(total_bytes_ - begin), MADV_DONTNEED);
+  if (kept < total_bytes_) memory_.discard(base_ + kept, total_bytes_ - kept);
 }
 
 }  // namespace octet

@@ -9,14 +9,29 @@ namespace octet {
 /// Bytes of the keys and values of one position, all layers.
 int64_t kv_bytes_per_token(const ModelConfig& config, KvCacheType type);
 
+/// What caches take their memory from.
+class KvMemory {
+ public:
+  virtual ~KvMemory() = default;
+  /// Errors: OutOfMemory naming what a cache of `context` tokens needs and what there is.
+  virtual std::byte* take(int64_t bytes, int64_t context) = 0;
+  virtual void give_back(std::byte* memory, int64_t bytes) noexcept = 0;
+  /// The content of these bytes is not needed any more.
+  virtual void discard(std::byte* memory, int64_t bytes) = 0;
+};
+
+/// Address space for all that is taken; the system gives memory to a page when it is first written.
+KvMemory& host_kv_memory();
+
 /// Keys and values of one sequence, in blocks of kernels::kv_block (64) positions:
 ///   block[layer]: keys of each kv head, then values of each, laid out as in kernels/types.h
-/// Address space for the whole context is reserved at once; the system gives memory to a block
-/// when it is first written.
+/// Memory for the whole context is taken at once.
 class KvCache {
  public:
-  /// Errors: OutOfMemory naming what is needed and what the machine has.
-  KvCache(const ModelConfig& config, KvCacheType type, int64_t context);
+  /// The memory must outlive the cache. Errors: OutOfMemory naming what is needed and what there
+  /// is.
+  KvCache(const ModelConfig& config, KvCacheType type, int64_t context,
+          KvMemory& memory = host_kv_memory());
   ~KvCache();
   KvCache(const KvCache&) = delete;
   KvCache& operator=(const KvCache&) = delete;
@@ -30,11 +45,13 @@ class KvCache {
   }
   KvCacheType type() const { return type_; }
   int64_t num_blocks() const { return total_bytes_ / block_bytes_; }
+  std::byte* memory() const { return base_; }
 
-  /// Gives the memory of every block from position `length` on back to the system.
+  /// Discards every block from position `length` on.
   void release_from(int64_t length);
 
  private:
+  KvMemory& memory_;
   KvCacheType type_;
   int64_t kv_heads_;
   int64_t head_bytes_;   // one block of one head's keys

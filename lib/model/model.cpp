@@ -36,6 +36,12 @@ const std::string& Model::chat_template() const {
 int Model::threads() const {
   return impl_->backend->threads();
 }
+const char* Model::device() const {
+  return impl_->backend->device();
+}
+const std::string& Model::device_note() const {
+  return impl_->device_note;
+}
 const char* Model::instruction_set() const {
   return impl_->backend->instruction_set();
 }

@@ -30,10 +30,11 @@ struct ModelImpl : Counted {
   ModelText text;
   std::once_flag template_parsed;
   std::optional<ChatTemplate> chat_template;  ///< parsed when it is first used
-  std::unique_ptr<TensorStore> store;
-  Weights weights;
+  std::unique_ptr<TensorStore> store;         ///< null once a device has the weights
+  Weights weights;                            ///< where the backend has them
   int64_t max_rows;
-  std::unique_ptr<ThreadPool> pool;
+  std::string device_note;
+  std::unique_ptr<ThreadPool> pool;  ///< of the CPU
   std::unique_ptr<Backend> backend;
   std::mutex step;  ///< held during a step: the backend has one workspace
 };
@@ -42,9 +43,9 @@ struct ModelImpl : Counted {
 int thread_count(int asked);
 
 /// Puts a model together on the device that the options ask for.
-/// Errors: Device; InvalidArgument; InvalidFile for a tensor that is missing or wrong.
+/// Errors: Device; OutOfMemory; InvalidArgument; InvalidFile for a tensor that is missing or wrong.
 Model make_model(const ModelConfig& config, Scheme scheme, const RotationSizes& rotation,
                  const TwoPlanes& two_planes, ModelText text, std::unique_ptr<TensorStore> store,
-                 const ModelOptions& options);
+                 const ModelOptions& options, Progress progress);
 
 }  // namespace octet

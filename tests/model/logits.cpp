@@ -74,8 +74,8 @@ void check_hidden(const Model& model, const Expected& expected, const std::strin
   };
   const HiddenObserver observer = observe;
   decode(
-      config, impl.weights, *impl.backend, {ids, chunk, {}}, [](int64_t, std::span<const float>) {},
-      &observer);
+      config, impl.weights, *impl.backend, {ids, chunk, {}},
+      [](int64_t, std::span<const float>, auto) {}, &observer);
   CHECK(seen == config.num_layers + 1);
 }
 

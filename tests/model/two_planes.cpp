@@ -82,7 +82,7 @@ LastRow last_row(const Model& model, std::span<const int32_t> ids) {
   const HiddenObserver observer = observe;
   decode(
       impl.config, impl.weights, *impl.backend, {ids, chunk, wanted},
-      [&](int64_t, std::span<const float> l) { result.logits.assign(l.begin(), l.end()); },
+      [&](int64_t, std::span<const float> l, auto) { result.logits.assign(l.begin(), l.end()); },
       &observer);
   return result;
 }

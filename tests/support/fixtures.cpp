@@ -54,6 +54,7 @@ TempDir::~TempDir() {
 Model open_model(const std::string& path, Scheme scheme, int threads, int64_t max_rows,
                  KvCacheType kv_cache) {
   ModelOptions options;
+  options.device = Device::cpu();
   options.scheme = scheme;
   options.threads = threads;
   options.max_rows = max_rows;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstring>
 
 #include "lib/core/error.h"
@@ -172,6 +173,32 @@ bool CpuBackend::store_activation(float* values, int64_t row, int thread) {
     values[i] -= scale[grouped ? i / kernels::group_size : 0] * static_cast<float>(plain);
   }
   return store_plane(x.rest_s8, x.rest_scale) != nullptr;
+}
+
+StepResult CpuBackend::finish(int64_t logit_rows) {
+  const int64_t top = batch_->top, vocab = config_.vocab_size;
+  if (top == 0) return {workspace_.logits, nullptr, vocab, -1};
+  const auto better = [](const TopLogit& a, const TopLogit& b) {
+    return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
+  };
+  best_.resize(static_cast<size_t>(logit_rows * top));
+  each_row(logit_rows, [&](int64_t row, int) {
+    const float* logits = workspace_.logits + row * vocab;
+    TopLogit* best = best_.data() + row * top;  // a heap, the worst of them first
+    int64_t count = 0;
+    for (int64_t id = 0; id < vocab; ++id) {
+      const TopLogit found{logits[id], static_cast<int32_t>(id)};
+      if (count == top) {
+        if (!better(found, best[0])) continue;
+        std::pop_heap(best, best + count--, better);
+      }
+      best[count++] = found;
+      std::push_heap(best, best + count, better);
+    }
+    std::sort_heap(best, best + count, better);
+    for (; count < top; ++count) best[count] = {-INFINITY, -1};
+  });
+  return {nullptr, best_.data(), top, -1};
 }
 
 bool CpuBackend::norm(const float* weight, const std::span<const int64_t>* rows, int planes) {

@@ -18,7 +18,9 @@ class CpuBackend : public Backend {
              const kernels::Table& table, ThreadPool& pool);
 
   const Workspace& workspace() const override { return workspace_; }
+  const char* device() const override { return "cpu"; }
   const char* instruction_set() const override { return kernels::name(table_.isa); }
+  KvMemory& kv_memory() override { return host_kv_memory(); }
   int threads() const override { return pool_.threads(); }
 
   void start(const Batch& batch) override;
@@ -30,6 +32,7 @@ class CpuBackend : public Backend {
   bool attention(int64_t layer, int planes) override;
   bool gate_up(const LinearTask& gate, const LinearTask& up, int64_t rotation, int planes,
                const Matrix* following) override;
+  StepResult finish(int64_t logit_rows) override;
 
  private:
   /// Buffers that belong to one thread of the pool.
@@ -118,6 +121,7 @@ class CpuBackend : public Backend {
   std::vector<HeadTokens> cache_items_;  // each within one block of positions
   std::vector<AttentionItem> attention_items_;
   std::vector<MergeItem> merge_items_;
+  std::vector<TopLogit> best_;  // [logit rows][Batch::top]
   AlignedBuffer<float> partials_;
   const Batch* batch_ = nullptr;
 };

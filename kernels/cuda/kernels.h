@@ -1,0 +1,196 @@
+#pragma once
+// The CUDA kernels: operands and launches. One kernel, or one family of template instances, a file.
+// Pointers are to device memory; matrices are row-major. Nothing here allocates or synchronizes;
+// launch errors are left for cudaGetLastError().
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+#include "kernels/cuda/plan.h"
+
+namespace octet::kernels::cuda {
+
+/// Where and how a kernel starts.
+struct Queue {
+  cudaStream_t stream;
+  int multiprocessors;
+  int architecture;       ///< running_architecture()
+  bool dependent_launch;  ///< kernels may start before the one before has ended (sm_90)
+};
+
+/// What a kernel must know about one row of a step.
+struct StepRow {
+  int32_t id;
+  int32_t position;
+  int32_t chunk;           ///< in StepView::frequencies
+  int32_t chunk_position;  ///< of the chunk's first row: positions before it were cached earlier
+  std::byte* cache;        ///< the sequence's KvCache
+};
+
+/// Consecutive rows of one sequence for prefill attention, and the query rows of one block.
+struct AttentionTile {
+  int32_t first_row, rows;  ///< the chunk's
+  int32_t first_query;      ///< of the chunk's rows x heads of a kv head
+  int32_t first_position;   ///< of the chunk's first row
+};
+
+/// Where the first operation is noted that met a value that is not finite.
+struct FiniteCheck {
+  int32_t* first_bad;
+  int32_t number;  ///< of this operation in its step
+};
+
+/// Rows that become quantized activations: norm(source[rows[i]]), or source[rows[i]].
+struct RowSource {
+  const float* values;
+  int64_t stride;
+  int64_t k;          ///< a multiple of 4
+  const float* norm;  ///< RMSNorm's weight [k], or null for none
+  float eps;
+  const int32_t* rows;  ///< null: 0, 1, 2, ...
+  FiniteCheck check;
+};
+
+/// Quantized activations (kernels/types.h: QuantizeRow without xor).
+struct QuantizedRows {
+  int8_t* values;  ///< [rows][activation_stride(k)], zero behind k
+  float* scale;    ///< [rows], or [rows][num_groups(k)]
+};
+
+void quantize_rows(const RowSource& source, const QuantizedRows& out, int64_t rows, bool grouped,
+                   const Queue& queue);
+
+/// Each `block` of the rows' k values, in place, times a Hadamard matrix (kernels/types.h:
+/// HadamardFunction; the same bits). block <= max_hadamard.
+struct Hadamard {
+  int64_t rows, k, block;
+  float* values;
+  int64_t stride;
+};
+void hadamard(const Hadamard& hadamard, const Queue& queue);
+
+enum class Output : uint8_t {
+  assign,    ///< out = value
+  add,       ///< out = out + value
+  silu_mul,  ///< tiles 2 t and 2 t + 1 are gate and up: out tile t = silu(gate) * up
+};
+
+/// out [rows][16 n_tiles] from quantized activations and weights (kernels/types.h: GemmS8,
+/// GemmS8Grouped; the same roundings). In silu_mul out has half the columns.
+struct Linear {
+  int64_t rows, k, n_tiles;
+  bool grouped;
+  const void* weight;  ///< weight_word()
+  const void* scale;   ///< float [n], or bfloat16 [n_tiles][num_groups(k)][16]
+  const float* bias;   ///< [n] or null
+  QuantizedRows x;
+  float* out;
+  int64_t out_stride;
+  Output output;
+};
+/// For up to max_decode_rows rows. fused: x is not read, but computed from it in each block.
+void linear_decode(const Linear& linear, const RowSource* fused, const Queue& queue);
+void linear_prefill(const Linear& linear, const Queue& queue);
+
+/// packed (kernels/types.h) [padded_n(n) / 16][padded_k(k) / 4][16][4] to weight_word() order, for
+/// tiles first_tile, first_tile + tile_step, ... of `weight`.
+struct Repack {
+  const void* packed;
+  void* weight;
+  int64_t n, k;
+  int64_t first_tile, tile_step;
+};
+void repack(const Repack& repack, const Queue& queue);
+
+/// hidden = table[ids], and the rotary angles of the rows.
+struct Embed {
+  int64_t rows, k;
+  bool grouped;
+  const void* weight;
+  const void* scale;
+  const StepRow* step;
+  float* hidden;
+  int64_t stride;
+  const float* frequencies;  ///< [chunks][half + 1]: inv_freq, then the attention factor
+  float* angles;             ///< [rows][2][half]: cos, sin
+  int64_t half;
+};
+void embed(const Embed& embed, const Queue& queue);
+
+/// What attention's kernels share.
+struct Heads {
+  int64_t num_heads, num_kv_heads, head_dim;
+  int64_t block_bytes;  ///< of a KvCache: one block, all layers
+  int64_t layer;
+};
+
+/// q, k = RoPE(norm(q), norm(k)); k and v go to the caches as fp16.
+struct RotateAndCache {
+  int64_t rows;
+  Heads heads;
+  const StepRow* step;
+  const float* angles;
+  float* q;
+  const float *k, *v;
+  int64_t stride;                ///< of q, k and v
+  const float *q_norm, *k_norm;  ///< [head_dim] or null
+  float eps;
+};
+void rotate_and_cache(const RotateAndCache& rotate, const Queue& queue);
+
+/// Causal attention of each of `rows` rows, split by positions, over fp16 caches.
+struct SplitAttention {
+  int64_t rows;
+  const int32_t* row_list;  ///< the rows, or null for 0, 1, 2, ...
+  Heads heads;
+  const StepRow* step;
+  const float* q;
+  int64_t q_stride;
+  float scale;
+  int64_t splits;    ///< launched_splits() of the longest row
+  float* partial;    ///< [rows][kv heads][splits][group][split_row(head_dim)]
+  int32_t* arrived;  ///< [rows][kv heads], zero before and after
+  float* out;        ///< [..][num_heads * head_dim]
+  int64_t out_stride;
+};
+void attention_split(const SplitAttention& attention, const Queue& queue);
+
+/// Causal attention of tiles of query rows on the tensor cores, over fp16 caches. Queries and
+/// softmax weights are rounded to fp16. head_dim: 32, 64 or 128.
+struct PrefillAttention {
+  int64_t tiles;
+  const AttentionTile* tile;
+  Heads heads;
+  const StepRow* step;
+  const float* q;
+  int64_t q_stride;
+  float scale;
+  float* out;
+  int64_t out_stride;
+};
+void attention_prefill(const PrefillAttention& attention, const Queue& queue);
+constexpr bool has_prefill_attention(int64_t head_dim) {
+  return head_dim == 32 || head_dim == 64 || head_dim == 128;
+}
+
+/// The `count` best of each row of logits: value down, then id up. count <= max_top.
+struct Candidate {
+  float logit;
+  int32_t id;
+};
+inline constexpr int64_t max_top = 64;
+struct Top {
+  int64_t rows, vocab, stride;
+  const float* logits;
+  int64_t count;
+  Candidate* partial;  ///< [rows][top_blocks][max_top]
+  Candidate* out;      ///< [rows][max_top]
+};
+inline constexpr int top_blocks = 64;
+void top(const Top& top, const Queue& queue);
+
+/// The architecture whose code runs on the current device: 75, 90, ...; 0 if the binary holds none
+/// for it.
+int running_architecture();
+
+}  // namespace octet::kernels::cuda

@@ -1,0 +1,35 @@
+#pragma once
+#include "kernels/cuda/kernels.h"
+
+namespace octet::kernels::cuda {
+
+struct Shape {
+  dim3 grid;
+  int threads;
+  int64_t shared_bytes = 0;
+};
+
+template <class... Parameters, class... Arguments>
+void launch(void (*kernel)(Parameters...), const Shape& shape, const Queue& queue,
+            const Arguments&... arguments) {
+  if (shape.shared_bytes > max_shared_bytes)
+    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                         static_cast<int>(shape.shared_bytes));
+  cudaLaunchAttribute dependent{};
+  dependent.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  dependent.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = shape.grid;
+  config.blockDim = dim3(static_cast<unsigned>(shape.threads));
+  config.dynamicSmemBytes = static_cast<size_t>(shape.shared_bytes);
+  config.stream = queue.stream;
+  config.attrs = &dependent;
+  config.numAttrs = queue.dependent_launch ? 1 : 0;
+  cudaLaunchKernelEx(&config, kernel, Parameters(arguments)...);
+}
+
+constexpr unsigned extent(int64_t value) {
+  return static_cast<unsigned>(value);
+}
+
+}  // namespace octet::kernels::cuda

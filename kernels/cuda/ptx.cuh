@@ -1,0 +1,141 @@
+#pragma once
+// The instructions that C++ has no name for, and how they differ between architectures.
+// tests/cuda/emulator holds the same functions in plain C++.
+#include <cuda_fp16.h>
+
+#include <cstdint>
+
+namespace octet::kernels::cuda {
+
+/// The architecture that this code is for; means something in code of the device only.
+#ifdef __CUDA_ARCH__
+inline constexpr int code_architecture = __CUDA_ARCH__ / 10;
+#else
+inline constexpr int code_architecture = 75;
+#endif
+
+/// d [16][8] += a [16][32] b [32][8], int8 to int32. sm_75 has it as four quarters.
+__device__ inline void mma_s8(int (&d)[4], const uint4& a, uint32_t b0, uint32_t b1) {
+#if __CUDA_ARCH__ >= 800
+  asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+      "{%0,%1,%2,%3};"
+      : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+      : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b0), "r"(b1));
+#else
+  const auto quarter = [](int& d0, int& d1, uint32_t a_part, uint32_t b_part) {
+    asm("mma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32 {%0,%1}, {%2}, {%3}, {%0,%1};"
+        : "+r"(d0), "+r"(d1)
+        : "r"(a_part), "r"(b_part));
+  };
+  quarter(d[0], d[1], a.x, b0);
+  quarter(d[2], d[3], a.y, b0);
+  quarter(d[0], d[1], a.z, b1);
+  quarter(d[2], d[3], a.w, b1);
+#endif
+}
+
+/// d [16][8] += a [16][16] b [16][8], fp16 to fp32. sm_75 has it as two halves.
+__device__ inline void mma_f16(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+#if __CUDA_ARCH__ >= 800
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+      "{%0,%1,%2,%3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+#else
+  const auto half = [&](uint32_t a0, uint32_t a1, uint32_t b) {
+    asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, "
+        "{%0,%1,%2,%3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a0), "r"(a1), "r"(b));
+  };
+  half(a[0], a[1], b0);
+  half(a[2], a[3], b1);
+#endif
+}
+
+/// Four 8x8 matrices of fp16 from shared memory, transposed: lane i gives the address of row i % 8
+/// of matrix i / 8.
+__device__ inline void load_matrices_transposed(uint32_t (&r)[4], const void* shared_row) {
+  const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(shared_row));
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(address)
+               : "memory");
+}
+
+/// 16 bytes that are read once: they need not stay in the first-level cache.
+__device__ inline uint4 load_streaming(const uint4* global) {
+  uint4 v;
+  asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0,%1,%2,%3}, [%4];"
+               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+               : "l"(global));
+  return v;
+}
+
+/// Copies of 16 bytes from global to shared memory that run beside the computation: start() for
+/// each, then store() once, then commit(); wait_copies<n>() waits for all but the last n commits.
+/// sm_75 carries them in registers from start() to store().
+template <int count>
+struct Copies {
+#if __CUDA_ARCH__ >= 800
+  __device__ void start(int, void* shared, const void* global) {
+    const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(shared));
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(address), "l"(global)
+                 : "memory");
+  }
+  __device__ void store() {}
+#else
+  uint4 value[count];
+  uint4* target[count];
+  __device__ void start(int i, void* shared, const void* global) {
+    value[i] = *static_cast<const uint4*>(global);
+    target[i] = static_cast<uint4*>(shared);
+  }
+  __device__ void store() {
+#pragma unroll
+    for (int i = 0; i < count; ++i) *target[i] = value[i];
+  }
+#endif
+};
+__device__ inline void commit_copies() {
+#if __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.commit_group;" ::: "memory");
+#endif
+}
+template <int pending>
+__device__ inline void wait_copies() {
+#if __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.wait_group %0;" ::"n"(pending) : "memory");
+#endif
+}
+
+/// With dependent launches: lets the next kernel start; waits for the kernels before this one.
+__device__ inline void allow_next_kernel() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+__device__ inline void wait_previous_kernels() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+__device__ inline uint32_t pack_halves(float low, float high) {
+  const __half2 h = __floats2half2_rn(low, high);
+  return *reinterpret_cast<const uint32_t*>(&h);
+}
+__device__ inline float2 unpack_halves(uint32_t halves) {
+  return __half22float2(*reinterpret_cast<const __half2*>(&halves));
+}
+__device__ inline uint16_t half_bits(float value) {
+  return __half_as_ushort(__float2half_rn(value));
+}
+
+template <class T>
+__device__ inline T* dynamic_shared() {
+  extern __shared__ uint4 octet_dynamic_shared[];
+  return reinterpret_cast<T*>(octet_dynamic_shared);
+}
+
+}  // namespace octet::kernels::cuda

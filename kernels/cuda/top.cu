@@ -1,0 +1,79 @@
+// The best ids of a row of logits. Each pass over the values finds the best that comes after the
+// last one found; blocks do so for slices of the vocabulary, then one block for their results.
+#include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/quantize_row.cuh"
+
+namespace octet::kernels::cuda {
+namespace {
+
+/// Larger is better: the logit, then the smaller id. 0 stands for none.
+using Key = unsigned long long;
+
+__device__ Key key_of(float logit, int32_t id) {
+  const uint32_t bits = __float_as_uint(logit);
+  const uint32_t ordered = bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+  return static_cast<Key>(ordered) << 32 | ~static_cast<uint32_t>(id);
+}
+__device__ Candidate candidate_of(Key key) {
+  if (key == 0) return {-INFINITY, -1};
+  const auto ordered = static_cast<uint32_t>(key >> 32);
+  const uint32_t bits = ordered & 0x80000000u ? ordered & 0x7fffffffu : ~ordered;
+  return {__uint_as_float(bits), static_cast<int32_t>(~static_cast<uint32_t>(key))};
+}
+
+struct LargerKey {
+  __device__ Key operator()(Key a, Key b) const { return a > b ? a : b; }
+};
+
+/// out[0 .. count) = the best of the keys key_at(0 .. size).
+template <class KeyAt>
+__device__ void select(int64_t size, int64_t count, Candidate* out, KeyAt key_at) {
+  __shared__ Key warp_keys[block_warps];
+  Key last = ~Key{0};
+  for (int64_t found = 0; found < count; ++found) {
+    Key best = 0;
+    for (int64_t i = threadIdx.x; i < size; i += block_threads) {
+      const Key key = key_at(i);
+      if (key < last && key > best) best = key;
+    }
+    best = combine_warp(best, LargerKey());
+    __syncthreads();
+    if (threadIdx.x % 32 == 0) warp_keys[threadIdx.x / 32] = best;
+    __syncthreads();
+    for (int i = 0; i < block_warps; ++i) best = LargerKey()(best, warp_keys[i]);
+    if (threadIdx.x == 0) out[found] = candidate_of(best);
+    last = best;
+  }
+}
+
+__global__ void __launch_bounds__(block_threads) top_of_slice_kernel(Top a) {
+  allow_next_kernel();
+  wait_previous_kernels();
+  const int64_t slice = ceil_div(a.vocab, top_blocks), first = blockIdx.x * slice, row = blockIdx.y;
+  const float* logits = a.logits + row * a.stride;
+  select(max(min(slice, a.vocab - first), int64_t{0}), a.count,
+         a.partial + (row * top_blocks + blockIdx.x) * max_top, [&](int64_t i) {
+           const auto id = static_cast<int32_t>(first + i);
+           return key_of(logits[id], id);
+         });
+}
+
+__global__ void __launch_bounds__(block_threads) top_kernel(Top a) {
+  allow_next_kernel();
+  wait_previous_kernels();
+  const int64_t row = blockIdx.x;
+  const Candidate* partial = a.partial + row * top_blocks * max_top;
+  select(top_blocks * a.count, a.count, a.out + row * max_top, [&](int64_t i) {
+    const Candidate c = partial[i / a.count * max_top + i % a.count];
+    return c.id < 0 ? Key{0} : key_of(c.logit, c.id);
+  });
+}
+
+}  // namespace
+
+void top(const Top& top, const Queue& queue) {
+  launch(top_of_slice_kernel, {dim3(top_blocks, extent(top.rows)), block_threads}, queue, top);
+  launch(top_kernel, {dim3(extent(top.rows)), block_threads}, queue, top);
+}
+
+}  // namespace octet::kernels::cuda

@@ -1,0 +1,339 @@
+#include "lib/backends/cuda/cuda_backend.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "lib/core/error.h"
+
+namespace octet::cuda {
+namespace {
+
+using kernels::num_groups;
+using kernels::padded_n;
+using kernels::tile_n;
+using kernels::cuda::activation_stride;
+using kernels::cuda::Output;
+
+/// Floats for the partial results of split attention: bounds the rows attended at a time.
+constexpr int64_t partial_floats = 4 << 20;
+
+int64_t tiles(const Matrix& matrix) {
+  return padded_n(matrix.n) / tile_n;
+}
+
+int64_t head_group(const ModelConfig& config) {
+  return config.num_heads / config.num_kv_heads;
+}
+
+void check_planes(const Matrix& weight) {
+  require(
+      weight.planes == 1, ErrorCode::Unsupported,
+      "device cuda: the model has linears whose inputs take two int8 planes, which this backend "
+      "does not multiply yet; convert it with --mixed off");
+}
+
+void check_shape(const ModelConfig& config, Scheme scheme, const Weights& weights) {
+  require(is_int8(scheme), ErrorCode::Unsupported,
+          "device cuda runs the schemes w8a8 and w8a8-g128, "
+          "not ",
+          to_string(scheme));
+  const auto multiple = [](int64_t value, int64_t of, const char* what) {
+    require(value % of == 0, ErrorCode::Unsupported, "device cuda: ", what, " is ", value,
+            ", a multiple of ", of, " expected");
+  };
+  multiple(config.hidden_size, 4, "hidden_size");
+  multiple(config.intermediate_size, 4, "intermediate_size");
+  multiple(config.head_dim, 8, "head_dim");
+  require(config.head_dim <= kernels::cuda::max_head_dim, ErrorCode::Unsupported,
+          "device cuda: head_dim is ", config.head_dim, ", at most ", kernels::cuda::max_head_dim,
+          " expected");
+  require(head_group(config) <= kernels::cuda::max_head_group, ErrorCode::Unsupported,
+          "device cuda: ", head_group(config), " query heads share a kv head, at most ",
+          kernels::cuda::max_head_group, " expected");
+  for (const LayerWeights& layer : weights.layers) {
+    require(layer.down_rotation <= kernels::cuda::max_hadamard, ErrorCode::Unsupported,
+            "device cuda: down_proj's input is rotated in blocks of ", layer.down_rotation,
+            ", at most ", kernels::cuda::max_hadamard, " expected");
+    for (const Linear* linear :
+         {&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down})
+      check_planes(linear->weight);
+  }
+  check_planes(weights.head);
+}
+
+std::string architecture_name(int index) {
+  const int architecture = kernels::cuda::running_architecture();
+  require(architecture > 0, ErrorCode::Device, "cuda:", index, ": ",
+          explain(cudaErrorNoKernelImageForDevice));
+  return str("sm_", architecture);
+}
+
+kernels::cuda::Queue make_queue(int index, cudaStream_t stream) {
+  int multiprocessors = 0;
+  check(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, index),
+        "cudaDeviceGetAttribute");
+  const int architecture = kernels::cuda::running_architecture();
+  return {stream, multiprocessors, architecture, architecture >= 90};
+}
+
+}  // namespace
+
+std::byte* DeviceKvMemory::take(int64_t bytes, int64_t context) {
+  const OnDevice device(index_);
+  void* memory = nullptr;
+  size_t free = 0, total = 0;
+  check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
+  const cudaError_t status = cudaMalloc(&memory, static_cast<size_t>(bytes));
+  if (status == cudaErrorMemoryAllocation) {
+    cudaGetLastError();
+    fail(ErrorCode::OutOfMemory, "the KV cache of a context of ", context, " tokens needs ",
+         static_cast<double>(bytes) / 1e9, " GB, cuda:", index_, " has ",
+         static_cast<double>(free) / 1e9, " GB free");
+  }
+  check(status, "cudaMalloc");
+  // Weights of softmax that are 0 still meet what lies behind a sequence's end: no NaN there.
+  check(cudaMemset(memory, 0, static_cast<size_t>(bytes)), "cudaMemset");
+  return static_cast<std::byte*>(memory);
+}
+
+void DeviceKvMemory::give_back(std::byte* memory, int64_t) noexcept {
+  cudaFree(memory);
+}
+
+CudaBackend::CudaBackend(int index, const ModelConfig& config, Scheme scheme, int64_t max_rows,
+                         const Weights& weights, Progress progress)
+    : index_(index),
+      name_(str("cuda:", index)),
+      config_((check_shape(config, scheme, weights), config)),
+      grouped_(scheme == Scheme::w8a8_g128),
+      on_device_(index),
+      kv_memory_(index),
+      step_(config, max_rows) {
+  architecture_ = architecture_name(index);
+  queue_ = make_queue(index, stream_.get());
+  weights_.emplace(config, weights, progress, queue_);
+  allocate(max_rows);
+}
+
+CudaBackend::~CudaBackend() {
+  cudaStreamSynchronize(stream_.get());
+}
+
+void CudaBackend::allocate(int64_t max_rows) {
+  const int64_t q = config_.num_heads * config_.head_dim,
+                kv = config_.num_kv_heads * config_.head_dim;
+  hidden_stride_ = padded_n(config_.hidden_size);
+  qkv_stride_ = padded_n(q) + 2 * padded_n(kv);
+  attention_stride_ = padded_n(q);
+  gated_stride_ = padded_n(config_.intermediate_size);
+  logits_stride_ = padded_n(config_.vocab_size);
+  const int64_t sizes[] = {max_rows * hidden_stride_,
+                           max_rows * qkv_stride_,
+                           max_rows * attention_stride_,
+                           max_rows * gated_stride_,
+                           logit_group * logits_stride_,
+                           max_rows * config_.head_dim,
+                           partial_floats};
+  int64_t total = 0;
+  for (int64_t size : sizes) total += padded_n(size);
+  floats_ = DeviceMemory(total * 4, "the buffers of a step");
+  float** const targets[] = {
+      &workspace_.hidden, &workspace_.q, &workspace_.attention, &gated_, &workspace_.logits,
+      &angles_,           &partial_};
+  float* next = floats_.as<float>();
+  for (size_t i = 0; i < std::size(targets); ++i) {
+    *targets[i] = next;
+    next += padded_n(sizes[i]);
+  }
+  workspace_.k = workspace_.q + padded_n(q);
+  workspace_.v = workspace_.k + padded_n(kv);
+
+  const int64_t width = std::max({config_.hidden_size, q, config_.intermediate_size});
+  const int64_t rows = std::max(max_rows, logit_group);
+  quantized_ = DeviceMemory(rows * activation_stride(width), "the buffers of a step");
+  scales_ = DeviceMemory(rows * num_groups(width) * 4, "the buffers of a step");
+  const int64_t counters = max_rows * config_.num_kv_heads * 4;
+  arrived_ = DeviceMemory(counters, "the buffers of a step");
+  check(cudaMemsetAsync(arrived_.as<void>(), 0, static_cast<size_t>(counters), stream_.get()),
+        "cudaMemset");
+  logits_ = PinnedMemory(logit_group * logits_stride_ * 4);
+  constexpr int64_t row_best = kernels::cuda::max_top * int64_t{sizeof(kernels::cuda::Candidate)};
+  top_partial_ =
+      DeviceMemory(logit_group * kernels::cuda::top_blocks * row_best, "the buffers of a step");
+  results_ = PinnedMemory(64 + logit_group * row_best);
+}
+
+kernels::cuda::Heads CudaBackend::heads(int64_t layer) const {
+  const int64_t block_bytes = kernels::kv_block * kv_bytes_per_token(config_, KvCacheType::f16);
+  return {config_.num_heads, config_.num_kv_heads, config_.head_dim, block_bytes, layer};
+}
+
+void CudaBackend::start(const Batch& batch) {
+  check(cudaSetDevice(index_), "cudaSetDevice");
+  recording_.reset();
+  check(cudaStreamSynchronize(stream_.get()), "the step before");
+  batch_ = &batch;
+  quantizations_ = 0;
+  step_.send(batch, stream_.get());
+  replaying_ = false;
+  if (!step_.repeatable() || step_.rows() > logit_group) return;
+  const auto graph = graphs_.find(graph_key());
+  if (graph == graphs_.end()) {
+    recording_.emplace(stream_.get());
+    return;
+  }
+  graph->second.launch(stream_.get());
+  replaying_ = true;
+}
+
+void CudaBackend::embed(const Matrix& table) {
+  if (replaying_) return;
+  const StepView& step = step_.view();
+  kernels::cuda::embed(
+      {step_.rows(), table.k, grouped_, table.data, table.scale, step.rows, workspace_.hidden,
+       hidden_stride_, step.frequencies, angles_, config_.head_dim / 2},
+      queue_);
+}
+
+void CudaBackend::quantize_later(const float* values, int64_t stride, int64_t k, const float* norm,
+                                 const int32_t* rows) {
+  const kernels::cuda::FiniteCheck finite{step_.view().first_bad, quantizations_++};
+  input_ = kernels::cuda::RowSource{
+      values, stride, k, norm, static_cast<float>(config_.rms_norm_eps), rows, finite};
+}
+
+bool CudaBackend::norm(const float* weight, const std::span<const int64_t>* rows, int) {
+  if (replaying_) return true;
+  const int32_t* row_list =
+      rows ? step_.view().logit_rows + (rows->data() - batch_->logit_rows.data()) : nullptr;
+  input_rows_ = rows ? static_cast<int64_t>(rows->size()) : step_.rows();
+  quantize_later(workspace_.hidden, hidden_stride_, config_.hidden_size, weight, row_list);
+  return true;
+}
+
+/// The next multiplication: of the input that was put off.
+void CudaBackend::multiply(const Matrix& weight, const float* bias, int64_t n_tiles, float* out,
+                           int64_t out_stride, Output output) {
+  const kernels::cuda::QuantizedRows x{quantized_.as<int8_t>(), scales_.as<float>()};
+  const kernels::cuda::Linear linear{input_rows_, weight.k,     n_tiles, grouped_,
+                                     weight.data, weight.scale, bias,    x,
+                                     out,         out_stride,   output};
+  const bool fused = input_ && kernels::cuda::can_fuse(input_rows_, weight.k);
+  if (input_ && !fused) kernels::cuda::quantize_rows(*input_, x, input_rows_, grouped_, queue_);
+  if (input_rows_ <= kernels::cuda::max_decode_rows)
+    kernels::cuda::linear_decode(linear, fused ? &*input_ : nullptr, queue_);
+  else
+    kernels::cuda::linear_prefill(linear, queue_);
+  input_.reset();
+}
+
+int64_t CudaBackend::stride_of(const float* buffer) const {
+  return buffer == workspace_.hidden   ? hidden_stride_
+         : buffer == workspace_.logits ? logits_stride_
+                                       : qkv_stride_;
+}
+
+void CudaBackend::linear(std::span<const LinearTask> tasks, kernels::Store store, const Matrix*) {
+  if (replaying_) return;
+  // The weights of the tasks lie one after another (CudaWeights), and so do their outputs.
+  int64_t n_tiles = 0;
+  for (const LinearTask& task : tasks) n_tiles += tiles(*task.weight);
+  multiply(*tasks[0].weight, tasks[0].bias, n_tiles, tasks[0].out, stride_of(tasks[0].out),
+           store == kernels::Store::add ? Output::add : Output::assign);
+}
+
+bool CudaBackend::gate_up(const LinearTask& gate, const LinearTask& up, int64_t rotation, int,
+                          const Matrix*) {
+  if (replaying_) return true;
+  multiply(*gate.weight, gate.bias, tiles(*gate.weight) + tiles(*up.weight), gated_, gated_stride_,
+           Output::silu_mul);
+  if (rotation > 1)
+    kernels::cuda::hadamard(
+        {input_rows_, config_.intermediate_size, rotation, gated_, gated_stride_}, queue_);
+  quantize_later(gated_, gated_stride_, config_.intermediate_size, nullptr, nullptr);
+  return true;
+}
+
+bool CudaBackend::rotate_and_cache(int64_t layer, const float* q_norm, const float* k_norm) {
+  if (replaying_) return true;
+  kernels::cuda::rotate_and_cache(
+      {step_.rows(), heads(layer), step_.view().rows, angles_, workspace_.q, workspace_.k,
+       workspace_.v, qkv_stride_, q_norm, k_norm, static_cast<float>(config_.rms_norm_eps)},
+      queue_);
+  return true;
+}
+
+void CudaBackend::attend_rows(kernels::cuda::SplitAttention task) {
+  const int64_t row_floats = config_.num_kv_heads * task.splits * head_group(config_) *
+                             kernels::cuda::split_row(config_.head_dim);
+  const int64_t most = std::max<int64_t>(1, partial_floats / row_floats);
+  for (int64_t first = 0; first < step_.split_rows(); first += most) {
+    task.rows = std::min(most, step_.split_rows() - first);
+    task.row_list = step_.view().split_rows + first;
+    kernels::cuda::attention_split(task, queue_);
+  }
+}
+
+bool CudaBackend::attention(int64_t layer, int) {
+  if (replaying_) return true;
+  const float scale = 1.0f / std::sqrt(static_cast<float>(config_.head_dim));
+  const StepView& step = step_.view();
+  if (step_.split_rows() > 0)
+    attend_rows({0, nullptr, heads(layer), step.rows, workspace_.q, qkv_stride_, scale,
+                 step_.launched_splits(), partial_, arrived_.as<int32_t>(), workspace_.attention,
+                 attention_stride_});
+  if (step_.tiles() > 0)
+    kernels::cuda::attention_prefill(
+        {step_.tiles(), step.tiles, heads(layer), step.rows, workspace_.q, qkv_stride_, scale,
+         workspace_.attention, attention_stride_},
+        queue_);
+  input_rows_ = step_.rows();
+  quantize_later(workspace_.attention, attention_stride_, config_.num_heads * config_.head_dim,
+                 nullptr, nullptr);
+  return true;
+}
+
+std::array<int64_t, 3> CudaBackend::graph_key() const {
+  return {step_.rows(), step_.launched_splits(), batch_->top};
+}
+
+kernels::cuda::Candidate* CudaBackend::best() const {
+  return reinterpret_cast<kernels::cuda::Candidate*>(results_.as<std::byte>() + 64);
+}
+
+/// The kernel writes what the host will read into the host's memory.
+void CudaBackend::select_best(int64_t logit_rows) {
+  kernels::cuda::top({logit_rows, config_.vocab_size, logits_stride_, workspace_.logits,
+                      batch_->top, top_partial_.as<kernels::cuda::Candidate>(), best()},
+                     queue_);
+}
+
+StepResult CudaBackend::finish(int64_t logit_rows) {
+  const bool top = batch_->top > 0 && logit_rows > 0;
+  if (top && !replaying_) select_best(logit_rows);
+  check(cudaGetLastError(), "launching a step");
+  if (recording_) {
+    Graph graph = recording_->end();
+    recording_.reset();
+    graph.launch(stream_.get());
+    graphs_.emplace(graph_key(), std::move(graph));
+  }
+  const auto receive = [&](void* to, const void* from, int64_t bytes) {
+    check(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDeviceToHost,
+                          stream_.get()),
+          "reading a step's results");
+  };
+  auto* logits = logits_.as<float>();
+  auto* first_bad = results_.as<int32_t>();
+  if (!top && logit_rows > 0) receive(logits, workspace_.logits, logit_rows * logits_stride_ * 4);
+  receive(first_bad, step_.view().first_bad, 4);
+  check(cudaStreamSynchronize(stream_.get()), "a step");
+  const int64_t bad = *first_bad == std::numeric_limits<int32_t>::max() ? -1 : *first_bad;
+  if (!top) return {logits, nullptr, logits_stride_, bad};
+  static_assert(sizeof(kernels::cuda::Candidate) == sizeof(TopLogit) &&
+                kernels::cuda::max_top == max_top_logits);
+  return {nullptr, reinterpret_cast<const TopLogit*>(best()), kernels::cuda::max_top, bad};
+}
+
+}  // namespace octet::cuda

@@ -1,0 +1,98 @@
+#pragma once
+// The CUDA backend. Its operations put kernels into a stream and return; finish() waits. Norms and
+// quantizations are put off until the multiplication that reads them, which does them itself where
+// rows are few. Steps whose launches repeat (decoding) are recorded once as a CUDA graph.
+#include <array>
+#include <map>
+#include <memory>
+#include <optional>
+
+#include "kernels/cuda/kernels.h"
+#include "lib/backends/cuda/cuda_graph.h"
+#include "lib/backends/cuda/cuda_memory.h"
+#include "lib/backends/cuda/cuda_step.h"
+#include "lib/backends/cuda/cuda_weights.h"
+#include "lib/model/backend.h"
+
+namespace octet::cuda {
+
+/// Caches in a device's memory, all of it taken at once and zeroed.
+class DeviceKvMemory : public KvMemory {
+ public:
+  explicit DeviceKvMemory(int index) : index_(index) {}
+  std::byte* take(int64_t bytes, int64_t context) override;
+  void give_back(std::byte* memory, int64_t bytes) noexcept override;
+  void discard(std::byte*, int64_t) override {}
+
+ private:
+  int index_;
+};
+
+class CudaBackend : public Backend {
+ public:
+  /// Errors: as make_cuda_backend().
+  CudaBackend(int index, const ModelConfig& config, Scheme scheme, int64_t max_rows,
+              const Weights& weights, Progress progress);
+  ~CudaBackend() override;
+
+  const Weights& weights() const { return weights_->view(); }
+
+  const Workspace& workspace() const override { return workspace_; }
+  const char* device() const override { return name_.c_str(); }
+  const char* instruction_set() const override { return architecture_.c_str(); }
+  int threads() const override { return 1; }
+  KvMemory& kv_memory() override { return kv_memory_; }
+
+  void start(const Batch& batch) override;
+  void embed(const Matrix& table) override;
+  bool norm(const float* weight, const std::span<const int64_t>* rows, int planes) override;
+  void linear(std::span<const LinearTask> tasks, kernels::Store store,
+              const Matrix* following) override;
+  bool rotate_and_cache(int64_t layer, const float* q_norm, const float* k_norm) override;
+  bool attention(int64_t layer, int planes) override;
+  bool gate_up(const LinearTask& gate, const LinearTask& up, int64_t rotation, int planes,
+               const Matrix* following) override;
+  StepResult finish(int64_t logit_rows) override;
+
+ private:
+  void allocate(int64_t max_rows);
+  kernels::cuda::Heads heads(int64_t layer) const;
+  int64_t stride_of(const float* buffer) const;
+  void quantize_later(const float* values, int64_t stride, int64_t k, const float* norm,
+                      const int32_t* rows);
+  void multiply(const Matrix& weight, const float* bias, int64_t n_tiles, float* out,
+                int64_t out_stride, kernels::cuda::Output output);
+  std::array<int64_t, 3> graph_key() const;
+  kernels::cuda::Candidate* best() const;
+  void select_best(int64_t logit_rows);
+  void attend_rows(kernels::cuda::SplitAttention task);
+
+  int index_;
+  std::string name_, architecture_;
+  const ModelConfig& config_;
+  bool grouped_;
+  OnDevice on_device_;  // while the backend is made
+  Stream stream_;
+  kernels::cuda::Queue queue_{};
+  DeviceKvMemory kv_memory_;
+  std::optional<CudaWeights> weights_;
+  CudaStep step_;
+  Workspace workspace_{};
+  DeviceMemory floats_;
+  float *angles_ = nullptr, *gated_ = nullptr, *partial_ = nullptr;
+  int64_t hidden_stride_, qkv_stride_, attention_stride_, gated_stride_, logits_stride_;
+  DeviceMemory quantized_, scales_, arrived_;
+  DeviceMemory top_partial_;
+  PinnedMemory results_;  // first_bad, then the best of each row
+  PinnedMemory logits_;   // [logit_group][logits_stride_]
+  const Batch* batch_ = nullptr;
+  std::optional<kernels::cuda::RowSource> input_;  // of the next multiplication, not quantized yet
+  int64_t input_rows_ = 0;
+  int32_t quantizations_ = 0;  // of this step
+  /// Graphs by rows, launched splits and Batch::top.
+  std::map<std::array<int64_t, 3>, Graph> graphs_;
+  std::optional<Recording> recording_;
+  bool replaying_ = false;
+};
+
+}  // namespace octet::cuda

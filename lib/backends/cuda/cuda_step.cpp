@@ -1,0 +1,80 @@
+#include "lib/backends/cuda/cuda_step.h"
+
+#include <algorithm>
+#include <limits>
+
+namespace octet::cuda {
+
+using kernels::cuda::AttentionTile;
+using kernels::cuda::ceil_div;
+using kernels::cuda::StepRow;
+
+CudaStep::CudaStep(const ModelConfig& config, int64_t max_rows)
+    : half_(config.head_dim / 2),
+      group_(config.num_heads / config.num_kv_heads),
+      has_prefill_(kernels::cuda::has_prefill_attention(config.head_dim)) {
+  // A chunk has at least a row, and a tile's last queries may be missing in each chunk.
+  const int64_t max_tiles =
+      max_rows + ceil_div(max_rows * group_, kernels::cuda::prefill_query_rows);
+  StepView unused;
+  const int64_t bytes = place(nullptr, max_rows, max_rows, max_tiles, unused);
+  device_memory_ = DeviceMemory(bytes, "the buffers of a step");
+  host_memory_ = PinnedMemory(bytes);
+}
+
+int64_t CudaStep::place(std::byte* base, int64_t rows, int64_t chunks, int64_t tiles,
+                        StepView& view) const {
+  int64_t at = 0;
+  const auto part = [&](auto*& pointer, int64_t count) {
+    pointer = reinterpret_cast<std::remove_reference_t<decltype(pointer)>>(base + at);
+    at = ceil_div(at + count * static_cast<int64_t>(sizeof *pointer), 16) * 16;
+  };
+  part(view.first_bad, 1);
+  part(view.rows, rows);
+  part(view.logit_rows, rows);
+  part(view.split_rows, rows);
+  part(view.frequencies, chunks * (half_ + 1));
+  part(view.tiles, tiles);
+  return at;
+}
+
+void CudaStep::add_chunk(const Chunk& chunk, int64_t index, const Batch& batch, StepView& host) {
+  const auto i32 = [](int64_t value) { return static_cast<int32_t>(value); };
+  float* frequency = host.frequencies + index * (half_ + 1);
+  std::copy_n(chunk.rope->inv_freq.begin(), half_, frequency);
+  frequency[half_] = chunk.rope->attention_factor;
+  const bool split = chunk.rows <= kernels::cuda::max_split_rows || !has_prefill_;
+  for (int64_t i = 0; i < chunk.rows; ++i) {
+    const int64_t row = chunk.first_row + i;
+    host.rows[row] = {batch.ids[static_cast<size_t>(row)], i32(chunk.first_position + i),
+                      i32(index), i32(chunk.first_position), chunk.cache->memory()};
+    if (split) host.split_rows[split_rows_++] = i32(row);
+  }
+  if (split) {
+    launched_splits_ = std::max(launched_splits_,
+                                kernels::cuda::launched_splits(chunk.first_position + chunk.rows));
+    return;
+  }
+  for (int64_t query = 0; query < chunk.rows * group_; query += kernels::cuda::prefill_query_rows)
+    host.tiles[tiles_++] = {i32(chunk.first_row), i32(chunk.rows), i32(query),
+                            i32(chunk.first_position)};
+}
+
+void CudaStep::send(const Batch& batch, cudaStream_t stream) {
+  rows_ = batch.rows();
+  split_rows_ = tiles_ = launched_splits_ = 0;
+  const auto chunks = static_cast<int64_t>(batch.chunks.size());
+  StepView host;
+  place(host_memory_.as<std::byte>(), rows_, chunks, 0, host);
+  *host.first_bad = std::numeric_limits<int32_t>::max();
+  for (int64_t i = 0; i < chunks; ++i)
+    add_chunk(batch.chunks[static_cast<size_t>(i)], i, batch, host);
+  std::copy(batch.logit_rows.begin(), batch.logit_rows.end(), host.logit_rows);
+  repeatable_ = tiles_ == 0 && static_cast<int64_t>(batch.logit_rows.size()) == rows_;
+  const int64_t bytes = place(device_memory_.as<std::byte>(), rows_, chunks, tiles_, device_);
+  check(cudaMemcpyAsync(device_memory_.as<void>(), host_memory_.as<void>(),
+                        static_cast<size_t>(bytes), cudaMemcpyHostToDevice, stream),
+        "sending a step");
+}
+
+}  // namespace octet::cuda

@@ -1,0 +1,54 @@
+#pragma once
+// What a step's kernels read besides weights and activations: written on the host, sent at once.
+#include <vector>
+
+#include "kernels/cuda/kernels.h"
+#include "lib/backends/cuda/cuda_memory.h"
+#include "lib/model/backend.h"
+
+namespace octet::cuda {
+
+/// The device's pointers to the parts of one step.
+struct StepView {
+  int32_t* first_bad;
+  kernels::cuda::StepRow* rows;
+  int32_t* logit_rows;
+  int32_t* split_rows;  ///< rows that are attended one by one
+  float* frequencies;   ///< [chunks][head_dim / 2 + 1]
+  kernels::cuda::AttentionTile* tiles;
+};
+
+class CudaStep {
+ public:
+  /// Errors: OutOfMemory.
+  CudaStep(const ModelConfig& config, int64_t max_rows);
+
+  /// Plans a step and starts to send it. The one before must have ended.
+  void send(const Batch& batch, cudaStream_t stream);
+
+  const StepView& view() const { return device_; }
+  int64_t rows() const { return rows_; }
+  int64_t split_rows() const { return split_rows_; }
+  int64_t tiles() const { return tiles_; }
+  /// Of the longest row that is attended by itself.
+  int64_t launched_splits() const { return launched_splits_; }
+  /// Whether the launches depend only on rows() and launched_splits(): rows that are attended one
+  /// by one, and logits for each.
+  bool repeatable() const { return repeatable_; }
+
+ private:
+  /// The parts' places for this many rows and chunks; returns the bytes up to the tiles' end.
+  int64_t place(std::byte* base, int64_t rows, int64_t chunks, int64_t tiles, StepView& view) const;
+  void add_chunk(const Chunk& chunk, int64_t index, const Batch& batch, StepView& host);
+
+  int64_t half_;   // of a head
+  int64_t group_;  // query heads of a kv head
+  bool has_prefill_;
+  DeviceMemory device_memory_;
+  PinnedMemory host_memory_;
+  StepView device_{};
+  int64_t rows_ = 0, split_rows_ = 0, tiles_ = 0, launched_splits_ = 0;
+  bool repeatable_ = false;
+};
+
+}  // namespace octet::cuda

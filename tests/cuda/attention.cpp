@@ -1,0 +1,268 @@
+// RoPE, the cache and both attention kernels against plain loops in double.
+#include <algorithm>
+#include <cmath>
+#include <random>
+
+#include "kernels/ref/half.h"
+#include "tests/cuda/device.h"
+
+using namespace octet;
+using namespace octet::testing;
+using kernels::kv_block;
+using kernels::cuda::StepRow;
+
+namespace {
+
+struct Shape {
+  int64_t heads, kv_heads, head_dim;
+};
+
+constexpr int64_t layers = 2, layer = 1;
+
+/// A sequence of `length` positions whose keys and values are in the cache, and queries at the last
+/// `rows` of them.
+struct Sequence {
+  Sequence(const Shape& s, int64_t rows_in, int64_t length_in)
+      : shape(s), rows(rows_in), length(length_in), blocks((length + kv_block - 1) / kv_block) {
+    std::mt19937 generator(5);
+    const auto real = [&] { return static_cast<float>(generator() % 20001) / 10000.0f - 1.0f; };
+    for (int64_t i = 0; i < rows * s.heads * s.head_dim; ++i) q.push_back(3 * real());
+    const int64_t block_halves = 2 * layers * s.kv_heads * kv_block * s.head_dim;
+    cache.assign(blocks * block_halves, 0);
+    block_bytes = block_halves * 2;
+    for (int64_t head = 0; head < s.kv_heads; ++head)
+      for (int64_t j = 0; j < length; ++j)
+        for (int64_t d = 0; d < s.head_dim; ++d) {
+          cache[key(head, j, d)] = kernels::ref::half_of_float(real());
+          cache[value(head, j, d)] = kernels::ref::half_of_float(real());
+        }
+  }
+
+  // lib/model/kv_cache.h: keys [head_dim][64], values [64][head_dim].
+  int64_t block(int64_t head, int64_t j, bool values) const {
+    return (j / kv_block * 2 * layers + 2 * layer + (values ? 1 : 0)) * shape.kv_heads * kv_block *
+               shape.head_dim +
+           head * kv_block * shape.head_dim;
+  }
+  int64_t key(int64_t head, int64_t j, int64_t d) const {
+    return block(head, j, false) + d * kv_block + j % kv_block;
+  }
+  int64_t value(int64_t head, int64_t j, int64_t d) const {
+    return block(head, j, true) + j % kv_block * shape.head_dim + d;
+  }
+
+  std::vector<double> expected() const {
+    std::vector<double> out;
+    for (int64_t row = 0; row < rows; ++row)
+      for (int64_t head = 0; head < shape.heads; ++head) {
+        const int64_t kv = head / (shape.heads / shape.kv_heads), end = length - rows + row + 1;
+        std::vector<double> weights, result(shape.head_dim, 0.0);
+        double sum = 0;
+        for (int64_t j = 0; j < end; ++j) {
+          double score = 0;
+          for (int64_t d = 0; d < shape.head_dim; ++d)
+            score += double{q[(row * shape.heads + head) * shape.head_dim + d]} *
+                     kernels::ref::float_of_half(cache[key(kv, j, d)]);
+          weights.push_back(std::exp(score / std::sqrt(double(shape.head_dim))));
+          sum += weights.back();
+        }
+        for (int64_t j = 0; j < end; ++j)
+          for (int64_t d = 0; d < shape.head_dim; ++d)
+            result[d] += weights[j] / sum * kernels::ref::float_of_half(cache[value(kv, j, d)]);
+        out.insert(out.end(), result.begin(), result.end());
+      }
+    return out;
+  }
+
+  kernels::cuda::Heads device_heads() const {
+    return {shape.heads, shape.kv_heads, shape.head_dim, block_bytes, layer};
+  }
+  std::vector<StepRow> step(const uint16_t* device_cache) const {
+    std::vector<StepRow> step_rows;
+    for (int64_t row = 0; row < rows; ++row)
+      step_rows.push_back({0, static_cast<int32_t>(length - rows + row), 0,
+                           static_cast<int32_t>(length - rows),
+                           reinterpret_cast<std::byte*>(const_cast<uint16_t*>(device_cache))});
+    return step_rows;
+  }
+  float scale() const { return 1.0f / std::sqrt(static_cast<float>(shape.head_dim)); }
+  int64_t width() const { return shape.heads * shape.head_dim; }
+
+  Shape shape;
+  int64_t rows, length, blocks, block_bytes;
+  std::vector<float> q;
+  std::vector<uint16_t> cache;
+};
+
+double worst_difference(const std::vector<float>& got, const std::vector<double>& expected) {
+  double worst = 0;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    const double difference = std::abs(got[i] - expected[i]);
+    worst = difference <= worst ? worst : difference;  // NaN counts
+  }
+  return worst;
+}
+
+std::vector<float> run_split(const Sequence& s) {
+  const OnGpu<uint16_t> cache(s.cache);
+  const OnGpu<StepRow> step(s.step(cache.data()));
+  const OnGpu<float> q(s.q), out(s.rows * s.width(), NAN);
+  const int64_t splits = kernels::cuda::launched_splits(s.length);
+  const OnGpu<float> partial(
+      s.rows * splits * s.shape.heads * kernels::cuda::split_row(s.shape.head_dim), NAN);
+  const OnGpu<int32_t> arrived(s.rows * s.shape.kv_heads);
+  for (int run = 0; run < 2; ++run)  // the second finds the counters as it needs them
+    kernels::cuda::attention_split(
+        {s.rows, nullptr, s.device_heads(), step.data(), q.data(), s.width(), s.scale(), splits,
+         partial.data(), arrived.data(), out.data(), s.width()},
+        default_queue());
+  return out.host();
+}
+
+std::vector<float> run_prefill(const Sequence& s) {
+  const OnGpu<uint16_t> cache(s.cache);
+  const OnGpu<StepRow> step(s.step(cache.data()));
+  const OnGpu<float> q(s.q), out(s.rows * s.width(), NAN);
+  std::vector<kernels::cuda::AttentionTile> tiles;
+  const int64_t group = s.shape.heads / s.shape.kv_heads;
+  for (int64_t query = 0; query < s.rows * group; query += kernels::cuda::prefill_query_rows)
+    tiles.push_back({0, static_cast<int32_t>(s.rows), static_cast<int32_t>(query),
+                     static_cast<int32_t>(s.length - s.rows)});
+  const OnGpu<kernels::cuda::AttentionTile> device_tiles(tiles);
+  kernels::cuda::attention_prefill(
+      {static_cast<int64_t>(tiles.size()), device_tiles.data(), s.device_heads(), step.data(),
+       q.data(), s.width(), s.scale(), out.data(), s.width()},
+      default_queue());
+  return out.host();
+}
+
+}  // namespace
+
+TEST_CASE("cuda: attention split by positions") {
+  if (!has_cuda()) return;
+  for (const Shape& shape : {Shape{12, 2, 128}, {9, 3, 64}, {2, 2, 32}, {7, 1, 40}, {8, 1, 128}})
+    for (int64_t length : {1, 15, 63, 64, 65, 127, 129, 257, 700, 4097}) {
+      if (length > 1000 && shape.heads > 8) continue;
+      CAPTURE(shape.head_dim);
+      CAPTURE(length);
+      const Sequence s(shape, std::min<int64_t>(length, 3), length);
+      CHECK(worst_difference(run_split(s), s.expected()) < 2e-5);
+    }
+}
+
+TEST_CASE("cuda: attention of a prompt on the tensor cores") {
+  if (!has_cuda()) return;
+  // Queries and weights are rounded to fp16: 2^-11 of values up to 1.
+  for (const Shape& shape : {Shape{12, 2, 128}, {6, 2, 64}, {4, 1, 32}, {2, 2, 128}})
+    for (const auto& [rows, length] :
+         {std::pair{1, 1}, {17, 17}, {64, 130}, {65, 65}, {150, 200}}) {
+      CAPTURE(shape.head_dim);
+      CAPTURE(length);
+      const Sequence s(shape, rows, length);
+      CHECK(worst_difference(run_prefill(s), s.expected()) < 2e-3);
+    }
+}
+
+TEST_CASE("cuda: a row's attention on the tensor cores does not depend on the chunk it came in") {
+  if (!has_cuda()) return;
+  const Sequence whole({6, 1, 64}, 90, 150), part = [&] {
+    Sequence s({6, 1, 64}, 40, 150);
+    s.cache = whole.cache;
+    s.q.assign(whole.q.end() - 40 * s.width(), whole.q.end());
+    return s;
+  }();
+  const std::vector<float> all = run_prefill(whole), some = run_prefill(part);
+  CHECK(std::equal(some.begin(), some.end(), all.end() - static_cast<std::ptrdiff_t>(some.size())));
+}
+
+TEST_CASE("cuda: keys are normalized, rotated and cached, values cached") {
+  if (!has_cuda()) return;
+  for (const Shape& shape : {Shape{6, 2, 128}, {3, 1, 64}, {2, 1, 40}})
+    for (const bool with_norm : {false, true}) {
+      constexpr int64_t rows = 5;
+      Sequence s(shape, rows, 66);  // positions 61 to 65: two blocks
+      const int64_t half = shape.head_dim / 2, kv_width = shape.kv_heads * shape.head_dim;
+      const int64_t stride = s.width() + 2 * kv_width;
+      std::mt19937 generator(3);
+      const auto real = [&] { return static_cast<float>(generator() % 20001) / 10000.0f - 1.0f; };
+      std::vector<float> qkv(rows * stride), angles(rows * 2 * half), norm(shape.head_dim, 1.0f);
+      for (float& x : qkv) x = real();
+      for (float& x : angles) x = real();
+      if (with_norm)
+        for (float& x : norm) x = real();
+      const OnGpu<uint16_t> cache(static_cast<int64_t>(s.cache.size()), uint16_t{0x1234});
+      const OnGpu<StepRow> step(s.step(cache.data()));
+      const OnGpu<float> device_qkv(qkv), device_angles(angles), device_norm(norm);
+      float* q = device_qkv.data();
+      const float* weight = with_norm ? device_norm.data() : nullptr;
+      kernels::cuda::rotate_and_cache(
+          {rows, s.device_heads(), step.data(), device_angles.data(), q, q + s.width(),
+           q + s.width() + kv_width, stride, weight, weight, 1e-6f},
+          default_queue());
+      const std::vector<float> got_q = device_qkv.host();
+      const std::vector<uint16_t> got_cache = cache.host();
+      const auto rotated = [&](int64_t row, int64_t column, int64_t d) {
+        const float* x = qkv.data() + row * stride + column;
+        double sum = 0;
+        for (int64_t i = 0; i < shape.head_dim; ++i) sum += double{x[i]} * x[i];
+        const double scale =
+            with_norm ? 1 / std::sqrt(sum / static_cast<double>(shape.head_dim) + 1e-6) : 1.0;
+        const int64_t i = d % half;
+        const double low = x[i] * scale * norm[i], high = x[half + i] * scale * norm[half + i];
+        const double cosine = angles[row * 2 * half + i], sine = angles[row * 2 * half + half + i];
+        return d < half ? low * cosine - high * sine : high * cosine + low * sine;
+      };
+      double worst = 0;
+      const auto compare = [&](double got, double expected, double tolerance) {
+        const double error = std::abs(got - expected) / tolerance;
+        worst = error <= worst ? worst : error;
+      };
+      for (int64_t row = 0; row < rows; ++row) {
+        const int64_t position = 61 + row;
+        for (int64_t i = 0; i < s.width(); ++i)
+          compare(got_q[row * stride + i],
+                  rotated(row, i / shape.head_dim * shape.head_dim, i % shape.head_dim), 1e-5);
+        for (int64_t head = 0; head < shape.kv_heads; ++head)
+          for (int64_t d = 0; d < shape.head_dim; ++d) {
+            const int64_t at = head * shape.head_dim;
+            compare(kernels::ref::float_of_half(got_cache[s.key(head, position, d)]),
+                    rotated(row, s.width() + at, d), 4e-3);
+            CHECK(got_cache[s.value(head, position, d)] ==
+                  kernels::ref::half_of_float(qkv[row * stride + s.width() + kv_width + at + d]));
+          }
+      }
+      CHECK(worst <= 1);
+      CHECK(got_cache[s.key(0, 60, 0)] == 0x1234);
+    }
+}
+
+TEST_CASE("cuda: the best logits, in order") {
+  if (!has_cuda()) return;
+  constexpr int64_t rows = 2, vocab = 5000, stride = 5008;
+  std::mt19937 generator(3);
+  std::vector<float> logits(rows * stride, 1e9f);
+  for (int64_t row = 0; row < rows; ++row)
+    for (int64_t i = 0; i < vocab; ++i)
+      logits[row * stride + i] = static_cast<float>(generator() % 1000) / 10.0f - 50.0f;  // ties
+  const OnGpu<float> device_logits(logits);
+  using kernels::cuda::Candidate;
+  const OnGpu<Candidate> partial(rows * kernels::cuda::top_blocks * kernels::cuda::max_top),
+      out(rows * kernels::cuda::max_top);
+  for (int64_t count : {1, 40}) {
+    kernels::cuda::top(
+        {rows, vocab, stride, device_logits.data(), count, partial.data(), out.data()},
+        default_queue());
+    const std::vector<Candidate> got = out.host();
+    for (int64_t row = 0; row < rows; ++row) {
+      std::vector<Candidate> expected;
+      for (int64_t i = 0; i < vocab; ++i)
+        expected.push_back({logits[row * stride + i], static_cast<int32_t>(i)});
+      std::stable_sort(expected.begin(), expected.end(),
+                       [](const auto& a, const auto& b) { return a.logit > b.logit; });
+      for (int64_t i = 0; i < count; ++i) {
+        CHECK(got[row * kernels::cuda::max_top + i].id == expected[i].id);
+        CHECK(got[row * kernels::cuda::max_top + i].logit == expected[i].logit);
+      }
+    }
+  }
+}

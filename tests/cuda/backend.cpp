@@ -1,0 +1,194 @@
+// Whole models on the device against the CPU, and the device against itself.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "support/evaluate.h"
+#include "support/fixtures.h"
+#include "tests/cuda/device.h"
+
+using namespace octet;
+using namespace octet::testing;
+
+namespace {
+
+const char* const models[] = {"tiny-qwen2", "tiny-qwen2-tied", "tiny-qwen3", "tiny-llama",
+                              "tiny-qwen2-distill"};
+constexpr Scheme schemes[] = {Scheme::w8a8, Scheme::w8a8_g128};
+
+Model open_on(const Device& device, const char* name, Scheme scheme, int64_t max_rows = 256) {
+  ModelOptions options;
+  options.device = device;
+  options.scheme = scheme;
+  options.max_rows = max_rows;
+  options.mixed = "off";
+  return Model::open(fixture(name), options);
+}
+
+std::vector<int32_t> some_ids(const Model& model, int64_t count, int64_t seed) {
+  std::vector<int32_t> ids;
+  for (int64_t i = 0; i < count; ++i)
+    ids.push_back(
+        static_cast<int32_t>((i * i * 31 + i * 7 + seed * 101) % model.config().vocab_size));
+  return ids;
+}
+
+std::vector<float> alone(const Model& model, const std::vector<int32_t>& ids, size_t chunk = 0) {
+  Session session(model, {.context = 256});
+  return all_logits(session, ids, chunk);
+}
+
+bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+/// The least cosine between rows of logits, over rows.
+double least_cosine(const std::vector<float>& a, const std::vector<float>& b, size_t vocab) {
+  double least = 1;
+  for (size_t row = 0; row < a.size(); row += vocab) {
+    double ab = 0, aa = 0, bb = 0;
+    for (size_t i = row; i < row + vocab; ++i) {
+      ab += double{a[i]} * b[i];
+      aa += double{a[i]} * a[i];
+      bb += double{b[i]} * b[i];
+    }
+    const double cosine = ab / std::sqrt(aa * bb);
+    least = cosine >= least ? least : cosine;
+  }
+  return least;
+}
+
+}  // namespace
+
+TEST_CASE("cuda: logits are the CPU's, as a prompt and token by token") {
+  if (!has_cuda()) return;
+  for (const char* name : models)
+    for (Scheme scheme : schemes) {
+      CAPTURE(name);
+      const Model cpu = open_on(Device::cpu(), name, scheme);
+      const Model cuda = open_on(Device::cuda(), name, scheme);
+      CHECK(std::string(cuda.device()) == "cuda:0");
+      const std::vector<int32_t> ids = some_ids(cpu, 70, 1);
+      const std::vector<float> expected = alone(cpu, ids);
+      const auto vocab = static_cast<size_t>(cpu.config().vocab_size);
+      for (size_t chunk : {0, 1, 5, 33}) {
+        CAPTURE(chunk);
+        const double cosine = least_cosine(alone(cuda, ids, chunk), expected, vocab);
+        CHECK(cosine > 0.998);  // of random weights, which amplify a flipped bit
+      }
+    }
+}
+
+TEST_CASE("cuda: what else is in the batch does not change a bit") {
+  if (!has_cuda()) return;
+  for (Scheme scheme : schemes) {
+    const Model model = open_on(Device::cuda(), "tiny-qwen2-tied", scheme);
+    std::vector<Session> sessions;
+    std::vector<std::vector<int32_t>> ids;
+    std::vector<std::vector<float>> got(4);
+    for (int64_t i = 0; i < 4; ++i) {
+      sessions.emplace_back(model, SessionOptions{.context = 256});
+      ids.push_back(some_ids(model, 10 + 21 * i, i));
+    }
+    for (const size_t begin : {0, 1, 2, 30}) {
+      const size_t end = begin == 0 ? 1 : begin == 1 ? 2 : begin == 2 ? 30 : 1000;
+      std::vector<StepInput> inputs;
+      for (size_t i = 0; i < 4; ++i) {
+        const size_t last = std::min(end, ids[i].size()), first = std::min(begin, last);
+        inputs.push_back(
+            {&sessions[i], std::span(ids[i]).subspan(first, last - first), Session::Rows::all});
+      }
+      step(inputs, [&](size_t input, int64_t, std::span<const float> logits) {
+        got[input].insert(got[input].end(), logits.begin(), logits.end());
+      });
+    }
+    for (size_t i = 0; i < 4; ++i) {
+      // The same chunks alone.
+      Session session(model, {.context = 256});
+      std::vector<float> expected;
+      for (const auto& [begin, end] : {std::pair{0, 1}, {1, 2}, {2, 30}, {30, 1000}}) {
+        const size_t last = std::min<size_t>(end, ids[i].size()),
+                     first = std::min<size_t>(begin, last);
+        if (first == last) continue;
+        const std::vector<float> part =
+            all_logits(session, std::span(ids[i]).subspan(first, last - first));
+        expected.insert(expected.end(), part.begin(), part.end());
+      }
+      CHECK(same_bits(got[i], expected));
+    }
+  }
+}
+
+TEST_CASE("cuda: steps of up to 16 rows give the bits of single rows") {
+  if (!has_cuda()) return;
+  for (Scheme scheme : schemes) {
+    const Model model = open_on(Device::cuda(), "tiny-qwen2-distill", scheme);
+    const std::vector<int32_t> ids = some_ids(model, 48, 2);
+    const std::vector<float> single = alone(model, ids, 1);
+    for (size_t chunk : {2, 7, 16}) CHECK(same_bits(alone(model, ids, chunk), single));
+    CHECK(same_bits(alone(model, ids, 1), single));  // from graphs this time
+  }
+}
+
+TEST_CASE("cuda: chunks of more than 16 rows give the same bits however they are cut") {
+  if (!has_cuda()) return;
+  for (Scheme scheme : schemes) {
+    const Model model = open_on(Device::cuda(), "tiny-qwen2", scheme);
+    const std::vector<int32_t> ids = some_ids(model, 150, 2);
+    const std::vector<float> whole = alone(model, ids);
+    for (size_t chunk : {50, 75, 130}) CHECK(same_bits(alone(model, ids, chunk), whole));
+  }
+}
+
+TEST_CASE("cuda: a cut cache continues as if it had never been longer") {
+  if (!has_cuda()) return;
+  const Model model = open_on(Device::cuda(), "tiny-qwen2-tied", Scheme::w8a8);
+  const std::vector<int32_t> ids = some_ids(model, 100, 3);
+  Session session(model, {.context = 256});
+  all_logits(session, some_ids(model, 200, 4));
+  session.truncate(0);
+  all_logits(session, std::span(ids).first(70));
+  session.truncate(61);
+  const std::vector<float> rest = all_logits(session, std::span(ids).subspan(61));
+  Session fresh(model, {.context = 256});
+  all_logits(fresh, std::span(ids).first(61));
+  CHECK(same_bits(rest, all_logits(fresh, std::span(ids).subspan(61))));
+}
+
+TEST_CASE("cuda: a model that does not fit, or is not for the device, is an error that says why") {
+  if (!has_cuda()) return;
+  const auto code_of = [](auto work) {
+    try {
+      work();
+    } catch (const Error& error) {
+      return error.code();
+    }
+    return ErrorCode::Internal;
+  };
+  CHECK(code_of([] { open_on(Device::cuda(), "tiny-qwen2", Scheme::f32); }) ==
+        ErrorCode::Unsupported);
+  CHECK(code_of([] { open_on(Device::cuda(99), "tiny-qwen2", Scheme::w8a8); }) ==
+        ErrorCode::Device);
+  CHECK(code_of([] { cuda::DeviceMemory(int64_t{1} << 44, "tests"); }) == ErrorCode::OutOfMemory);
+  // The device still works.
+  const Model model = open_on(Device{}, "tiny-qwen2", Scheme::w8a8);
+  CHECK(std::string(model.device()) == "cuda:0");
+  CHECK(std::string(open_on(Device{}, "tiny-qwen2", Scheme::f32).device()) == "cpu");
+}
+
+TEST_CASE("cuda: sessions give their memory back") {
+  if (!has_cuda()) return;
+  const Model model = open_on(Device::cuda(), "tiny-qwen2-tied", Scheme::w8a8);
+  const auto free_bytes = [] {
+    size_t free = 0, total = 0;
+    cuda::check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
+    return free;
+  };
+  const auto open_sessions = [&](int count) {
+    for (int i = 0; i < count; ++i) Session(model, {.context = 256});
+  };
+  open_sessions(1);
+  const size_t before = free_bytes();
+  open_sessions(1000);
+  CHECK(free_bytes() == before);
+}

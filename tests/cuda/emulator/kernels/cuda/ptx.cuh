@@ -1,0 +1,95 @@
+#pragma once
+// kernels/cuda/ptx.cuh in plain C++, from the fragment layouts of the PTX ISA.
+#include <cuda_runtime.h>
+
+#include "kernels/ref/half.h"
+
+namespace octet::kernels::cuda {
+
+inline constexpr int code_architecture = 90;
+
+inline int8_t byte_of(uint32_t word, int i) {
+  return static_cast<int8_t>(word >> (8 * i) & 0xff);
+}
+inline float half_of(uint32_t word, int i) {
+  return ref::float_of_half(static_cast<uint16_t>(word >> (16 * i) & 0xffff));
+}
+
+inline void mma_s8(int (&d)[4], const uint4& a, uint32_t b0, uint32_t b1) {
+  const uint32_t mine[6] = {a.x, a.y, a.z, a.w, b0, b1};
+  const uint32_t* all = emulator::gather(mine, 6);
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  for (int i = 0; i < 4; ++i) {
+    const int row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
+    for (int k = 0; k < 32; ++k) {
+      const int q = k % 16 / 4, upper = k / 16;
+      const uint32_t a_word = all[(row % 8 * 4 + q) * 6 + row / 8 + 2 * upper];
+      const uint32_t b_word = all[(column * 4 + q) * 6 + 4 + upper];
+      d[i] += byte_of(a_word, k % 4) * byte_of(b_word, k % 4);
+    }
+  }
+}
+
+inline void mma_f16(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+  const uint32_t mine[6] = {a[0], a[1], a[2], a[3], b0, b1};
+  const uint32_t* all = emulator::gather(mine, 6);
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  for (int i = 0; i < 4; ++i) {
+    const int row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
+    for (int k = 0; k < 16; ++k) {
+      const int q = k % 8 / 2, upper = k / 8;
+      const uint32_t a_word = all[(row % 8 * 4 + q) * 6 + row / 8 + 2 * upper];
+      const uint32_t b_word = all[(column * 4 + q) * 6 + 4 + upper];
+      d[i] += half_of(a_word, k % 2) * half_of(b_word, k % 2);
+    }
+  }
+}
+
+inline void load_matrices_transposed(uint32_t (&r)[4], const void* shared_row) {
+  const auto address = reinterpret_cast<uint64_t>(shared_row);
+  const uint32_t mine[2] = {static_cast<uint32_t>(address), static_cast<uint32_t>(address >> 32)};
+  const uint32_t* all = emulator::gather(mine, 2);
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  const auto element = [&](int matrix, int row, int column) {
+    const uint32_t* from = all + (matrix * 8 + row) * 2;
+    const uint64_t at = from[0] | static_cast<uint64_t>(from[1]) << 32;
+    return uint32_t{reinterpret_cast<const uint16_t*>(at)[column]};
+  };
+  for (int matrix = 0; matrix < 4; ++matrix)
+    r[matrix] =
+        element(matrix, lane % 4 * 2, lane / 4) | element(matrix, lane % 4 * 2 + 1, lane / 4) << 16;
+}
+
+inline uint4 load_streaming(const uint4* global) {
+  return *global;
+}
+
+/// Copies arrive at once.
+template <int count>
+struct Copies {
+  void start(int, void* shared, const void* global) { std::memcpy(shared, global, 16); }
+  void store() {}
+};
+inline void commit_copies() {}
+template <int pending>
+void wait_copies() {}
+
+inline void allow_next_kernel() {}
+inline void wait_previous_kernels() {}
+
+inline uint32_t pack_halves(float low, float high) {
+  return ref::half_of_float(low) | static_cast<uint32_t>(ref::half_of_float(high)) << 16;
+}
+inline float2 unpack_halves(uint32_t halves) {
+  return make_float2(half_of(halves, 0), half_of(halves, 1));
+}
+inline uint16_t half_bits(float value) {
+  return ref::half_of_float(value);
+}
+
+template <class T>
+T* dynamic_shared() {
+  return reinterpret_cast<T*>(emulator::shared_memory);
+}
+
+}  // namespace octet::kernels::cuda
