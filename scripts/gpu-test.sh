@@ -10,14 +10,16 @@ set -euo pipefail
 pack() {
   local folder=$1 build=build/cuda
   cd "$(dirname "$0")/.."
-  cmake --preset cuda >/dev/null
+  # Code for the H200, and sm_75's as PTX, so that what a T4 would run can be run there.
+  cmake --preset cuda "-DCMAKE_CUDA_ARCHITECTURES=75-virtual;90-real" >/dev/null
   cmake --build --preset cuda --target octet_tests_cuda octet_command
   rm -rf "$folder"
   mkdir -p "$folder/lib" "$folder/data"
   cp scripts/gpu-test.sh "$folder/"
   strip -o "$folder/octet" $build/bin/octet
   strip -o "$folder/octet_tests_cuda" $build/bin/octet_tests_cuda
-  cp -r $build/test-data/tiny-*[^z] "$folder/data/"
+  # What tests/cuda reads.
+  cp -r $build/test-data/tiny-{qwen2,qwen2-tied,qwen2-distill,qwen3,llama} "$folder/data/"
   find "$folder/data" \( -name '*.unpacked' -o -name '*.tar.xz' \) -delete
   realpath $build/test-data >"$folder/data.path"  # where the tests look for it
   # Small libraries that differ between distributions; OpenBLAS is taken from there.
@@ -46,7 +48,8 @@ tests() {
 }
 
 bench() {
-  ./octet bench --shape r1-distill-qwen-1.5b --device cuda --mixed off --json "$@" >"$out/bench.json" || return 0
+  ./octet bench --shape r1-distill-qwen-1.5b --device cuda --mixed off \
+    --rotate "${rotate:-off}" --json "$@" >"$out/bench.json" || return 0
   python3 - "$out/bench.json" <<'PYTHON'
 import json, sys
 r = json.load(open(sys.argv[1]))
@@ -84,6 +87,8 @@ run() {
   for batch in 8 32; do bench --prompt 512 --depth 128 --gen 64 --batch $batch; done
   bench --scheme w8a8-g128 --prompt 2048 --depth 128 --gen 128
   CUDA_FORCE_PTX_JIT=1 bench --prompt 2048 --depth 128 --gen 128
+  echo 'with rotated weights, as converted files have them; they are rotated while loading here:'
+  rotate=on bench --prompt 512 --depth 128 --gen 128
 }
 
 sanitize() {
@@ -106,7 +111,8 @@ profile() {
     # shellcheck disable=SC2086
     ncu --csv --clock-control none --metrics gpu__time_duration.sum --kernel-name-base demangled \
       -k 'regex:^(?!.*repack)' --launch-skip 453 --launch-count "$count" \
-      ./octet bench --shape r1-distill-qwen-1.5b --device cuda --mixed off --depth 128 --reps 1 $options \
+      ./octet bench --shape r1-distill-qwen-1.5b --device cuda --mixed off --rotate off \
+      --depth 128 --reps 1 $options \
       >"$out/$name.csv" 2>"$out/$name.err" || true
     echo "== $name"
     python3 - "$out/$name.csv" <<'PYTHON'
