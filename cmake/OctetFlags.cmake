@@ -9,7 +9,7 @@ endif()
 # GCC 12 warns inside libstdc++ about code that its own inlining made up (PR 105329, PR 105651).
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
   target_compile_options(octet_flags INTERFACE -Wno-restrict -Wno-stringop-overflow
-                                               -Wno-maybe-uninitialized -Wno-array-bounds)
+                                               -Wno-maybe-uninitialized -Wno-uninitialized -Wno-array-bounds)
 endif()
 if(OCTET_SANITIZE)
   # -O1 keeps the sanitized suite inside its time; every finding still aborts the test.

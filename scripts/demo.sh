@@ -12,7 +12,7 @@ cmake --build --preset release --target octet_command
 octet=build/release/bin/octet
 
 checkpoint=$(scripts/get-model.sh)
-model=models/smollm2-135m.w8a8-g128.safetensors
-[ -e "$model" ] || "$octet" convert "$checkpoint" -o "$model" --scheme w8a8-g128
+model=models/smollm2-135m.int8.safetensors
+[ -e "$model" ] || "$octet" convert "$checkpoint" -o "$model"
 
 "$octet" run "$model" -p "$prompt" -n 64 --greedy --stats
