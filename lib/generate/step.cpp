@@ -105,10 +105,6 @@ void fill(BatchBuilder& batch, std::span<const StepInput> inputs, Cut& at, int64
   }
 }
 
-}  // namespace
-
-namespace {
-
 /// on_row(wanted, logits, best)
 template <class OnRow>
 void run_steps(std::span<const StepInput> inputs, int64_t top, const OnRow& on_row) {
