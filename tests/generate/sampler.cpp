@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "support/fixtures.h"
+
 using namespace octet;
 
 namespace {
@@ -85,7 +87,8 @@ std::vector<uint32_t> draws(uint64_t seed, int count) {
 }  // namespace
 
 TEST_CASE("candidates are those of the reference, with the same probabilities") {
-  const auto cases = nlohmann::json::parse(std::ifstream(OCTET_TEST_DATA "/sampler/expected.json"));
+  const auto cases =
+      nlohmann::json::parse(std::ifstream(octet::testing::fixture("sampler/expected.json")));
   REQUIRE(cases.size() == 24);
   for (const auto& c : cases) {
     CAPTURE(c["name"].get<std::string>());

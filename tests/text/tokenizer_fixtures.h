@@ -9,9 +9,10 @@
 
 #include "lib/core/mapped_file.h"
 #include "lib/io/tokenizer_source.h"
+#include "support/fixtures.h"
 
 inline std::string fixture(const std::string& path) {
-  return octet::read_file(std::string(OCTET_TEST_DATA) + "/" + path, size_t{1} << 30);
+  return octet::read_file(octet::testing::fixture(path), size_t{1} << 30);
 }
 
 inline std::vector<nlohmann::json> fixture_lines(const std::string& path) {
