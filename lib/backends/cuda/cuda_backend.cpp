@@ -203,7 +203,8 @@ void CudaBackend::quantize_later(const float* values, int64_t stride, int64_t k,
       values, stride, k, norm, static_cast<float>(config_.rms_norm_eps), rows, finite};
 }
 
-bool CudaBackend::norm(const float* weight, const std::span<const int64_t>* rows, int) {
+bool CudaBackend::norm(const float* weight, const std::span<const int64_t>* rows,
+                       const InputForms&) {
   if (replaying_) return true;
   const int32_t* row_list =
       rows ? step_.view().logit_rows + (rows->data() - batch_->logit_rows.data()) : nullptr;
@@ -275,7 +276,7 @@ void CudaBackend::attend_rows(kernels::cuda::SplitAttention task) {
   }
 }
 
-bool CudaBackend::attention(int64_t layer, int) {
+bool CudaBackend::attention(int64_t layer, const InputForms&) {
   if (replaying_) return true;
   const float scale = 1.0f / std::sqrt(static_cast<float>(config_.head_dim));
   const StepView& step = step_.view();

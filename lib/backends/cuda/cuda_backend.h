@@ -45,13 +45,14 @@ class CudaBackend : public Backend {
 
   void start(const Batch& batch) override;
   void embed(const Matrix& table) override;
-  bool norm(const float* weight, const std::span<const int64_t>* rows, int planes) override;
+  bool norm(const float* weight, const std::span<const int64_t>* rows,
+            const InputForms& forms) override;
   void linear(std::span<const LinearTask> tasks, kernels::Store store,
               const Matrix* following) override;
   bool rotate_and_cache(int64_t layer, const float* q_norm, const float* k_norm) override;
-  bool attention(int64_t layer, int planes) override;
-  bool gate_up(const LinearTask& gate, const LinearTask& up, int64_t rotation, int planes,
-               const Matrix* following) override;
+  bool attention(int64_t layer, const InputForms& forms) override;
+  bool gate_up(const LinearTask& gate, const LinearTask& up, int64_t rotation,
+               const InputForms& forms, const Matrix* following) override;
   StepResult finish(int64_t logit_rows) override;
 
  private:
