@@ -146,7 +146,8 @@ void step_top(std::span<const StepInput> inputs, int64_t count,
 }
 
 void Session::evaluate(std::span<const int32_t> ids, Rows rows,
-                       FunctionRef<void(int64_t, std::span<const float>)> on_logits) {
+                       FunctionRef<void(int64_t, std::span<const float>)> on_logits,
+                       const CancelToken&) {
   const StepInput input[] = {{this, ids, rows}};
   step(input, [&](size_t, int64_t row, std::span<const float> logits) { on_logits(row, logits); });
 }

@@ -85,6 +85,12 @@ const char* to_string(StopReason reason) noexcept {
       return "callback";
     case StopReason::context_full:
       return "context_full";
+    case StopReason::constraint:
+      return "constraint";
+    case StopReason::cancelled:
+      return "cancelled";
+    case StopReason::deadline:
+      return "deadline";
   }
   return "none";
 }
