@@ -34,13 +34,6 @@ struct EngineRequest {
   double deadline_seconds = 0;  ///< ends the request (StopReason::deadline) so long after submit()
 };
 
-/// The next part of an answer: what one or several tokens brought.
-struct GenerationPiece {
-  std::string text;  ///< may be empty if there are tokens
-  bool reasoning = false;
-  std::vector<GeneratedToken> tokens;  ///< if GenerateOptions::logprobs asked for them
-};
-
 struct GenerationImpl;
 void retain(GenerationImpl*) noexcept;
 void release(GenerationImpl*) noexcept;
@@ -49,8 +42,9 @@ void release(GenerationImpl*) noexcept;
 /// wait until they are pulled. Destroying the last copy cancels the request.
 class Generation {
  public:
-  /// Waits for the next piece; false at the end. Errors: what ended the request, other than the
-  /// reasons of StopReason (InvalidFile from damaged weights; Device).
+  /// Waits for the next piece, one a token and perhaps one more; false at the end. Errors: what
+  /// ended the request, other than the reasons of StopReason (InvalidFile from damaged weights;
+  /// Device).
   bool next(GenerationPiece& piece);
 
   enum class Poll { piece, end, timeout };

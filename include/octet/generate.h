@@ -69,12 +69,20 @@ struct TokenLogprob {
   float logprob;  ///< natural logarithm
 };
 
-/// A token that was generated, if GenerateOptions::logprobs asked for it.
+/// A token that was generated. logprob and top: only if GenerateOptions::logprobs asked for them.
 struct GeneratedToken {
   int32_t id = -1;
   float logprob = 0;
   bool forced = false;            ///< not drawn: put there by a ThinkBudget or a Constraint
   std::vector<TokenLogprob> top;  ///< the likeliest, best first
+};
+
+/// The next part of an answer.
+struct GenerationPiece {
+  /// What can be given out now: complete characters that do not begin a stop string; may be empty.
+  std::string text;
+  bool reasoning = false;
+  GeneratedToken token;  ///< id -1: none, this is the rest of the text
 };
 
 enum class StopReason {

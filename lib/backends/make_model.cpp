@@ -29,6 +29,7 @@ void use_cuda(ModelImpl& impl, const ModelOptions& options, Progress progress) {
          "; this backend runs models of one scheme");
   }
   impl.max_rows = options.max_rows > 0 ? options.max_rows : cuda_rows;
+  impl.weights_fingerprint = weights_fingerprint(impl.config, impl.weights);
   impl.backend = make_cuda_backend(options.device.index, impl.config, impl.schemes.model,
                                    impl.max_rows, impl.weights, progress);
   impl.store.reset();
@@ -82,6 +83,8 @@ Model make_model(const ModelConfig& config, const Schemes& schemes, const Rotati
       use_best(*impl, options, progress);
       break;
   }
+  impl->kv_pool =
+      std::make_unique<KvPool>(impl->config, impl->kv_cache, impl->backend->kv_memory());
   return Model(Handle<ModelImpl>(impl.release()));
 }
 

@@ -145,7 +145,7 @@ void CpuBackend::plan_attention(const Batch& batch) {
         merge_items_.push_back({tokens, used, spans(positions)});
         for (int64_t span = 0; span < positions; span += kv_span, used += partial_size(tokens))
           attention_items_.push_back({tokens, span, std::min(span + kv_span, positions), used});
-        planned += spans(chunk.cache->num_blocks() * kv_block) * partial_size(tokens);
+        planned += spans(chunk.cache->max_blocks() * kv_block) * partial_size(tokens);
       }
     }
   // The longest first, so that no thread is left with one when the others are done.
@@ -199,8 +199,8 @@ void CpuBackend::attend(const AttentionItem& item, int64_t layer, Scratch& scrat
   scratch.value_blocks.clear();
   const KvCache& kv = *tokens.chunk->cache;
   // For the whole context at once: a growing sequence must not allocate.
-  scratch.key_blocks.reserve(static_cast<size_t>(kv.num_blocks()));
-  scratch.value_blocks.reserve(static_cast<size_t>(kv.num_blocks()));
+  scratch.key_blocks.reserve(static_cast<size_t>(kv.max_blocks()));
+  scratch.value_blocks.reserve(static_cast<size_t>(kv.max_blocks()));
   for (int64_t block = 0; block * kv_block < item.end_position; ++block) {
     scratch.key_blocks.push_back(kv.keys(block, layer, tokens.kv_head));
     scratch.value_blocks.push_back(kv.values(block, layer, tokens.kv_head));

@@ -35,6 +35,7 @@ class CpuBackend : public Backend {
   bool attention(int64_t layer, const InputForms& forms) override;
   bool gate_up(const LinearTask& gate, const LinearTask& up, int64_t rotation,
                const InputForms& forms, const Matrix* following) override;
+  void read_hidden(const float* weight, float* out) override;
   StepResult finish(int64_t logit_rows) override;
 
  private:
