@@ -14,11 +14,14 @@ struct Rows {
   static constexpr int value = rows;
 };
 
-/// Weights that a block brings into the cache for a later one: `lines` cache lines at `from`.
+/// The weights after a block's own, at `from`, of which it brings `lines` cache lines into the
+/// cache.
 struct Ahead {
   const int8_t* from = nullptr;
   int64_t lines = 0;
-  bool stream = false;  ///< also its own: they are used by this block alone, straight from memory
+  /// No other block uses this one's weights, which so come straight from memory: it asks for all of
+  /// them, and then for those at `from`, some way ahead of where it is.
+  bool stream = false;
 };
 
 template <int most, class Block>
@@ -51,9 +54,9 @@ void for_each_block(const Gemm& g, const Block& block) {
     const int64_t end = g.m - begin < resident ? g.m : begin + resident;
     const int64_t row_blocks = (end - begin + most_rows - 1) / most_rows;
     for (int64_t tile = 0; tile * tile_n < g.n; tile += tiles) {
-      // Once, by the first rows.
-      Ahead ahead{.stream = row_blocks == 1};
-      if (begin == 0 && row_blocks > 1) ahead = ahead_of(g, tile + tiles, tiles, row_blocks);
+      Ahead ahead;
+      if (begin == 0) ahead = ahead_of(g, tile + tiles, tiles, row_blocks);  // once
+      if (row_blocks == 1) ahead.lines = 0, ahead.stream = true;
       for (int64_t row = begin, rows = 0; row < end; row += rows) {
         // 13 rows are 7 and 6, not 12 and 1.
         const int64_t blocks = (end - row + most_rows - 1) / most_rows;

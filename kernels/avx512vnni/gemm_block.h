@@ -37,9 +37,16 @@ struct Cursor {
   int64_t lda;
   const int8_t* w;
   int64_t tile_stride;
+  const int8_t* end;  ///< of the first tile
 
-  Cursor(const int8_t* first_row, int64_t lda_, const int8_t* first_tile, int64_t tile_stride_)
-      : lda(lda_), w(first_tile), tile_stride(tile_stride_) {
+  /// From value `begin` of K on.
+  template <class Gemm>
+  Cursor(const Gemm& g, int64_t row, const Columns& columns, int64_t begin)
+      : lda(g.lda),
+        w(g.w + (columns.tile[0] * padded_k(g.k) + begin) * tile_n),
+        tile_stride((columns.tile[1] - columns.tile[0]) * padded_k(g.k) * tile_n),
+        end(w + (padded_k(g.k) - begin) * tile_n) {
+    const int8_t* first_row = g.a + row * lda + begin;
 #pragma GCC unroll 4
     for (int i = 0; i < threes; ++i) a[i] = first_row + 3 * i * lda;
   }
@@ -49,15 +56,19 @@ struct Cursor {
   const int8_t* tile(int t) const {
     return w + t * tile_stride;
   }
-  /// Asks for the lines 1 KB ahead, which may be those of the tiles after: the hardware's
-  /// prefetchers begin anew with each tile.
+  /// Asks for the lines of a later chunk, which are the next block's (at `next`) where these tiles
+  /// end. Into the second level: the first has too few buffers for what is on its way from memory.
+  /// Distances measured on Zen 4. Always inline: GCC 12 takes a function that only prefetches for
+  /// one without effect, and drops its calls.
   template <int chunks>
-  void prefetch() const {
+  [[gnu::always_inline]] void prefetch(const int8_t* next) const {
+    constexpr int64_t distance = rows <= 2 ? 2048 : 4096;
+    const int64_t ahead = end - w > distance || !next ? distance : distance + (next - end);
 #pragma GCC unroll 4
     for (int i = 0; i < chunks; ++i)
 #pragma GCC unroll 2
       for (int t = 0; t < block_tiles; ++t)
-        _mm_prefetch(reinterpret_cast<const char*>(tile(t) + 1024 + 64 * i), _MM_HINT_T0);
+        _mm_prefetch(reinterpret_cast<const char*>(tile(t) + ahead + 64 * i), _MM_HINT_T1);
   }
   [[gnu::always_inline]] void advance() {
 #pragma GCC unroll 4
@@ -110,7 +121,7 @@ template <int rows>
     add_chunk<rows>(at, sum[0]);
   }
   for (; c + unroll <= chunks; c += unroll) {
-    if (ahead.stream) at.template prefetch<unroll>();
+    if (ahead.stream) at.template prefetch<unroll>(ahead.from);
 #pragma GCC unroll 4
     for (int i = 0; i < unroll; ++i) add_chunk<rows>(at, sum[i % chains]);
   }
@@ -145,14 +156,11 @@ template <class Gemm>
 template <int rows, class Gemm>
 [[gnu::always_inline]] inline void multiply(const Gemm& g, int64_t row, const Columns& columns,
                                             Ahead ahead, Int32x16 (&acc)[rows][block_tiles]) {
-  const int64_t k = padded_k(g.k);
   Int32x16 start[block_tiles];
 #pragma GCC unroll 2
   for (int t = 0; t < block_tiles; ++t)
     start[t] = correction(_mm512_loadu_si512(g.w_sum + columns.tile[t] * tile_n));
-  const Cursor<rows> at(g.a + row * g.lda, g.lda, g.w + columns.tile[0] * tile_n * k,
-                        (columns.tile[1] - columns.tile[0]) * tile_n * k);
-  dot<rows>(at, k / tile_k, ahead, start, acc);
+  dot<rows>(Cursor<rows>(g, row, columns, 0), padded_k(g.k) / tile_k, ahead, start, acc);
 }
 
 }  // namespace

@@ -19,12 +19,10 @@ void block(const GemmS8Grouped& g, int64_t row, int64_t tile, Ahead ahead) {
 #pragma GCC unroll 2
     for (int t = 0; t < block_tiles; ++t)
       start[t] = correction(load_sums(g.w_sum + (columns.tile[t] * groups + group) * tile_n));
-    const Cursor<rows> at(g.a + row * g.lda + begin, g.lda,
-                          g.w + (columns.tile[0] * k + begin) * tile_n,
-                          (columns.tile[1] - columns.tile[0]) * tile_n * k);
+    const Cursor<rows> at(g, row, columns, begin);
+    dot<rows>(at, size / tile_k, ahead, start, acc);
     // The first groups ask for the next columns' weights, a line a chunk.
     const int64_t lines = ahead.lines < size / tile_k ? ahead.lines : size / tile_k;
-    dot<rows>(at, size / tile_k, Ahead{ahead.from, lines, ahead.stream}, start, acc);
     ahead.from += 64 * lines;
     ahead.lines -= lines;
 #pragma GCC unroll 2
