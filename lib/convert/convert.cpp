@@ -65,10 +65,7 @@ Model quantize_in_memory(std::unique_ptr<Checkpoint> original, const ModelOption
   const ModelConfig& config = checkpoint->config();
   const TwoPlanes mixed = two_planes(config, options.scheme, options.mixed);
   auto store = std::make_unique<MemoryStore>(stored_tensors(model_tensors(config), options.scheme));
-  {
-    ThreadPool pool(thread_count(options.threads));
-    write_model(*checkpoint, rotation, options.scheme, {}, *store, pool, progress);
-  }
+  write_model(*checkpoint, rotation, options.scheme, {}, *store, *make_pool(options), progress);
   return make_model(config, options.scheme, rotation, mixed, text_of(*checkpoint), std::move(store),
                     options, progress);
 }

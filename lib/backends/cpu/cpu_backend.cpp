@@ -71,8 +71,16 @@ void CpuBackend::allocate(int64_t max_rows) {
   }
 }
 
+int64_t CpuBackend::rows_per_item(int64_t rows) const {
+  return std::clamp<int64_t>(rows / (items_per_thread * pool_.threads()), 1, 16);
+}
+
 void CpuBackend::each_row(int64_t rows, FunctionRef<void(int64_t, int)> work) {
-  pool_.for_each(rows, work);
+  const int64_t some = rows_per_item(rows);
+  pool_.for_each((rows + some - 1) / some, [&](int64_t item, int thread) {
+    const int64_t end = std::min(rows, (item + 1) * some);
+    for (int64_t row = item * some; row < end; ++row) work(row, thread);
+  });
 }
 
 void CpuBackend::start(const Batch& batch) {
