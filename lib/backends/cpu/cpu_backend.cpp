@@ -237,7 +237,7 @@ StepResult CpuBackend::finish(int64_t logit_rows) {
   return {nullptr, best_.data(), top, -1};
 }
 
-bool CpuBackend::norm(const float* weight, const std::span<const int64_t>* rows,
+bool CpuBackend::norm(const float* weight, const std::span<const int64_t>* rows, int64_t rotation,
                       const InputForms& forms) {
   const int64_t k = config_.hidden_size;
   set_activations(rows ? static_cast<int64_t>(rows->size()) : batch_->rows(), k, forms);
@@ -247,6 +247,7 @@ bool CpuBackend::norm(const float* weight, const std::span<const int64_t>* rows,
     float* normed = scratch_[static_cast<size_t>(thread)].row.data();
     table_.rms_norm_f32(workspace_.hidden + row * k, weight, normed, k,
                         static_cast<float>(config_.rms_norm_eps));
+    if (rotation > 1) table_.hadamard_f32(normed, k, rotation);
     if (!store_activation(normed, i, thread)) finite = false;
   });
   return finite;
