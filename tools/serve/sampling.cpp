@@ -92,6 +92,7 @@ GenerationFields::GenerationFields(Fields& fields, const Model& model)
   options.sampler.seed = seed ? static_cast<uint64_t>(*seed) : random_seed();
   options.max_tokens = fields.integer("max_tokens", 1, INT32_MAX).value_or(INT32_MAX);
   options.stop = read_stop(fields);
+  options.stop_at_end_tokens = !fields.boolean("ignore_eos").value_or(false);
   options.constraint = read_format(fields);
   choices = fields.integer("n", 1, max_choices).value_or(1);
   stream = fields.boolean("stream").value_or(false);
