@@ -125,9 +125,10 @@ void add_limits(CLI::App& command, ServeArguments& arguments) {
 
 void add_engine(CLI::App& command, ServeArguments& arguments) {
   EngineOptions& engine = arguments.app.engine;
-  command.add_option("--ctx", engine.context,
-                     "positions of a request, prompt and answer; 0: the model's own limit, at most "
-                     "4096")
+  command
+      .add_option("--ctx", engine.context,
+                  "positions of a request, prompt and answer; 0: the model's own limit, at most "
+                  "4096")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
   command
@@ -164,10 +165,13 @@ void add_serve(CLI::App& app) {
   CLI::App* command = app.add_subcommand("serve", "OpenAI-compatible server and a chat page");
   command->footer("Example: octet serve r1.int8.safetensors --port 8080");
   add_access(*command, *arguments);
-  command->add_option("--name", arguments->name, "of the model, for clients; its file's if not given");
+  command->add_option("--name", arguments->name,
+                      "of the model, for clients; its file's if not given");
   add_engine(*command, *arguments);
   add_limits(*command, *arguments);
-  command->add_option("--log-format", arguments->log_format, "text or json, a line a request on stderr")
+  command
+      ->add_option("--log-format", arguments->log_format,
+                   "text or json, a line a request on stderr")
       ->capture_default_str()
       ->check(CLI::IsMember({"text", "json"}));
   command->add_flag("--log-content", arguments->app.log_content,

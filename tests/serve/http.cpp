@@ -47,8 +47,7 @@ struct Pair {
 
 HttpLimits impatient() {
   HttpLimits limits;
-  limits.read_timeout = limits.idle_timeout = limits.write_timeout =
-      std::chrono::milliseconds(50);
+  limits.read_timeout = limits.idle_timeout = limits.write_timeout = std::chrono::milliseconds(50);
   return limits;
 }
 
@@ -86,7 +85,8 @@ TEST_CASE("a request is read however it is cut, and the next one after it") {
 
 TEST_CASE("a body in chunks is joined") {
   Pair pair;
-  pair.send("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2;x=y\r\nab\r\n1\r\nc\r\n0\r\n\r\n");
+  pair.send(
+      "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2;x=y\r\nab\r\n1\r\nc\r\n0\r\n\r\n");
   HttpRequest request;
   REQUIRE(pair.server.read_head(request, true).kind == Kind::request);
   REQUIRE(pair.server.read_body(request).kind == Kind::request);

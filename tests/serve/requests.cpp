@@ -56,8 +56,9 @@ TEST_CASE("fields have types and ranges, and null counts as absent") {
   CHECK(failure([&] { fields.number("f", 0, 1); }).status == 400);
   CHECK(failure([&] { fields.boolean("a"); }).message == "a is 1, expected true or false");
   CHECK(failure([&] { fields.text("a"); }).status == 400);
-  CHECK(failure([&] { fields.choice("d", {"y", "z"}); }).message ==
-        "d is a string, expected one of \"y\", \"z\"");
+  CHECK(failure([&] {
+          fields.choice("d", {"y", "z"});
+        }).message == "d is a string, expected one of \"y\", \"z\"");
   CHECK(failure([&] { fields.finish(); }).parameter == "h");
   fields.ignore({"h"});
   fields.finish();
@@ -96,8 +97,7 @@ TEST_CASE("messages are texts or lists of text parts") {
   CHECK(parameter_of(R"([{"role": "tool", "content": "x"}])") == "messages[0].role");
   CHECK(parameter_of(R"([{"role": "user", "content": [{"type": "text"}]}])") ==
         "messages[0].content[0].text");
-  CHECK(parameter_of(R"([{"role": "assistant", "tool_calls": [{}]}])") ==
-        "messages[0].tool_calls");
+  CHECK(parameter_of(R"([{"role": "assistant", "tool_calls": [{}]}])") == "messages[0].tool_calls");
 }
 
 TEST_CASE("errors of the library become statuses, in OpenAI's form") {

@@ -96,8 +96,7 @@ std::vector<Answer> Answers::collect() {
     }
     (part.piece.reasoning ? answer.reasoning : answer.text) += part.piece.text;
     if (!part.piece.reasoning)
-      answer.tokens.insert(answer.tokens.end(), part.piece.tokens.begin(),
-                           part.piece.tokens.end());
+      answer.tokens.insert(answer.tokens.end(), part.piece.tokens.begin(), part.piece.tokens.end());
   }
   return answers;
 }

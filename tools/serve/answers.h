@@ -11,7 +11,7 @@ namespace octet::serve {
 struct AnswerPart {
   size_t choice = 0;
   GenerationPiece piece;
-  bool end = false;  ///< the last part of this choice; the piece is empty
+  bool end = false;     ///< the last part of this choice; the piece is empty
   GenerateStats stats;  ///< at the end
 };
 

@@ -92,12 +92,14 @@ struct App::Impl {
     router.add({"GET", "/v1/models/*", Access::with_key,
                 [this](Exchange& exchange) { get_model(service, exchange); }});
     router.add({"GET", "/metrics", Access::with_key, [this](Exchange& exchange) {
-                  exchange.reply({200, "text/plain; version=0.0.4",
+                  exchange.reply({200,
+                                  "text/plain; version=0.0.4",
                                   metrics_text(engine.stats(), server.connections(), requests),
                                   {}});
                 }});
-    router.add({"GET", "/health", Access::open,
-                [](Exchange& exchange) { reply_json(exchange, {{"status", "ok"}}); }});
+    router.add({"GET", "/health", Access::open, [](Exchange& exchange) {
+                  reply_json(exchange, {{"status", "ok"}});
+                }});
     router.add({"GET", "/ready", Access::open, [this](Exchange& exchange) {
                   if (router.draining()) throw ApiError(503, "the server is shutting down");
                   reply_json(exchange, {{"status", "ready"}});

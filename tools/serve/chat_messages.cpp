@@ -9,8 +9,7 @@ std::string read_content(Fields& message, bool optional) {
   const Json* content = message.any("content");
   if (!content && optional) return {};
   if (content && content->is_string()) return content->get<std::string>();
-  if (!content || !content->is_array())
-    message.fail("content", "a string or a list of text parts");
+  if (!content || !content->is_array()) message.fail("content", "a string or a list of text parts");
   std::string text;
   for (size_t i = 0; i < content->size(); ++i) {
     Fields part((*content)[i], message.path("content") + '[' + std::to_string(i) + ']');

@@ -46,11 +46,11 @@ void answer_whole(Service& service, Exchange& exchange, Answers& answers, bool l
   Json choices = Json::array();
   for (const Answer& answer : answers.collect()) {
     int64_t offset = 0;
-    choices.push_back(choice_of(
-        choices.size(), answer.text,
-        logprobs ? completion_logprobs(service.model().tokenizer(), answer.tokens, offset)
-                 : Json(nullptr),
-        finish_reason(answer.stop)));
+    choices.push_back(
+        choice_of(choices.size(), answer.text,
+                  logprobs ? completion_logprobs(service.model().tokenizer(), answer.tokens, offset)
+                           : Json(nullptr),
+                  finish_reason(answer.stop)));
   }
   Json response = response_head(service, exchange);
   response["choices"] = std::move(choices);
@@ -70,11 +70,11 @@ void answer_in_parts(Service& service, Exchange& exchange, Answers& answers,
       if (!part.end && piece.text.empty() && piece.tokens.empty()) continue;
       Json details;
       if (logprobs && !piece.tokens.empty())
-        details = completion_logprobs(service.model().tokenizer(), piece.tokens,
-                                      offsets[part.choice]);
-      chunk["choices"] = Json::array(
-          {choice_of(part.choice, piece.text, std::move(details),
-                     part.end ? Json(finish_reason(part.stats.stop)) : Json(nullptr))});
+        details =
+            completion_logprobs(service.model().tokenizer(), piece.tokens, offsets[part.choice]);
+      chunk["choices"] =
+          Json::array({choice_of(part.choice, piece.text, std::move(details),
+                                 part.end ? Json(finish_reason(part.stats.stop)) : Json(nullptr))});
       send(chunk);
     }
     if (!fields.include_usage) return;

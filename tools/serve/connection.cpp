@@ -24,9 +24,15 @@ struct DeadlineStream {
     const boost::asio::mutable_buffer buffer = *boost::asio::buffer_sequence_begin(buffers);
     size_t taken = 0;
     switch (socket.read(buffer.data(), buffer.size(), taken, deadline)) {
-      case Socket::Status::done: error = {}; break;
-      case Socket::Status::timeout: error = boost::asio::error::timed_out; break;
-      case Socket::Status::closed: error = boost::asio::error::eof; break;
+      case Socket::Status::done:
+        error = {};
+        break;
+      case Socket::Status::timeout:
+        error = boost::asio::error::timed_out;
+        break;
+      case Socket::Status::closed:
+        error = boost::asio::error::eof;
+        break;
     }
     return taken;
   }
@@ -118,8 +124,7 @@ Outcome HttpConnection::read_head(HttpRequest& request, bool first) {
 }
 
 Outcome HttpConnection::read_body(HttpRequest& request) {
-  if (request.header("Expect") == "100-continue" &&
-      !write_bytes("HTTP/1.1 100 Continue\r\n\r\n"))
+  if (request.header("Expect") == "100-continue" && !write_bytes("HTTP/1.1 100 Continue\r\n\r\n"))
     return {Outcome::Kind::closed};
   ErrorCode error;
   DeadlineStream stream{socket_, reader_->deadline};

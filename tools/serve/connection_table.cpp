@@ -10,9 +10,8 @@ ConnectionTable::Counts ConnectionTable::counts() const {
   const std::lock_guard lock(mutex_);
   Counts counts = counts_;
   counts.open = static_cast<int64_t>(entries_.size());
-  counts.serving = std::count_if(entries_.begin(), entries_.end(), [](const Entry& entry) {
-    return entry.state == State::serving;
-  });
+  counts.serving = std::count_if(entries_.begin(), entries_.end(),
+                                 [](const Entry& entry) { return entry.state == State::serving; });
   return counts;
 }
 

@@ -39,7 +39,8 @@ std::vector<float> embed_for(Service& service, const Exchange& exchange,
   const EmbeddingTurn turn(service, exchange);
   EmbedOptions options;
   options.cancel = CancelToken::make();
-  auto vector = std::async(std::launch::async, [&] { return embed(service.model(), ids, options); });
+  auto vector =
+      std::async(std::launch::async, [&] { return embed(service.model(), ids, options); });
   try {
     while (vector.wait_for(wait) != std::future_status::ready) check_wanted(service, exchange);
   } catch (...) {

@@ -18,7 +18,7 @@ struct ExchangeRecord {
   std::string id;
   std::string client, method;
   std::string route = "-";  ///< its path; "-" where there is none
-  int status = 0;     ///< 499: the client went away first
+  int status = 0;           ///< 499: the client went away first
   int64_t prompt_tokens = 0, cached_tokens = 0, completion_tokens = 0;
   double first_token_seconds = 0, seconds = 0;
   std::string prompt, answer;  ///< for the log, if that was asked for

@@ -39,10 +39,10 @@ std::string describe(const Json& value) {
 
 Fields::Fields(const Json& object, std::string name) : object_(object), name_(std::move(name)) {
   if (!object.is_object())
-    throw ApiError(400,
-                   (name_.empty() ? "the body" : name_) + " is " + describe(object) +
-                       ", expected an object",
-                   name_);
+    throw ApiError(
+        400,
+        (name_.empty() ? "the body" : name_) + " is " + describe(object) + ", expected an object",
+        name_);
 }
 
 std::string Fields::path(const std::string& name) const {

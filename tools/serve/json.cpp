@@ -8,10 +8,11 @@ Json parse_json(std::string_view text) {
   constexpr int max_depth = 64;
   // depth: of what is around the value that begins
   const auto check_depth = [](int depth, Json::parse_event_t event, Json&) {
-    const bool begins = event == Json::parse_event_t::array_start ||
-                        event == Json::parse_event_t::object_start;
+    const bool begins =
+        event == Json::parse_event_t::array_start || event == Json::parse_event_t::object_start;
     if (begins && depth >= max_depth)
-      throw ApiError(400, "the body is nested deeper than " + std::to_string(max_depth) + " levels");
+      throw ApiError(400,
+                     "the body is nested deeper than " + std::to_string(max_depth) + " levels");
     return true;
   };
   try {

@@ -46,8 +46,7 @@ void write_engine(Writer& out, const EngineStats& stats) {
   out.gauge("octet_requests_waiting", "Generations in the queue.", stats.waiting);
   out.gauge("octet_requests_running", "Generations being made.", stats.running);
   out.gauge("octet_kv_pages", "KV cache pages of 64 positions.", stats.pages_total);
-  out.gauge("octet_kv_pages_used", "KV cache pages held by running generations.",
-            stats.pages_used);
+  out.gauge("octet_kv_pages_used", "KV cache pages held by running generations.", stats.pages_used);
   out.gauge("octet_kv_pages_cached", "KV cache pages kept for later prompts.", stats.pages_cached);
   out.counter("octet_generations_submitted_total", "Generations queued.", stats.submitted);
   out.counter("octet_generations_refused_total", "Generations refused as the queue was full.",

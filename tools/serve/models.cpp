@@ -14,8 +14,7 @@ Json model_object(const Service& service) {
 }  // namespace
 
 void list_models(Service& service, Exchange& exchange) {
-  reply_json(exchange,
-             {{"object", "list"}, {"data", Json::array({model_object(service)})}});
+  reply_json(exchange, {{"object", "list"}, {"data", Json::array({model_object(service)})}});
 }
 
 void get_model(Service& service, Exchange& exchange) {

@@ -97,8 +97,8 @@ GenerationFields::GenerationFields(Fields& fields, const Model& model)
   choices = fields.integer("n", 1, max_choices).value_or(1);
   stream = fields.boolean("stream").value_or(false);
   include_usage = read_include_usage(fields, stream);
-  fields.ignore({"user", "metadata", "store", "service_tier", "safety_identifier",
-                 "prompt_cache_key"});
+  fields.ignore(
+      {"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key"});
   fields.unsupported("logit_bias", {Json::object()});
 }
 

@@ -120,9 +120,8 @@ Descriptor listen_on(const std::string& host, int port) {
   setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
   if (fd.get() < 0 || bind(fd.get(), found->ai_addr, found->ai_addrlen) != 0 ||
       listen(fd.get(), SOMAXCONN) != 0)
-    throw Error(ErrorCode::Io,
-                "cannot listen on " + host + " port " + std::to_string(port) + ": " +
-                    std::strerror(errno));
+    throw Error(ErrorCode::Io, "cannot listen on " + host + " port " + std::to_string(port) + ": " +
+                                   std::strerror(errno));
   return fd;
 }
 

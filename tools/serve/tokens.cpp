@@ -25,9 +25,8 @@ void tokenize(Service& service, Exchange& exchange) {
   if (const auto model = fields.text("model")) service.check_model(*model);
   const std::vector<int32_t> ids = ids_of(fields, service);
   fields.finish();
-  reply_json(exchange, {{"count", ids.size()},
-                        {"max_model_len", service.engine.context()},
-                        {"tokens", ids}});
+  reply_json(exchange,
+             {{"count", ids.size()}, {"max_model_len", service.engine.context()}, {"tokens", ids}});
 }
 
 void detokenize(Service& service, Exchange& exchange) {
