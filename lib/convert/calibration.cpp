@@ -41,8 +41,11 @@ Calibration::Calibration(const Checkpoint& checkpoint, const RotationSizes& rota
       config_(one_layer(checkpoint.config())),
       backend_(
           std::make_unique<CpuBackend>(config_, Scheme::f32, max_window, active_kernels(), pool)),
-      cache_(std::make_unique<KvCache>(config_, KvCacheType::f32, max_window)),
+      pool_of_cache_(config_, KvCacheType::f32),
+      reservation_(pool_of_cache_, kv_blocks(max_window)),
+      cache_(pool_of_cache_, max_window),
       rope_(make_rope(config_, max_window)) {
+  cache_.extend(0, max_window);
   const int64_t hidden = config_.hidden_size, vocab = checkpoint.config().vocab_size;
   for (const std::vector<int32_t>& window : windows_)
     for (int32_t id : window) {
@@ -60,7 +63,7 @@ void Calibration::each_window(FunctionRef<void()> work) {
   float* at = hidden_.data();
   for (const std::vector<int32_t>& window : windows_) {
     const size_t count = window.size() * static_cast<size_t>(config_.hidden_size);
-    const Chunk chunk[] = {{cache_.get(), &rope_, 0, static_cast<int64_t>(window.size()), 0}};
+    const Chunk chunk[] = {{&cache_, &rope_, 0, static_cast<int64_t>(window.size()), 0}};
     backend_->start({window, chunk, {}});
     std::copy_n(at, count, backend_->workspace().hidden);
     work();
@@ -84,7 +87,7 @@ Feedbacks Calibration::layer(int64_t index) {
                        : input == LinearInput::o       ? o
                        : input == LinearInput::gate_up ? gate_up
                                                        : down;
-    moments.add(x.f32, x.rows, x.stride, pool_);
+    moments.add(x.f32, x.rows, x.k, pool_);
   };
   const InputObserver observer = observe;
   each_window([&] { decode_layer(weights, 0, *backend_, nullptr, &observer); });
@@ -106,9 +109,9 @@ Feedbacks Calibration::head() {
   checkpoint_.read_rows("model.norm.weight", 0, 1, norm.data());
   Moments moments(config_.hidden_size);
   each_window([&] {
-    backend_->norm(norm.data(), nullptr, 1);
+    backend_->norm(norm.data(), nullptr, {.f32 = true});
     const Activations& x = backend_->workspace().x;
-    moments.add(x.f32, x.rows, x.stride, pool_);
+    moments.add(x.f32, x.rows, x.k, pool_);
   });
   return {{"lm_head.weight", shared_factor(std::move(moments), pool_, "the head")}};
 }

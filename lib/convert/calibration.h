@@ -38,7 +38,9 @@ class Calibration {
   ThreadPool& pool_;
   ModelConfig config_;  // of one layer
   std::unique_ptr<Backend> backend_;
-  std::unique_ptr<KvCache> cache_;
+  KvPool pool_of_cache_;
+  KvReservation reservation_;
+  KvCache cache_;
   Rope rope_;
   std::vector<float> hidden_;  // the residual stream of all windows [tokens, hidden_size]
 };

@@ -84,6 +84,8 @@ void ThreadPool::take_items(int thread) {
     const int64_t item = next_.fetch_add(1, std::memory_order_relaxed);
     if (item >= items_) return;
     try {
+      require(!cancelled_ || !cancelled_->load(std::memory_order_relaxed), ErrorCode::Cancelled,
+              "the work was cancelled");
       (*work_)(item, thread);
     } catch (...) {
       std::lock_guard lock(error_mutex_);

@@ -22,12 +22,16 @@ class ThreadPool {
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
+  /// Loops from now on end early when `flag` turns true; null: they do not.
+  void cancel_with(const std::atomic<bool>* flag) { cancelled_ = flag; }
+
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
 
   /// Calls work(item, thread) for every item in [0, items), each once, handed out in rising order
   /// to whichever thread is free; returns when all are done. Rethrows the first exception (the
   /// items that have not begun are then left out). Calls from several threads take turns.
   /// Not to be called from inside `work`.
+  /// Errors: Cancelled, where cancel_with() has set a flag and it is true.
   void for_each(int64_t items, FunctionRef<void(int64_t item, int thread)> work);
 
  private:
@@ -43,6 +47,7 @@ class ThreadPool {
   std::atomic<int> busy_{0};       // workers that have not finished the current loop
   std::atomic<bool> stop_{false};
   int64_t items_ = 0;
+  const std::atomic<bool>* cancelled_ = nullptr;
   const FunctionRef<void(int64_t, int)>* work_ = nullptr;
   std::mutex error_mutex_;
   std::exception_ptr error_;

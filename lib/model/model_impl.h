@@ -8,6 +8,7 @@
 
 #include "lib/core/counted.h"
 #include "lib/core/thread_pool.h"
+#include "lib/core/turn.h"
 #include "lib/model/backend.h"
 #include "lib/model/tensor_store.h"
 #include "lib/model/weights.h"
@@ -25,7 +26,7 @@ struct ModelText {
 
 struct ModelImpl : Counted {
   ModelConfig config;
-  Scheme scheme;
+  Schemes schemes = Scheme::w8a8;
   KvCacheType kv_cache;
   ModelText text;
   std::once_flag template_parsed;
@@ -36,15 +37,29 @@ struct ModelImpl : Counted {
   std::string device_note;
   std::unique_ptr<ThreadPool> pool;  ///< of the CPU
   std::unique_ptr<Backend> backend;
-  std::mutex step;  ///< held during a step: the backend has one workspace
+  std::unique_ptr<KvPool> kv_pool;              ///< of all sessions and engines
+  std::optional<uint64_t> weights_fingerprint;  ///< known beforehand where a device has the weights
+  std::once_flag textless_found;
+  std::vector<int32_t> textless;
+  TurnMutex step;  ///< held during a step: the backend has one workspace
 };
+
+/// The ids that must not be drawn, as they have no text: padding rows of the embedding. None if the
+/// model has no tokenizer.
+const std::vector<int32_t>& textless_ids(ModelImpl& model);
+
+/// Tells models apart: of the config, the scheme, and a sample of each matrix. For an int8 KV cache
+/// also of the instruction set, in whose form keys are kept.
+uint64_t fingerprint(ModelImpl& model);
+/// The part of it that needs weights in the host's memory.
+uint64_t weights_fingerprint(const ModelConfig& config, const Weights& weights);
 
 /// The threads to use for ModelOptions::threads. Errors: InvalidArgument.
 int thread_count(int asked);
 
 /// Puts a model together on the device that the options ask for.
 /// Errors: Device; OutOfMemory; InvalidArgument; InvalidFile for a tensor that is missing or wrong.
-Model make_model(const ModelConfig& config, Scheme scheme, const RotationSizes& rotation,
+Model make_model(const ModelConfig& config, const Schemes& schemes, const RotationSizes& rotation,
                  const TwoPlanes& two_planes, ModelText text, std::unique_ptr<TensorStore> store,
                  const ModelOptions& options, Progress progress);
 

@@ -145,7 +145,7 @@ void CpuBackend::plan_attention(const Batch& batch) {
         merge_items_.push_back({tokens, used, spans(positions)});
         for (int64_t span = 0; span < positions; span += kv_span, used += partial_size(tokens))
           attention_items_.push_back({tokens, span, std::min(span + kv_span, positions), used});
-        planned += spans(chunk.cache->num_blocks() * kv_block) * partial_size(tokens);
+        planned += spans(chunk.cache->max_blocks() * kv_block) * partial_size(tokens);
       }
     }
   // The longest first, so that no thread is left with one when the others are done.
@@ -159,7 +159,7 @@ void CpuBackend::plan_attention(const Batch& batch) {
     partials_ = AlignedBuffer<float>(static_cast<size_t>(planned));
 }
 
-bool CpuBackend::attention(int64_t layer, int planes) {
+bool CpuBackend::attention(int64_t layer, const InputForms& forms) {
   pool_.for_each(static_cast<int64_t>(attention_items_.size()), [&](int64_t i, int thread) {
     attend(attention_items_[static_cast<size_t>(i)], layer, scratch_[static_cast<size_t>(thread)]);
   });
@@ -168,7 +168,7 @@ bool CpuBackend::attention(int64_t layer, int planes) {
     merge(item.tokens, partials_.data() + item.partial, item.parts);
   });
   const int64_t k = config_.num_heads * config_.head_dim;
-  set_activations(batch_->rows(), k, planes);
+  set_activations(batch_->rows(), k, forms);
   std::atomic<bool> finite{true};
   each_row(workspace_.x.rows, [&](int64_t i, int thread) {
     if (!store_activation(workspace_.attention + i * k, i, thread)) finite = false;
@@ -199,8 +199,8 @@ void CpuBackend::attend(const AttentionItem& item, int64_t layer, Scratch& scrat
   scratch.value_blocks.clear();
   const KvCache& kv = *tokens.chunk->cache;
   // For the whole context at once: a growing sequence must not allocate.
-  scratch.key_blocks.reserve(static_cast<size_t>(kv.num_blocks()));
-  scratch.value_blocks.reserve(static_cast<size_t>(kv.num_blocks()));
+  scratch.key_blocks.reserve(static_cast<size_t>(kv.max_blocks()));
+  scratch.value_blocks.reserve(static_cast<size_t>(kv.max_blocks()));
   for (int64_t block = 0; block * kv_block < item.end_position; ++block) {
     scratch.key_blocks.push_back(kv.keys(block, layer, tokens.kv_head));
     scratch.value_blocks.push_back(kv.values(block, layer, tokens.kv_head));
