@@ -1,0 +1,54 @@
+"""Answers the lines of a file with Ray Data, several models at a time:
+
+    python ray_batch.py MODEL PROMPTS.txt ANSWERS_FOLDER [--replicas 2] [--threads 1]
+
+ANSWERS_FOLDER gets JSON files of {"prompt": ..., "answer": ...}.
+"""
+
+import argparse
+
+import octet
+import ray
+
+
+class Answer:
+    """One replica: a model, which every batch given to it uses."""
+
+    def __init__(self, model: str, threads: int, max_tokens: int):
+        self.model = octet.Model(model, threads=threads)
+        self.max_tokens = max_tokens
+
+    def answer(self, prompt: str) -> str:
+        session = octet.Session(self.model)
+        return session.generate(prompt, temperature=0, max_tokens=self.max_tokens)
+
+    def __call__(self, batch: dict) -> dict:
+        return {
+            "prompt": batch["text"],
+            "answer": [self.answer(prompt) for prompt in batch["text"]],
+        }
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("model")
+    parser.add_argument("prompts")
+    parser.add_argument("answers")
+    parser.add_argument("--replicas", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1, help="of each replica")
+    parser.add_argument("--max-tokens", type=int, default=256)
+    options = parser.parse_args()
+
+    # Reading and writing find a place beside replicas that take every CPU.
+    beside = {"num_cpus": 0}
+    ray.data.read_text(options.prompts, ray_remote_args=beside).map_batches(
+        Answer,
+        fn_constructor_args=(options.model, options.threads, options.max_tokens),
+        compute=ray.data.ActorPoolStrategy(size=options.replicas),
+        num_cpus=options.threads,
+        batch_size=16,
+    ).write_json(options.answers, ray_remote_args=beside)
+
+
+if __name__ == "__main__":
+    main()
