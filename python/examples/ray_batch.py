@@ -12,21 +12,20 @@ import ray
 
 
 class Answer:
-    """One replica: a model, which every batch given to it uses."""
+    """One replica: an engine, which answers the prompts of a batch side by side."""
 
     def __init__(self, model: str, threads: int, max_tokens: int):
-        self.model = octet.Model(model, threads=threads)
+        self.engine = octet.Engine(octet.Model(model, threads=threads))
         self.max_tokens = max_tokens
 
-    def answer(self, prompt: str) -> str:
-        session = octet.Session(self.model)
-        return session.generate(prompt, temperature=0, max_tokens=self.max_tokens)
+    def submit(self, prompt: str) -> octet.Generation:
+        messages: list[octet.Message] = [{"role": "user", "content": prompt}]
+        return self.engine.submit(messages, temperature=0, max_tokens=self.max_tokens)
 
     def __call__(self, batch: dict) -> dict:
-        return {
-            "prompt": batch["text"],
-            "answer": [self.answer(prompt) for prompt in batch["text"]],
-        }
+        generations = [self.submit(prompt) for prompt in batch["text"]]
+        answers = [generation.text() for generation in generations]
+        return {"prompt": batch["text"], "answer": answers}
 
 
 def main():

@@ -9,7 +9,6 @@ serve.run(Chat.bind(MODEL, 1)).
 """
 
 import argparse
-import asyncio
 
 import octet
 from ray import serve
@@ -20,21 +19,19 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 @serve.deployment
 class Chat:
     def __init__(self, model: str, threads: int):
-        self.model = octet.Model(model, threads=threads)
+        self.engine = octet.Engine(octet.Model(model, threads=threads))
         self.replica = serve.get_replica_context().replica_id.unique_id
 
-    def answer(self, messages: list[octet.Message], options: octet.Options) -> octet.TextStream:
-        session = octet.Session(self.model)
-        session.messages = messages[:-1]
-        return session.stream(messages[-1]["content"], **options)
-
     async def __call__(self, request: Request) -> Response:
-        options = await request.json()
         try:
+            options = await request.json()
             messages = options.pop("messages")
-            answer = await asyncio.to_thread(self.answer, messages, options)
-        except (octet.Error, KeyError, TypeError) as error:
-            return PlainTextResponse(f"{error}\n", status_code=400)
+            if unknown := options.keys() - octet.Options.__annotations__.keys():
+                raise KeyError(*unknown)  # also: nobody else sets priorities
+            answer = self.engine.submit(messages, **options)
+        except (octet.Error, KeyError, TypeError, ValueError) as error:
+            busy = isinstance(error, octet.Error) and error.code == octet.ErrorCode.Busy
+            return PlainTextResponse(f"{error}\n", status_code=503 if busy else 400)
         return StreamingResponse(
             answer, media_type="text/plain; charset=utf-8", headers={"X-Replica": self.replica}
         )

@@ -9,28 +9,40 @@
 """
 
 from ._octet import (
+    CancelToken,
     ConvertReport,
     DeviceInfo,
+    Engine,
+    EngineStats,
     Error,
     ErrorCode,
+    GeneratedToken,
+    Generation,
     Model,
     ModelConfig,
     Session,
     Stats,
     StopReason,
     TextStream,
+    TokenLogprob,
     Tokenizer,
     __version__,
     convert,
     devices,
+    embed,
 )
 from ._options import Message, Options
 
 __all__ = [
+    "CancelToken",
     "ConvertReport",
     "DeviceInfo",
+    "Engine",
+    "EngineStats",
     "Error",
     "ErrorCode",
+    "GeneratedToken",
+    "Generation",
     "Message",
     "Model",
     "ModelConfig",
@@ -39,7 +51,9 @@ __all__ = [
     "Stats",
     "StopReason",
     "TextStream",
+    "TokenLogprob",
     "Tokenizer",
     "convert",
     "devices",
+    "embed",
 ]

@@ -1,6 +1,8 @@
 from collections.abc import Sequence
 from typing import TypedDict
 
+from ._octet import CancelToken
+
 
 class Message(TypedDict):
     """One turn of a conversation."""
@@ -31,3 +33,10 @@ class Options(TypedDict, total=False):
     stop_at_end_tokens: bool
     lookup: bool
     """Guess repeated text; changes the speed only."""
+    logprobs: int
+    """Tell each token's log-probability, and so many of the likeliest tokens; -1: nothing."""
+    separate_reasoning: bool
+    """Give what is between <think> and </think> apart from the answer."""
+    max_reasoning_tokens: int
+    """Then the model is made to answer; -1: no cap."""
+    cancel: CancelToken

@@ -25,7 +25,8 @@ void bind_errors(nb::module_& m) {
       .value("Cancelled", ErrorCode::Cancelled, "Stopped on request.")
       .value("Device", ErrorCode::Device, "A device is missing or failed.")
       .value("Io", ErrorCode::Io, "The operating system refused to read or write.")
-      .value("Internal", ErrorCode::Internal, "A defect in octet.");
+      .value("Internal", ErrorCode::Internal, "A defect in octet.")
+      .value("Busy", ErrorCode::Busy, "No place in a queue now; later there may be one.");
 
   error_type = PyErr_NewExceptionWithDoc(
       "octet.Error", "What octet raises: `code`, and a message that names what disagrees.", nullptr,

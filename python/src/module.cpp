@@ -5,6 +5,8 @@ NB_MODULE(_octet, m) {
   bind_errors(m);
   bind_tokenizer(m);
   bind_model(m);
+  bind_generate(m);
   bind_session(m);
+  bind_engine(m);
   bind_convert(m);
 }

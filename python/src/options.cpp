@@ -25,11 +25,21 @@ void set_sampler(GenerateOptions& options, nb::handle value) {
   to = nb::cast<std::remove_reference_t<decltype(to)>>(value);
 }
 
+template <auto Member>
+void set_think(GenerateOptions& options, nb::handle value) {
+  auto& to = options.think.*Member;
+  to = nb::cast<std::remove_reference_t<decltype(to)>>(value);
+}
+
 constexpr Option table[] = {
     {"max_tokens", set_option<&GenerateOptions::max_tokens>},
     {"stop", set_option<&GenerateOptions::stop>},
     {"stop_at_end_tokens", set_option<&GenerateOptions::stop_at_end_tokens>},
     {"lookup", set_option<&GenerateOptions::lookup>},
+    {"logprobs", set_option<&GenerateOptions::logprobs>},
+    {"cancel", set_option<&GenerateOptions::cancel>},
+    {"separate_reasoning", set_think<&ThinkBudget::separate>},
+    {"max_reasoning_tokens", set_think<&ThinkBudget::max_tokens>},
     {"temperature", set_sampler<&SamplerOptions::temperature>},
     {"top_k", set_sampler<&SamplerOptions::top_k>},
     {"top_p", set_sampler<&SamplerOptions::top_p>},

@@ -1,4 +1,5 @@
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/filesystem.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/unique_ptr.h>
@@ -8,6 +9,7 @@
 #include <memory>
 
 #include "bindings.h"
+#include "interruptible.h"
 #include "shared_session.h"
 
 using namespace octet;
@@ -30,14 +32,17 @@ Logits evaluate(const SharedSession& self, const std::vector<int32_t>& ids,
   if (wanted == Session::Rows::last) count = std::min<size_t>(1, ids.size());
   size_t vocab = 0;
   std::unique_ptr<float[]> logits;
-  self.use([&](Session& session) {
+  const CancelToken cancel = CancelToken::make();
+  const auto work = [&](Session& session) {
     vocab = static_cast<size_t>(session.model().config().vocab_size);
     logits.reset(new float[count * vocab]);
     float* out = logits.get();
-    session.evaluate(ids, wanted, [&](int64_t, std::span<const float> row) {
-      out = std::copy(row.begin(), row.end(), out);
-    });
-  });
+    session.evaluate(
+        ids, wanted,
+        [&](int64_t, std::span<const float> row) { out = std::copy(row.begin(), row.end(), out); },
+        cancel);
+  };
+  run_interruptible([&] { self.take_turn(work); }, [&] { cancel.cancel(); });
   float* data = logits.get();
   nb::capsule owner(logits.release(),
                     [](void* memory) noexcept { delete[] static_cast<float*>(memory); });
@@ -48,38 +53,36 @@ Model model_of(const SharedSession& self) {
   return self.use([](Session& session) { return session.model(); });
 }
 
+/// The stream that start(Session&, options) gives. It evaluates the prompt, which can be long.
+template <class Start>
+std::unique_ptr<SharedStream> start_stream(const SharedSession& self, const nb::kwargs& options,
+                                           const Start& start) {
+  GenerateOptions wanted = generate_options(model_of(self), options);
+  if (!wanted.cancel) wanted.cancel = CancelToken::make();
+  return run_interruptible(
+      [&] {
+        return std::make_unique<SharedStream>(
+            self, [&](Session& session) { return start(session, wanted); });
+      },
+      [&] { wanted.cancel.cancel(); });
+}
+
 std::unique_ptr<SharedStream> stream(const SharedSession& self, const std::string& user,
                                      const nb::kwargs& options) {
-  const GenerateOptions wanted = generate_options(model_of(self), options);
-  return std::make_unique<SharedStream>(
-      self, [&](Session& session) { return session.stream(user, wanted); });
+  return start_stream(self, options, [&](Session& session, const GenerateOptions& wanted) {
+    return session.stream(user, wanted);
+  });
 }
 
 std::unique_ptr<SharedStream> complete(const SharedSession& self, const std::string& prompt,
                                        const nb::kwargs& options) {
-  const GenerateOptions wanted = generate_options(model_of(self), options);
-  return std::make_unique<SharedStream>(
-      self, [&](Session& session) { return session.complete(prompt, wanted); });
+  return start_stream(self, options, [&](Session& session, const GenerateOptions& wanted) {
+    return session.complete(prompt, wanted);
+  });
 }
 
-void bind_stats(nb::module_& m) {
-  nb::enum_<StopReason>(m, "StopReason", "Why a generation ended.")
-      .value("none", StopReason::none)
-      .value("end_token", StopReason::end_token)
-      .value("stop_string", StopReason::stop_string)
-      .value("limit", StopReason::limit)
-      .value("callback", StopReason::callback, "The caller stopped.")
-      .value("context_full", StopReason::context_full);
-  nb::class_<GenerateStats>(m, "Stats", "What a generation did; seconds are wall time.")
-      .def_ro("prompt_tokens", &GenerateStats::prompt_tokens, "Evaluated for that call.")
-      .def_ro("cached_tokens", &GenerateStats::cached_tokens, "Taken from the KV cache.")
-      .def_ro("generated_tokens", &GenerateStats::generated_tokens)
-      .def_ro("drafted_tokens", &GenerateStats::drafted_tokens)
-      .def_ro("accepted_tokens", &GenerateStats::accepted_tokens)
-      .def_ro("prefill_seconds", &GenerateStats::prefill_seconds)
-      .def_ro("decode_seconds", &GenerateStats::decode_seconds)
-      .def_ro("first_token_seconds", &GenerateStats::first_token_seconds)
-      .def_ro("stop", &GenerateStats::stop);
+SessionOptions session_options(int64_t context, bool drop_oldest) {
+  return {.context = context, .overflow = drop_oldest ? Overflow::drop_oldest : Overflow::error};
 }
 
 void bind_stream(nb::module_& m) {
@@ -88,12 +91,9 @@ void bind_stream(nb::module_& m) {
       .def(
           "__iter__", [](nb::handle self) { return self; },
           nb::sig("def __iter__(self) -> TextStream"))
-      .def("__next__",
-           [](SharedStream& self) {
-             std::optional<std::string> piece = self.next();
-             if (!piece) throw nb::stop_iteration();
-             return *std::move(piece);
-           })
+      .def("__next__", [](SharedStream& self) { return piece_or_stop(self.next()); })
+      .def_prop_ro("reasoning", &SharedStream::reasoning,
+                   "Whether the last piece is reasoning, if separate_reasoning was asked for.")
       .def("close", &SharedStream::close,
            "Ends the answer here, as dropping the iterator does. The conversation keeps what was\n"
            "made so far.");
@@ -102,17 +102,39 @@ void bind_stream(nb::module_& m) {
 }  // namespace
 
 void bind_session(nb::module_& m) {
-  bind_stats(m);
   bind_stream(m);
   nb::class_<SharedSession>(
       m, "Session", "One sequence: a KV cache and the conversation in it. Threads take turns.")
       .def(
           "__init__",
-          [](SharedSession* self, const Model& model, int64_t context) {
-            new (self) SharedSession(Session(model, {.context = context}));
+          [](SharedSession* self, const Model& model, int64_t context, bool drop_oldest) {
+            new (self) SharedSession(Session(model, session_options(context, drop_oldest)));
           },
-          nb::arg("model"), nb::arg("context") = 0,
-          "context: positions that the KV cache may hold; 0: the model's own limit, at most 4096.")
+          nb::arg("model"), nb::arg("context") = 0, nb::arg("drop_oldest") = false,
+          "context: positions that the KV cache may hold; 0: the model's own limit, at most 4096.\n"
+          "drop_oldest: leave the oldest turns out of a prompt that does not fit; else an error.")
+      .def(
+          "fork",
+          [](const SharedSession& self) {
+            return SharedSession(self.use([](Session& session) { return session.fork(); }));
+          },
+          "Another session that continues from here by itself, sharing memory.")
+      .def(
+          "save",
+          [](const SharedSession& self, const std::filesystem::path& path) {
+            self.use([&](Session& session) { session.save(path.string()); });
+          },
+          nb::arg("path"), "Writes the conversation and its cache, all or nothing.")
+      .def_static(
+          "load",
+          [](const Model& model, const std::filesystem::path& path, int64_t context,
+             bool drop_oldest) {
+            nb::gil_scoped_release released;
+            return SharedSession(
+                Session::load(model, path.string(), session_options(context, drop_oldest)));
+          },
+          nb::arg("model"), nb::arg("path"), nb::arg("context") = 0, nb::arg("drop_oldest") = false,
+          "A saved session, which continues without evaluating anything again.")
       .def("stream", &stream, nb::arg("user"), nb::arg("options"),
            nb::sig("def stream(self, user: str, **options: Unpack[Options]) -> TextStream"),
            "Adds a user's turn, and gives the assistant's as an iterator of its pieces. It is "
@@ -129,6 +151,12 @@ void bind_session(nb::module_& m) {
       .def("complete", &complete, nb::arg("prompt"), nb::arg("options"),
            nb::sig("def complete(self, prompt: str, **options: Unpack[Options]) -> TextStream"),
            "Continues a prompt as it stands, without the chat template; the session starts over.")
+      .def(
+          "drop_last_turn",
+          [](const SharedSession& self) {
+            return self.use([](Session& session) { return session.drop_last_turn(); });
+          },
+          "Removes the last user's message and everything after it; False if there is none.")
       .def_prop_rw(
           "messages",
           [](const SharedSession& self) {
@@ -145,6 +173,18 @@ void bind_session(nb::module_& m) {
                    [](const SharedSession& self) {
                      return self.use([](Session& session) { return session.stats(); });
                    })
+      .def_prop_ro(
+          "generated",
+          [](const SharedSession& self) {
+            return self.use([](Session& session) { return session.generated(); });
+          },
+          "The tokens that were generated last, if the option logprobs asked for them.")
+      .def_prop_ro(
+          "reasoning",
+          [](const SharedSession& self) {
+            return self.use([](Session& session) { return session.reasoning(); });
+          },
+          "The reasoning that was generated last, if separate_reasoning was asked for.")
       .def("evaluate", &evaluate, nb::arg("ids"), nb::arg("rows") = "last",
            nb::sig("def evaluate(self, ids: Sequence[int], rows: Literal['none', 'last', 'all'] = "
                    "'last') -> numpy.typing.NDArray[numpy.float32]"),

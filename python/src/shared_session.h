@@ -14,12 +14,19 @@ class SharedSession {
   explicit SharedSession(octet::Session session)
       : state_(std::make_shared<State>(std::move(session))) {}
 
-  /// work(Session&), when no other thread is in the session, without the interpreter's lock.
+  /// work(Session&), when no other thread is in the session. The caller does not hold the
+  /// interpreter's lock, for which another thread in the session may wait.
+  template <class Work>
+  auto take_turn(const Work& work) const {
+    std::lock_guard turn(state_->mutex);
+    return work(state_->session);
+  }
+
+  /// The same, from a caller that does.
   template <class Work>
   auto use(const Work& work) const {
     nanobind::gil_scoped_release released;
-    std::lock_guard turn(state_->mutex);
-    return work(state_->session);
+    return take_turn(work);
   }
 
  private:
@@ -34,10 +41,10 @@ class SharedSession {
 /// An answer as a Python iterator of its pieces.
 class SharedStream {
  public:
-  /// start(Session&) gives the octet::TextStream.
+  /// start(Session&) gives the octet::TextStream. Without the interpreter's lock.
   template <class Start>
   SharedStream(SharedSession session, const Start& start) : session_(std::move(session)) {
-    session_.use([&](octet::Session& target) { stream_.emplace(start(target)); });
+    session_.take_turn([&](octet::Session& target) { stream_.emplace(start(target)); });
   }
   SharedStream(const SharedStream&) = delete;
   SharedStream& operator=(const SharedStream&) = delete;
@@ -45,9 +52,12 @@ class SharedStream {
 
   /// The next piece; nothing at the end.
   std::optional<std::string> next();
+  /// Whether the last piece is reasoning.
+  bool reasoning() const { return reasoning_; }
   /// Ends the answer here.
   void close();
-  /// The pieces that are left, joined. What a signal handler raises ends the answer, and comes out.
+  /// The pieces that are left, joined, without reasoning. What a signal handler raises ends the
+  /// answer, and comes out.
   std::string rest();
 
  private:
@@ -56,4 +66,5 @@ class SharedStream {
   SharedSession session_;
   std::optional<octet::TextStream> stream_;  // nothing after the end
   std::optional<octet::TextStream::iterator> at_;
+  bool reasoning_ = false;
 };

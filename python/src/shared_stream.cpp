@@ -12,9 +12,12 @@ std::optional<std::string> SharedStream::next() {
       finish();
       throw;
     }
-    if (*at_ != stream_->end()) return std::string(**at_);
-    finish();
-    return std::nullopt;
+    if (*at_ == stream_->end()) {
+      finish();
+      return std::nullopt;
+    }
+    reasoning_ = stream_->reasoning();
+    return std::string(**at_);
   });
 }
 
@@ -29,7 +32,7 @@ void SharedStream::close() {
 std::string SharedStream::rest() {
   std::string text;
   while (const std::optional<std::string> piece = next()) {
-    text += *piece;
+    if (!reasoning_) text += *piece;
     if (PyErr_CheckSignals() == 0) continue;
     close();
     throw nanobind::python_error();

@@ -61,7 +61,8 @@ def test_a_stream_outlives_the_names_of_session_and_model(tiny_file):
 @pytest.mark.parametrize("name", octet.Options.__annotations__)
 def test_each_option_is_known(session, name):
     kind = octet.Options.__annotations__[name]
-    value = {int: 1, float: 0.5, bool: True}.get(kind, ["stop"])
+    values = {int: 1, float: 0.5, bool: True, octet.CancelToken: octet.CancelToken()}
+    value = values.get(kind, ["stop"])
     if name == "repetition_penalty":
         value = 1.5
     session.generate("One", **{name: value}, **({} if name == "max_tokens" else {"max_tokens": 1}))
@@ -152,6 +153,60 @@ def test_an_interrupt_ends_generate(model):
     assert session.stats.stop == octet.StopReason.callback
     assert len(session.messages) == 2
     session.generate("Two", **GREEDY)
+
+
+def test_fork_save_load_and_drop(model, session, tmp_path):
+    session.generate("One", **GREEDY)
+    session.save(tmp_path / "saved")
+    fork = session.fork()
+    loaded = octet.Session.load(model, tmp_path / "saved", context=300)
+    two = session.generate("Two", **GREEDY)
+    assert len(fork.messages) == 2 and loaded.context == 300
+    assert fork.generate("Two", **GREEDY) == loaded.generate("Two", **GREEDY) == two
+    assert session.drop_last_turn() and len(session.messages) == 2
+    with pytest.raises(octet.Error) as raised:
+        octet.Session.load(model, tmp_path / "none")
+    assert raised.value.code == octet.ErrorCode.Io
+
+
+def test_oldest_turns_are_dropped_when_asked_for(model):
+    turns = [{"role": "user", "content": "x" * 60}, {"role": "assistant", "content": "Yes."}]
+    strict, lenient = octet.Session(model, 100), octet.Session(model, 100, drop_oldest=True)
+    strict.messages = lenient.messages = turns
+    with pytest.raises(octet.Error, match="100"):
+        strict.generate("B", max_tokens=1)
+    lenient.generate("B", max_tokens=1)
+    assert lenient.stats.dropped_turns == 1
+
+
+def test_a_cancelled_token_ends_the_work_it_was_given_to(session):
+    cancel = octet.CancelToken()
+    stream = session.complete("Hello", cancel=cancel, max_tokens=400, stop_at_end_tokens=False)
+    next(stream)
+    cancel.cancel()
+    list(stream)
+    assert session.stats.stop == octet.StopReason.cancelled
+    with pytest.raises(octet.Error) as raised:
+        session.complete("Hi", cancel=cancel)
+    assert raised.value.code == octet.ErrorCode.Cancelled
+
+
+def test_an_interrupt_ends_the_evaluation_of_a_prompt(model):
+    """The conversation is then as before."""
+    session = octet.Session(model, context=2048)
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    old = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.005)
+        with pytest.raises(KeyboardInterrupt):
+            session.stream("x" * 1900)
+        assert session.messages == []
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)
 
 
 def test_smollm2_answers(smollm2):
