@@ -113,8 +113,9 @@ class Backend {
   /// hidden = table[ids]
   virtual void embed(const Matrix& table) = 0;
 
-  /// x = quantized(RMSNorm(hidden[rows]) * weight); rows: null for all
-  virtual bool norm(const float* weight, const std::span<const int64_t>* rows,
+  /// x = quantized(H(RMSNorm(hidden[rows]) * weight)); rows: null for all.
+  /// H: Hadamard blocks of size `rotation` (kernels/types.h, hadamard_f32); 1 for none.
+  virtual bool norm(const float* weight, const std::span<const int64_t>* rows, int64_t rotation,
                     const InputForms& forms) = 0;
 
   /// out (=, +=) x W^T + bias for each task. following: the matrix of the next linear, which
@@ -130,7 +131,7 @@ class Backend {
   virtual bool attention(int64_t layer, const InputForms& forms) = 0;
 
   /// x = quantized(H(SiLU(x Wgate^T + bias) * (x Wup^T + bias))); the tasks' out is not used.
-  /// H: Hadamard blocks of size `rotation` (kernels/types.h, hadamard_f32); 1 for none.
+  /// H: as in norm().
   virtual bool gate_up(const LinearTask& gate, const LinearTask& up, int64_t rotation,
                        const InputForms& forms, const Matrix* following) = 0;
 

@@ -57,6 +57,9 @@ uint64_t weights_fingerprint(const ModelConfig& config, const Weights& weights);
 /// The threads to use for ModelOptions::threads. Errors: InvalidArgument.
 int thread_count(int asked);
 
+/// The options' executor, or threads. Errors: InvalidArgument, OutOfMemory.
+std::unique_ptr<ThreadPool> make_pool(const ModelOptions& options);
+
 /// Puts a model together on the device that the options ask for.
 /// Errors: Device; OutOfMemory; InvalidArgument; InvalidFile for a tensor that is missing or wrong.
 Model make_model(const ModelConfig& config, const Schemes& schemes, const RotationSizes& rotation,

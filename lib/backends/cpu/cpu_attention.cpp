@@ -102,17 +102,18 @@ void CpuBackend::rotate(float* head, const float* norm, int64_t row) {
 
 bool CpuBackend::rotate_and_cache(int64_t layer, const float* q_norm, const float* k_norm) {
   const auto cached = static_cast<int64_t>(cache_items_.size());
+  const int64_t rows = batch_->rows(), some = rows_per_item(rows);
   std::atomic<bool> finite{true};
-  pool_.for_each(cached + batch_->rows(), [&](int64_t i, int thread) {
+  pool_.for_each(cached + (rows + some - 1) / some, [&](int64_t i, int thread) {
     if (i < cached) {
       Scratch& scratch = scratch_[static_cast<size_t>(thread)];
       if (!cache_tokens(cache_items_[static_cast<size_t>(i)], layer, k_norm, scratch))
         finite = false;
       return;
     }
-    const int64_t row = i - cached;
-    for (int64_t head = 0; head < config_.num_heads; ++head)
-      rotate(workspace_.q + (row * config_.num_heads + head) * config_.head_dim, q_norm, row);
+    const int64_t first = (i - cached) * some, end = std::min(rows, first + some);
+    for (int64_t head = first * config_.num_heads; head < end * config_.num_heads; ++head)
+      rotate(workspace_.q + head * config_.head_dim, q_norm, head / config_.num_heads);
   });
   return finite;
 }

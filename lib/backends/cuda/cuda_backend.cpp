@@ -51,6 +51,9 @@ void check_shape(const ModelConfig& config, Scheme scheme, const Weights& weight
   require(head_group(config) <= kernels::cuda::max_head_group, ErrorCode::Unsupported,
           "device cuda: ", head_group(config), " query heads share a kv head, at most ",
           kernels::cuda::max_head_group, " expected");
+  require(weights.head_rotation == 1, ErrorCode::Unsupported,
+          "device cuda: the inputs of the model's linears are scaled and rotated, which this backend "
+          "does not do yet; convert it with --rotate on");
   for (const LayerWeights& layer : weights.layers) {
     require(layer.down_rotation <= kernels::cuda::max_hadamard, ErrorCode::Unsupported,
             "device cuda: down_proj's input is rotated in blocks of ", layer.down_rotation,
@@ -219,7 +222,7 @@ void CudaBackend::quantize_later(const float* values, int64_t stride, int64_t k,
       values, stride, k, norm, static_cast<float>(config_.rms_norm_eps), rows, finite};
 }
 
-bool CudaBackend::norm(const float* weight, const std::span<const int64_t>* rows,
+bool CudaBackend::norm(const float* weight, const std::span<const int64_t>* rows, int64_t,
                        const InputForms&) {
   if (replaying_) return true;
   const int32_t* row_list =

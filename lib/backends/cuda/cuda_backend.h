@@ -49,7 +49,7 @@ class CudaBackend : public Backend {
 
   void start(const Batch& batch) override;
   void embed(const Matrix& table) override;
-  bool norm(const float* weight, const std::span<const int64_t>* rows,
+  bool norm(const float* weight, const std::span<const int64_t>* rows, int64_t rotation,
             const InputForms& forms) override;
   void linear(std::span<const LinearTask> tasks, kernels::Store store,
               const Matrix* following) override;
