@@ -51,6 +51,7 @@ typedef enum octet_status {
   OCTET_DEVICE = 6,            ///< a device is missing or failed
   OCTET_IO = 7,                ///< the operating system refused to read or write
   OCTET_INTERNAL = 8,          ///< a defect in octet, or a callback that threw
+  OCTET_BUSY = 9,              ///< no place in a queue now
 } octet_status;
 
 /// "Ok", "InvalidFile", "Unsupported", ...; "Unknown" for a number that is none of them.
@@ -199,6 +200,9 @@ typedef enum octet_stop_reason {
   OCTET_STOP_LIMIT = 3,
   OCTET_STOP_CALLBACK = 4,
   OCTET_STOP_CONTEXT_FULL = 5,
+  OCTET_STOP_CONSTRAINT = 6,  ///< a constrained answer is complete
+  OCTET_STOP_CANCELLED = 7,
+  OCTET_STOP_DEADLINE = 8,
 } octet_stop_reason;
 
 /// What the last generation of a session did. Seconds are wall time.

@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-namespace octet {
+namespace OCTET_EXPORT octet {
 
 struct ConstraintImpl;
 void retain(ConstraintImpl*) noexcept;

@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-namespace octet {
+namespace OCTET_EXPORT octet {
 
 struct EmbedOptions {
   enum class Pooling {

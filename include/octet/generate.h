@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-namespace octet {
+namespace OCTET_EXPORT octet {
 
 /// One turn of a conversation.
 struct ChatMessage {

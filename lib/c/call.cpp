@@ -42,7 +42,7 @@ int32_t* copy(std::span<const int32_t> ids) {
 
 const char* octet_status_name(octet_status status) {
   if (status == OCTET_OK) return "Ok";
-  if (status < OCTET_OK || status > OCTET_INTERNAL) return "Unknown";
+  if (status < OCTET_OK || status > OCTET_BUSY) return "Unknown";
   return octet::to_string(static_cast<octet::ErrorCode>(status));
 }
 
