@@ -215,7 +215,7 @@ typedef enum octet_stop_reason {
   OCTET_STOP_LIMIT = 3,
   OCTET_STOP_CALLBACK = 4,
   OCTET_STOP_CONTEXT_FULL = 5,
-  OCTET_STOP_CONSTRAINT = 6,
+  OCTET_STOP_CONSTRAINT = 6,  ///< a constrained answer is complete
   OCTET_STOP_CANCELLED = 7,
   OCTET_STOP_DEADLINE = 8,
 } octet_stop_reason;
