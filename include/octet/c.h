@@ -180,6 +180,18 @@ OCTET_API octet_status octet_cancel_token_create(octet_cancel_token** token);
 OCTET_API void octet_cancel_token_cancel(octet_cancel_token* token);
 OCTET_API void octet_cancel_token_free(octet_cancel_token* token);
 
+/// What an answer must look like; for any thread.
+typedef struct octet_constraint octet_constraint;
+/// JSON texts that fulfil a schema; octet/constraint.h lists the keywords.
+/// Errors: OCTET_INVALID_ARGUMENT for what is no schema or has no value; OCTET_UNSUPPORTED naming
+/// the keyword.
+OCTET_API octet_status octet_constraint_json_schema(const char* schema,
+                                                    octet_constraint** constraint);
+/// Texts that the whole of a regular expression matches; octet/constraint.h says what is known.
+/// Errors: OCTET_INVALID_ARGUMENT naming the place; OCTET_UNSUPPORTED.
+OCTET_API octet_status octet_constraint_regex(const char* pattern, octet_constraint** constraint);
+OCTET_API void octet_constraint_free(octet_constraint* constraint);
+
 /// How text is generated: GenerateOptions in octet/generate.h and SamplerOptions in
 /// octet/sampler.h, which explain each.
 typedef struct octet_generate_options {
@@ -199,8 +211,9 @@ typedef struct octet_generate_options {
   bool lookup;              ///< guess repeated text; changes the speed only
   int64_t logprobs;         ///< of each token, and so many alternatives; -1: none
   bool separate_reasoning;  ///< what is between <think> and </think> comes apart from the answer
-  int64_t max_reasoning_tokens;      ///< then </think> is put there; -1: no cap
-  const octet_cancel_token* cancel;  ///< may be NULL
+  int64_t max_reasoning_tokens;        ///< then </think> is put there; -1: no cap
+  const octet_constraint* constraint;  ///< of the answer, not of reasoning; may be NULL
+  const octet_cancel_token* cancel;    ///< may be NULL
 } octet_generate_options;
 
 /// Fills in what the model's checkpoint recommends, and octet's own defaults where it is silent.
@@ -244,7 +257,7 @@ typedef struct octet_logprob {
 typedef struct octet_token {
   int32_t id;
   float logprob;
-  bool forced;               ///< not drawn: put there by max_reasoning_tokens
+  bool forced;               ///< not drawn: put there by max_reasoning_tokens or a constraint
   const octet_logprob* top;  ///< the likeliest, best first
   size_t top_count;
 } octet_token;

@@ -31,6 +31,24 @@ void octet_cancel_token_free(octet_cancel_token* token) {
   delete token;
 }
 
+octet_status octet_constraint_json_schema(const char* schema, octet_constraint** constraint) {
+  return call([&] {
+    octet_constraint*& out = given(constraint, "constraint");
+    out = new octet_constraint{Constraint::json_schema(text(schema, "schema"))};
+  });
+}
+
+octet_status octet_constraint_regex(const char* pattern, octet_constraint** constraint) {
+  return call([&] {
+    octet_constraint*& out = given(constraint, "constraint");
+    out = new octet_constraint{Constraint::regex(text(pattern, "pattern"))};
+  });
+}
+
+void octet_constraint_free(octet_constraint* constraint) {
+  delete constraint;
+}
+
 octet_status octet_generate_options_init(const octet_model* model, octet_generate_options* options,
                                          size_t size) {
   return call([&] {
@@ -53,6 +71,7 @@ octet_status octet_generate_options_init(const octet_model* model, octet_generat
            .logprobs = defaults.logprobs,
            .separate_reasoning = defaults.think.separate,
            .max_reasoning_tokens = defaults.think.max_tokens,
+           .constraint = nullptr,
            .cancel = nullptr};
   });
 }
@@ -82,6 +101,7 @@ GenerateOptions generate_options(const Model& model, const octet_generate_option
   options.lookup = from.lookup;
   options.logprobs = from.logprobs;
   options.think = {from.separate_reasoning, from.max_reasoning_tokens};
+  if (from.constraint) options.constraint = from.constraint->constraint;
   options.cancel = cancel_token(from.cancel);
   return options;
 }

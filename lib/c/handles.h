@@ -15,6 +15,9 @@ struct octet_tokenizer {
 struct octet_cancel_token {
   octet::CancelToken token;
 };
+struct octet_constraint {
+  octet::Constraint constraint;
+};
 struct octet_session {
   octet::Session session;
   octet::c::TokenList generated;

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstring>
 #include <fstream>
+#include <regex>
 #include <span>
 #include <thread>
 
@@ -450,6 +451,32 @@ TEST_CASE("log-probabilities of tokens are told when they are asked for") {
     CHECK_FALSE(token.forced);
   }
   CHECK(std::string(octet_session_reasoning(session.handle)).empty());
+}
+
+TEST_CASE("an answer fulfils its constraint") {
+  const CSession session;
+  octet_constraint* constraint = nullptr;
+  REQUIRE(octet_constraint_regex("[0-9]{4}-[a-c]+", &constraint) == OCTET_OK);
+  octet_generate_options options = greedy(12);
+  options.constraint = constraint;
+  const std::string text = complete(session.handle, options);
+  CHECK(std::regex_match(text, std::regex("[0-9]{4}-[a-c]+")));
+  octet_constraint_free(constraint);
+  REQUIRE(octet_constraint_json_schema(R"({"enum": ["yes", "no"]})", &constraint) == OCTET_OK);
+  options.constraint = constraint;
+  const std::string json = complete(session.handle, options);
+  const bool known = json == "\"yes\"" || json == "\"no\"";
+  CHECK_MESSAGE(known, json);
+  octet_constraint_free(constraint);
+
+  constraint = nullptr;
+  check_refused(octet_constraint_regex("(", &constraint), "");
+  check_refused(octet_constraint_json_schema("{", &constraint), "");
+  CHECK(octet_constraint_json_schema(R"({"not": {}})", &constraint) == OCTET_UNSUPPORTED);
+  check_refused(octet_constraint_json_schema(nullptr, &constraint), "schema is NULL");
+  check_refused(octet_constraint_regex("a", nullptr), "constraint is NULL");
+  CHECK(constraint == nullptr);
+  octet_constraint_free(nullptr);
 }
 
 TEST_CASE("an embedding has the hidden size and, normalized, length 1") {
