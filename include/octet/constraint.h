@@ -1,5 +1,6 @@
 #pragma once
 #include <octet/error.h>
+#include <octet/export.h>
 #include <octet/handle.h>
 
 #include <string>

@@ -1,5 +1,6 @@
 #pragma once
 #include <octet/cancel.h>
+#include <octet/export.h>
 #include <octet/model.h>
 
 #include <cstdint>

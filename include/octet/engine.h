@@ -1,4 +1,5 @@
 #pragma once
+#include <octet/export.h>
 #include <octet/generate.h>
 
 #include <cstdint>
