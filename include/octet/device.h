@@ -1,12 +1,13 @@
 #pragma once
 #include <octet/error.h>
+#include <octet/export.h>
 
 #include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
 
-namespace octet {
+namespace OCTET_EXPORT octet {
 
 /// Where a model runs.
 struct Device {

@@ -1,6 +1,7 @@
 #pragma once
 #include <octet/device.h>
 #include <octet/error.h>
+#include <octet/export.h>
 #include <octet/handle.h>
 #include <octet/tokenizer.h>
 
@@ -9,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-namespace octet {
+namespace OCTET_EXPORT octet {
 
 /// How the weights of the linears, the embedding and the head are stored and multiplied.
 enum class Scheme {

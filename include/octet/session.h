@@ -1,4 +1,5 @@
 #pragma once
+#include <octet/export.h>
 #include <octet/function_ref.h>
 #include <octet/model.h>
 #include <octet/sampler.h>
@@ -10,7 +11,7 @@
 #include <string_view>
 #include <vector>
 
-namespace octet {
+namespace OCTET_EXPORT octet {
 
 /// One turn of a conversation.
 struct ChatMessage {
