@@ -5,8 +5,8 @@
 namespace octet {
 namespace {
 
-/// What a linear may become, in rising order of cost.
-enum Level { one_plane, two_planes, f16, levels };
+/// What a linear may become, in rising order of cost: one int8 plane, two, fp16.
+enum Level { single, doubled, f16, levels };
 
 /// In shares of the linear's own multiplications and bytes. fp16 is multiplied as fp32, of which a
 /// vector register holds a quarter of the values, and read twice as wide.
@@ -21,7 +21,7 @@ struct Step {
 class Search {
  public:
   Search(std::span<const LinearSensitivity> linears, double kl)
-      : linears_(linears), level_(linears.size(), one_plane) {
+      : linears_(linears), level_(linears.size(), single) {
     for (const LinearSensitivity& linear : linears) {
       weights_ += static_cast<double>(linear.weights);
       sum_ += linear.kl;
@@ -49,7 +49,7 @@ class Search {
  private:
   double kl(size_t linear, Level level) const {
     const LinearSensitivity& l = linears_[linear];
-    return scale_ * (level == one_plane ? l.kl : level == two_planes ? l.kl_two_planes : 0);
+    return scale_ * (level == single ? l.kl : level == doubled ? l.kl_two_planes : 0);
   }
 
   std::span<const LinearSensitivity> linears_;
@@ -71,7 +71,7 @@ Assignment assign(std::span<const LinearSensitivity> linears, double kl, double 
   }
   for (size_t i = 0; i < linears.size(); ++i) {
     const std::string name = weight_name(linears[i].kind, linears[i].layer);
-    if (search.level(i) == two_planes) result.two_planes.insert(name);
+    if (search.level(i) == doubled) result.two_planes.insert(name);
     if (search.level(i) == f16) result.f16.insert(name);
   }
   return result;

@@ -15,6 +15,8 @@ namespace {
 
 /// More text gains little, and takes time in proportion.
 constexpr size_t max_tokens = 8192;
+/// A text of fewer tokens is all calibrated with.
+constexpr size_t least_to_split = 256, most_held_out = 1024;
 
 /// The config of a decoder of one layer, whose embedding and head do not matter.
 ModelConfig one_layer(ModelConfig config) {
@@ -29,6 +31,13 @@ std::shared_ptr<const quant::Feedback> shared_factor(Moments&& moments, ThreadPo
   require(moments.finite(), ErrorCode::InvalidFile, "calibration: ", where,
           ": a value that is not finite (the weights overflow fp32, or are damaged)");
   return std::make_shared<const quant::Feedback>(std::move(moments).factor(pool));
+}
+
+std::vector<std::vector<int32_t>> cut(const std::vector<int32_t>& ids, int64_t length) {
+  std::vector<std::vector<int32_t>> windows;
+  for (auto begin = ids.begin(); begin != ids.end(); begin += std::ssize(windows.back()))
+    windows.emplace_back(begin, begin + std::min<std::ptrdiff_t>(length, ids.end() - begin));
+  return windows;
 }
 
 /// A rotation in smaller blocks does not spread a channel over enough others for scales to pay.
@@ -243,11 +252,25 @@ std::vector<std::vector<int32_t>> calibration_windows(std::string_view text,
   require(ids.size() >= 2, ErrorCode::InvalidArgument, "calibration: the text has ", ids.size(),
           " tokens, at least 2 expected");
   if (ids.size() > max_tokens) ids.resize(max_tokens);
-  std::vector<std::vector<int32_t>> windows;
-  for (auto begin = ids.begin(); begin != ids.end(); begin += std::ssize(windows.back()))
-    windows.emplace_back(
-        begin, begin + std::min<std::ptrdiff_t>(Calibration::max_window, ids.end() - begin));
-  return windows;
+  return cut(ids, Calibration::max_window);
+}
+
+std::vector<std::vector<int32_t>> hold_out(std::vector<std::vector<int32_t>>& windows,
+                                           int64_t max_window) {
+  std::vector<int32_t> ids;
+  for (const std::vector<int32_t>& window : windows)
+    ids.insert(ids.end(), window.begin(), window.end());
+  const size_t wanted = ids.size() < least_to_split ? 0 : std::min(most_held_out, ids.size() / 8);
+  std::vector<int32_t> held(ids.end() - static_cast<std::ptrdiff_t>(wanted), ids.end());
+  if (wanted > 0) {
+    ids.resize(ids.size() - wanted);
+    windows = cut(ids, Calibration::max_window);
+  } else {
+    held = ids;
+  }
+  std::vector<std::vector<int32_t>> result = cut(held, max_window);
+  if (result.size() > 1 && result.back().size() < 2) result.pop_back();
+  return result;
 }
 
 }  // namespace octet

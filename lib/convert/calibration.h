@@ -62,4 +62,10 @@ std::string_view calibration_text();
 std::vector<std::vector<int32_t>> calibration_windows(std::string_view text,
                                                       const Tokenizer& tokenizer);
 
+/// Takes the last eighth of the tokens, at most 1,024, out of the windows, to measure on; of a text
+/// of less than 256 tokens nothing: then the measured ones are those calibrated with. Windows of at
+/// most max_window, at least 2 tokens each.
+std::vector<std::vector<int32_t>> hold_out(std::vector<std::vector<int32_t>>& windows,
+                                           int64_t max_window);
+
 }  // namespace octet

@@ -75,9 +75,9 @@ void SensitivityRun::embed() {
       targets_.push_back(window[static_cast<size_t>(position) + 1]);
   }
   int8_all_ = float_;
-  const std::vector<float> first(float_.hidden.begin(),
-                                 float_.hidden.begin() +
-                                     static_cast<std::ptrdiff_t>(windows_[0].size() * k));
+  const std::vector<float> first(
+      float_.hidden.begin(),
+      float_.hidden.begin() + static_cast<std::ptrdiff_t>(windows_[0].size() * k));
   kinds_.assign(2 * num_layer_kinds, Stream{first, 1});
 }
 
@@ -106,13 +106,11 @@ void SensitivityRun::layer(int64_t index) {
   const LayerWeights all = with(plain, int8, 0, num_layer_kinds, 1);
   for (Stream& earlier : layers_) run(plain, earlier);
   const size_t first = kinds_[0].hidden.size();
-  layers_.push_back({{float_.hidden.begin(),
-                      float_.hidden.begin() + static_cast<std::ptrdiff_t>(first)},
-                     1});
+  layers_.push_back(
+      {{float_.hidden.begin(), float_.hidden.begin() + static_cast<std::ptrdiff_t>(first)}, 1});
   run(all, layers_.back());
   for (int kind = 0; kind < num_layer_kinds; ++kind)
-    for (int planes : {1, 2})
-      run(with(plain, int8, kind, kind + 1, planes), of_kind(kind, planes));
+    for (int planes : {1, 2}) run(with(plain, int8, kind, kind + 1, planes), of_kind(kind, planes));
   run(all, int8_all_);
   run(plain, float_);
 }

@@ -50,6 +50,9 @@ class SensitivityRun {
   /// How far another model's logits are from the float model's, over all windows. After finish().
   EvalComparison compare(const Model& model) const;
 
+  /// How many positions are compared.
+  int64_t positions() const { return static_cast<int64_t>(targets_.size()); }
+
   static constexpr int64_t max_window = 256;
 
  private:
