@@ -157,7 +157,8 @@ void Calibration::each_window(FunctionRef<void()> work) {
   for (const std::vector<int32_t>& window : windows_) {
     const size_t count = window.size() * static_cast<size_t>(config_.hidden_size);
     const Chunk chunk[] = {{cache_.get(), &rope_, 0, static_cast<int64_t>(window.size()), 0}};
-    backend_->start({window, chunk, {}});
+    const Batch batch{window, chunk, {}};  // the backend looks at it until the next start()
+    backend_->start(batch);
     std::copy_n(at, count, backend_->workspace().hidden);
     work();
     std::copy_n(backend_->workspace().hidden, count, at);

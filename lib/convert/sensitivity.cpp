@@ -87,7 +87,8 @@ void SensitivityRun::run(const LayerWeights& weights, Stream& stream) {
     const std::vector<int32_t>& window = windows_[i];
     const size_t count = window.size() * static_cast<size_t>(config_.hidden_size);
     const Chunk chunk[] = {{cache_.get(), &rope_, 0, static_cast<int64_t>(window.size()), 0}};
-    backend_->start({window, chunk, {}});
+    const Batch batch{window, chunk, {}};
+    backend_->start(batch);
     std::copy_n(at, count, backend_->workspace().hidden);
     decode_layer(weights, 0, *backend_, nullptr);
     std::copy_n(backend_->workspace().hidden, count, at);
