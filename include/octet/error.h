@@ -17,6 +17,7 @@ enum class ErrorCode {
   Device,           ///< a device is missing or failed
   Io,               ///< the operating system refused to read or write
   Internal,         ///< a defect in octet
+  Busy,             ///< no place in a queue now; later there may be one
 };
 
 /// "InvalidFile", "Unsupported", ...

@@ -21,9 +21,9 @@ void block(const GemmS8& g, int64_t row, int64_t tile) {
 }  // namespace
 
 void gemm_s8s8_f32_4x16_avx2(const GemmS8& g) {
-  for_each_block<block_rows, 1>(g, [&](auto rows, int64_t row, int64_t tile, Ahead) {
-    block<decltype(rows)::value>(g, row, tile);
-  });
+  for_each_block<block_rows, 1>(
+      g, 0, padded_n(g.n) / tile_n,
+      [&](auto shape, int64_t row, int64_t tile, Ahead) { block<shape.rows>(g, row, tile); });
 }
 
 }  // namespace octet::kernels

@@ -70,7 +70,7 @@ __global__ void __launch_bounds__(block_threads) attention_prefill_kernel(Prefil
     }
 
   const auto copy = [&](bool of_keys, int block) {
-    const CacheBlock cached(a.heads, step.cache, block, kv_head);
+    const CacheBlock cached(a.heads, step.blocks, block, kv_head);
     const auto* from = reinterpret_cast<const uint4*>(of_keys ? cached.keys : cached.values);
     Copies<copies_each> copies;
 #pragma unroll

@@ -265,7 +265,7 @@ __global__ void __launch_bounds__(split_threads) attention_split_kernel(SplitAtt
 
   Loaded loaded;
   const auto count = [&](int block) { return min(length - block * int{kv_block}, int{kv_block}); };
-  const auto cached = [&](int block) { return CacheBlock(a.heads, step.cache, block, kv_head); };
+  const auto cached = [&](int block) { return CacheBlock(a.heads, step.blocks, block, kv_head); };
   const auto load_first = [&] {
     load_keys(cached(first), head_dim, loaded);
     load_values(cached(first), head_dim, count(first), loaded);

@@ -70,7 +70,7 @@ __global__ void __launch_bounds__(threads) rotate_and_cache_kernel(RotateAndCach
   }
   const int64_t kv_head = head - a.heads.num_heads;
   const StepRow step = a.step[row];
-  const CacheBlock block(a.heads, step.cache, step.position / kv_block, kv_head);
+  const CacheBlock block(a.heads, step.blocks, step.position / kv_block, kv_head);
   const int64_t slot = step.position % kv_block;
   const RotatedHead rotated(a, a.k + row * a.stride + kv_head * d, a.k_norm, row);
   rotated.each(half,

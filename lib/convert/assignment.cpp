@@ -9,8 +9,9 @@ namespace {
 enum Level { single, doubled, f16, levels };
 
 /// In shares of the linear's own multiplications and bytes. fp16 is multiplied as fp32, of which a
-/// vector register holds a quarter of the values, and read twice as wide.
-constexpr double cost_of[levels] = {0, 1, 3 + 1};
+/// vector register holds a quarter of the values, and read twice as wide; a byte more for each
+/// decoded token counts as four multiplications of a prompt's.
+constexpr double cost_of[levels] = {0, 1, 3 + 4};
 
 struct Step {
   size_t linear;

@@ -20,7 +20,8 @@ struct Assignment {
 /// of all linears' own KLs, or the part of it that two planes save; it costs, as shares of all
 /// linears' multiplications and of their bytes,
 ///   two planes  its multiplications once more in prefill; decoding reads no more bytes
-///   fp16        three times its multiplications more, and its bytes once more
+///   fp16        three times its multiplications more, and its bytes once more, which count
+///   fourfold
 /// Ties fall to the earlier linear. Misses the budget only if all linears are fp16.
 Assignment assign(std::span<const LinearSensitivity> linears, double kl, double budget);
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "lib/backends/cpu/cpu_backend.h"
 #include "lib/convert/memory_store.h"
 #include "lib/convert/moments.h"
 #include "lib/core/cpu.h"
@@ -18,9 +17,8 @@ constexpr size_t max_tokens = 8192;
 /// A text of fewer tokens is all calibrated with.
 constexpr size_t least_to_split = 256, most_held_out = 1024;
 
-/// The config of a decoder of one layer, whose embedding and head do not matter.
-ModelConfig one_layer(ModelConfig config) {
-  config.num_layers = 1;
+/// The embedding and the head do not matter.
+ModelConfig without_vocabulary(ModelConfig config) {
   config.vocab_size = 1;
   return config;
 }
@@ -134,11 +132,8 @@ Calibration::Calibration(const Checkpoint& checkpoint, const RotationSizes& rota
       rotation_(rotation),
       windows_(std::move(windows)),
       pool_(pool),
-      config_(one_layer(checkpoint.config())),
-      backend_(
-          std::make_unique<CpuBackend>(config_, Scheme::f32, max_window, active_kernels(), pool)),
-      cache_(std::make_unique<KvCache>(config_, KvCacheType::f32, max_window)),
-      rope_(make_rope(config_, max_window)) {
+      runner_(without_vocabulary(checkpoint.config()), max_window, pool),
+      config_(runner_.config()) {
   const int64_t hidden = config_.hidden_size, vocab = checkpoint.config().vocab_size;
   for (const std::vector<int32_t>& window : windows_)
     for (int32_t id : window) {
@@ -156,12 +151,9 @@ void Calibration::each_window(FunctionRef<void()> work) {
   float* at = hidden_.data();
   for (const std::vector<int32_t>& window : windows_) {
     const size_t count = window.size() * static_cast<size_t>(config_.hidden_size);
-    const Chunk chunk[] = {{cache_.get(), &rope_, 0, static_cast<int64_t>(window.size()), 0}};
-    const Batch batch{window, chunk, {}};  // the backend looks at it until the next start()
-    backend_->start(batch);
-    std::copy_n(at, count, backend_->workspace().hidden);
+    runner_.start(window, at);
     work();
-    std::copy_n(backend_->workspace().hidden, count, at);
+    std::copy_n(runner_.backend().workspace().hidden, count, at);
     at += count;
   }
 }
@@ -179,7 +171,7 @@ Feedbacks Calibration::layer(int64_t index) {
     inputs.of(input).add(x, pool_);
   };
   const InputObserver observer = observe;
-  each_window([&] { decode_layer(weights, 0, *backend_, nullptr, &observer); });
+  each_window([&] { decode_layer(weights, 0, runner_.backend(), nullptr, &observer); });
   if (scaled_) {
     LayerScales scales = scale_layer(weights, inputs);
     transform(scales, inputs);
@@ -236,8 +228,8 @@ Feedbacks Calibration::head() {
   checkpoint_.read_rows("model.norm.weight", 0, 1, norm.data());
   InputStatistics input(config_.hidden_size);
   each_window([&] {
-    backend_->norm(norm.data(), nullptr, 1, {.f32 = true});
-    input.add(backend_->workspace().x, pool_);
+    runner_.backend().norm(norm.data(), nullptr, 1, {.f32 = true});
+    input.add(runner_.backend().workspace().x, pool_);
   });
   if (scaled_) {
     const std::vector<float> scale = scale_head(input.energy);

@@ -4,14 +4,12 @@
 #include <string_view>
 #include <vector>
 
+#include "lib/convert/layer_runner.h"
 #include "lib/convert/scaled_checkpoint.h"
 #include "lib/convert/write_tensors.h"
-#include "lib/model/backend.h"
 #include "lib/model/rotation.h"
 
 namespace octet {
-
-class Moments;
 
 /// Runs a checkpoint's decoder over calibration text in fp32, a layer at a time, so that memory is
 /// that of one layer, its moments and the residual stream of all tokens.
@@ -47,10 +45,8 @@ class Calibration {
   ScaledCheckpoint* scaled_ = nullptr;
   std::vector<std::vector<int32_t>> windows_;
   ThreadPool& pool_;
-  ModelConfig config_;  // of one layer
-  std::unique_ptr<Backend> backend_;
-  std::unique_ptr<KvCache> cache_;
-  Rope rope_;
+  LayerRunner runner_;
+  const ModelConfig& config_;  // of one layer
   std::vector<float> hidden_;  // the residual stream of all windows [tokens, hidden_size]
 };
 

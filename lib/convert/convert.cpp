@@ -88,10 +88,7 @@ Model quantize_in_memory(std::unique_ptr<Checkpoint> original, const ModelOption
       prepare(std::move(original), options.scheme, options.rotation, options.mixed, false);
   const ModelConfig& config = source.checkpoint->config();
   auto store = std::make_unique<MemoryStore>(stored_tensors(model_tensors(config), source.schemes));
-  {
-    ThreadPool pool(thread_count(options.threads));
-    write_model(source, {}, *store, nullptr, pool, progress);
-  }
+  write_model(source, {}, *store, nullptr, *make_pool(options), progress);
   return make_model(config, source.schemes, source.rotation, source.two_planes,
                     text_of(*source.checkpoint), std::move(store), options, progress);
 }

@@ -4,12 +4,11 @@
 #include <algorithm>
 #include <cmath>
 
-#include "lib/backends/cpu/cpu_backend.h"
+#include "lib/convert/layer_runner.h"
 #include "lib/convert/memory_store.h"
 #include "lib/convert/rotated_checkpoint.h"
 #include "lib/convert/scaled_checkpoint.h"
 #include "lib/convert/write_tensors.h"
-#include "lib/core/cpu.h"
 #include "lib/core/error.h"
 #include "lib/eval/divergence.h"
 #include "lib/eval/eval_options.h"
@@ -99,12 +98,7 @@ class LinearEvaluator {
         checkpoint_(float_weights(file, reference)),
         config_(checkpoint_->config()),
         store_(stored_tensors(model_tensors(config_), Scheme::f32)),
-        one_layer_(config_),
-        rope_(make_rope(config_, options.context)) {
-    one_layer_.num_layers = 1;
-    backend_ = std::make_unique<CpuBackend>(one_layer_, Scheme::f32, options.context,
-                                            active_kernels(), pool_);
-    cache_ = std::make_unique<KvCache>(one_layer_, KvCacheType::f32, options.context);
+        runner_(config_, options.context, pool_) {
     const std::vector<ModelTensor> tensors = model_tensors(config_);
     TensorWriter(*checkpoint_, tensors, Scheme::f32, store_, pool_).write(tensors, {}, nullptr);
     const OctetHeader& header = file.header();
@@ -151,29 +145,21 @@ class LinearEvaluator {
 
   size_t count() const { return ids_->size() * static_cast<size_t>(config_.hidden_size); }
 
-  Batch start(std::span<const int64_t> logit_rows, const Values* hidden) {
-    chunk_ = {cache_.get(), &rope_, 0, static_cast<int64_t>(ids_->size()), 0};
-    batch_ = {*ids_, {&chunk_, 1}, logit_rows};
-    backend_->start(batch_);
-    if (hidden) std::copy(hidden->begin(), hidden->end(), backend_->workspace().hidden);
-    return batch_;
-  }
-
-  Values hidden() const {
-    const float* values = backend_->workspace().hidden;
+  Values hidden() {
+    const float* values = runner_.backend().workspace().hidden;
     return {values, values + count()};
   }
 
   Values embedded(const Matrix& table) {
-    start({}, nullptr);
-    backend_->embed(table);
+    runner_.start(*ids_, nullptr);
+    runner_.backend().embed(table);
     return hidden();
   }
 
   Values run_layer(const LayerWeights& weights, const Values& input,
                    const InputObserver* observer = nullptr) {
-    start({}, &input);
-    decode_layer(weights, 0, *backend_, nullptr, observer);
+    runner_.start(*ids_, input.data());
+    decode_layer(weights, 0, runner_.backend(), nullptr, observer);
     return hidden();
   }
 
@@ -202,8 +188,8 @@ class LinearEvaluator {
     variant.final_norm = float_.final_norm;
     variant.head_rotation = float_.head_rotation;
     variant.head = head;
-    const Batch batch = start(positions_, &hidden);
-    decode_head(one_layer_, variant, *backend_, batch,
+    const Batch& batch = runner_.start(*ids_, hidden.data(), positions_);
+    decode_head(runner_.config(), variant, runner_.backend(), batch,
                 [&](int64_t i, auto row, auto) { on_row(static_cast<size_t>(i), row); });
   }
 
@@ -224,7 +210,7 @@ class LinearEvaluator {
       return Values(values, values + static_cast<int64_t>(ids_->size()) * width);
     };
     const auto observe = [&](LinearInput at, const Activations& x) {
-      const Workspace& s = backend_->workspace();
+      const Workspace& s = runner_.backend().workspace();
       if (at == LinearInput::o) {
         seen.q = copy(s.q, config_.num_heads * config_.head_dim);
         seen.k = copy(s.k, config_.num_kv_heads * config_.head_dim);
@@ -262,15 +248,10 @@ class LinearEvaluator {
   std::unique_ptr<Checkpoint> checkpoint_;
   ModelConfig config_;
   MemoryStore store_;
-  ModelConfig one_layer_;
-  Rope rope_;
-  std::unique_ptr<Backend> backend_;
-  std::unique_ptr<KvCache> cache_;
+  LayerRunner runner_;
   Weights float_, int8_;
   std::vector<ErrorSum> sums_;  // of each layer's kinds, the embedding, the head
   const std::vector<int32_t>* ids_ = nullptr;
-  Chunk chunk_{};
-  Batch batch_{};
   std::vector<int64_t> positions_;
   Values expected_;  // the float model's logits of the positions
   size_t compared_ = 0;

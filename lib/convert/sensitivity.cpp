@@ -4,22 +4,11 @@
 
 #include <algorithm>
 
-#include "lib/backends/cpu/cpu_backend.h"
 #include "lib/convert/memory_store.h"
-#include "lib/core/cpu.h"
-#include "lib/core/error.h"
 #include "lib/model/decoder.h"
 
 namespace octet {
 namespace {
-
-/// Neighbouring positions tell nearly the same.
-constexpr size_t stride = 2;
-
-ModelConfig one_layer(ModelConfig config) {
-  config.num_layers = 1;
-  return config;
-}
 
 /// `layer` with one kind of linear, or all, from `other`.
 LayerWeights with(LayerWeights layer, LayerWeights other, int first_kind, int end_kind,
@@ -32,10 +21,11 @@ LayerWeights with(LayerWeights layer, LayerWeights other, int first_kind, int en
   return layer;
 }
 
-/// The positions of a window that are compared.
+/// The positions of a window that are compared: of its second half, as the first tokens of a text
+/// vary the most, and are the fewest of a text's.
 std::vector<int64_t> positions_of(const std::vector<int32_t>& window) {
   std::vector<int64_t> positions;
-  for (size_t i = stride - 1; i + 1 < window.size(); i += stride)
+  for (size_t i = window.size() / 2; i + 1 < window.size(); ++i)
     positions.push_back(static_cast<int64_t>(i));
   if (positions.empty()) positions.push_back(0);
   return positions;
@@ -52,11 +42,8 @@ SensitivityRun::SensitivityRun(const Checkpoint& checkpoint, const RotationSizes
       int8_(int8),
       windows_(std::move(windows)),
       pool_(pool),
-      config_(one_layer(checkpoint.config())),
-      backend_(
-          std::make_unique<CpuBackend>(config_, Scheme::f32, max_window, active_kernels(), pool)),
-      cache_(std::make_unique<KvCache>(config_, KvCacheType::f32, max_window)),
-      rope_(make_rope(config_, max_window)) {
+      runner_(checkpoint.config(), max_window, pool),
+      config_(runner_.config()) {
   embed();
 }
 
@@ -86,12 +73,9 @@ void SensitivityRun::run(const LayerWeights& weights, Stream& stream) {
   for (size_t i = 0; i < stream.windows; ++i) {
     const std::vector<int32_t>& window = windows_[i];
     const size_t count = window.size() * static_cast<size_t>(config_.hidden_size);
-    const Chunk chunk[] = {{cache_.get(), &rope_, 0, static_cast<int64_t>(window.size()), 0}};
-    const Batch batch{window, chunk, {}};
-    backend_->start(batch);
-    std::copy_n(at, count, backend_->workspace().hidden);
-    decode_layer(weights, 0, *backend_, nullptr);
-    std::copy_n(backend_->workspace().hidden, count, at);
+    runner_.start(window, at);
+    decode_layer(weights, 0, runner_.backend(), nullptr);
+    std::copy_n(runner_.backend().workspace().hidden, count, at);
     at += count;
   }
 }
@@ -125,13 +109,9 @@ void SensitivityRun::logits(const Matrix& head, const Weights& weights, Stream& 
   for (size_t i = 0; i < stream.windows; ++i) {
     const std::vector<int32_t>& window = windows_[i];
     const std::vector<int64_t> rows = positions_of(window);
-    const Chunk chunk[] = {{cache_.get(), &rope_, 0, static_cast<int64_t>(window.size()), 0}};
-    const Batch batch{window, chunk, rows};
-    backend_->start(batch);
-    const size_t count = window.size() * static_cast<size_t>(config_.hidden_size);
-    std::copy_n(at, count, backend_->workspace().hidden);
-    at += count;
-    decode_head(config_, variant, *backend_, batch,
+    const Batch& batch = runner_.start(window, at, rows);
+    at += window.size() * static_cast<size_t>(config_.hidden_size);
+    decode_head(config_, variant, runner_.backend(), batch,
                 [&](int64_t, std::span<const float> row, std::span<const TopLogit>) {
                   on_logits(position++, row);
                 });

@@ -3,14 +3,13 @@
 #include <octet/function_ref.h>
 #include <octet/model.h>
 
-#include <memory>
 #include <string>
 #include <vector>
 
+#include "lib/convert/layer_runner.h"
 #include "lib/convert/write_tensors.h"
 #include "lib/core/thread_pool.h"
 #include "lib/eval/divergence.h"
-#include "lib/model/backend.h"
 #include "lib/model/linear_kinds.h"
 #include "lib/model/rotation.h"
 
@@ -69,7 +68,7 @@ class SensitivityRun {
   }
   void run(const LayerWeights& weights, Stream& stream);
   using OnLogits = FunctionRef<void(size_t position, std::span<const float> logits)>;
-  /// Of every second position, whose next token is known, window after window.
+  /// Of the second half of each window, where the next token is known, window after window.
   void logits(const Matrix& head, const Weights& weights, Stream& stream, OnLogits on_logits);
   EvalComparison compare(const Matrix& head, const Weights& weights, Stream& stream);
   std::vector<LinearSensitivity> combine(const std::vector<double>& layers,
@@ -82,10 +81,8 @@ class SensitivityRun {
   const TensorStore& int8_;
   std::vector<std::vector<int32_t>> windows_;
   ThreadPool& pool_;
-  ModelConfig config_;  // of one layer
-  std::unique_ptr<Backend> backend_;
-  std::unique_ptr<KvCache> cache_;
-  Rope rope_;
+  LayerRunner runner_;
+  const ModelConfig& config_;  // of one layer
   Stream float_, int8_all_;
   std::vector<Stream> kinds_, layers_;
   std::vector<float> expected_;   // the float model's logits of the positions compared

@@ -3,6 +3,7 @@
 // buffers in its own memory.
 #include <octet/session.h>
 
+#include <atomic>
 #include <cstdint>
 #include <initializer_list>
 #include <span>
@@ -29,6 +30,8 @@ struct Batch {
   std::span<const Chunk> chunks;        ///< cover the rows in order
   std::span<const int64_t> logit_rows;  ///< rows whose logits are wanted, rising
   int64_t top = 0;                      ///< of these the best so many; 0: all of them
+  /// Ends the step (ErrorCode::Cancelled) when it turns true; may be null.
+  const std::atomic<bool>* cancelled = nullptr;
   int64_t rows() const { return static_cast<int64_t>(ids.size()); }
 };
 
@@ -131,6 +134,9 @@ class Backend {
   /// H: as in norm().
   virtual bool gate_up(const LinearTask& gate, const LinearTask& up, int64_t rotation,
                        const InputForms& forms, const Matrix* following) = 0;
+
+  /// out [rows, hidden_size], in the host's memory, = RMSNorm(hidden) * weight, after finish().
+  virtual void read_hidden(const float* weight, float* out) = 0;
 
   /// Waits for the operations so far. logit_rows: rows of the head's last linear to be read.
   virtual StepResult finish(int64_t logit_rows) = 0;

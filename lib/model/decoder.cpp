@@ -127,6 +127,7 @@ void decode(const ModelConfig& config, const Weights& weights, Backend& backend,
   backend.embed(weights.embedding);
   if (observer) (*observer)(0, hidden);
   for (int64_t layer = 0; layer < config.num_layers; ++layer) {
+    require(!batch.cancelled || !*batch.cancelled, ErrorCode::Cancelled, "the step was cancelled");
     const auto i = static_cast<size_t>(layer);
     const bool last = layer + 1 == config.num_layers;
     decode_layer(weights.layers[i], layer, backend,

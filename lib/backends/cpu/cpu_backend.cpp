@@ -71,12 +71,21 @@ void CpuBackend::allocate(int64_t max_rows) {
   }
 }
 
+int64_t CpuBackend::rows_per_item(int64_t rows) const {
+  return std::clamp<int64_t>(rows / (items_per_thread * pool_.threads()), 1, 16);
+}
+
 void CpuBackend::each_row(int64_t rows, FunctionRef<void(int64_t, int)> work) {
-  pool_.for_each(rows, work);
+  const int64_t some = rows_per_item(rows);
+  pool_.for_each((rows + some - 1) / some, [&](int64_t item, int thread) {
+    const int64_t end = std::min(rows, (item + 1) * some);
+    for (int64_t row = item * some; row < end; ++row) work(row, thread);
+  });
 }
 
 void CpuBackend::start(const Batch& batch) {
   batch_ = &batch;
+  pool_.cancel_with(batch.cancelled);
   plan_cache(batch);
   plan_attention(batch);
   const int64_t half = config_.head_dim / 2;
@@ -192,6 +201,14 @@ bool CpuBackend::store_planes(float* values, int64_t row, bool grouped, int thre
     values[i] -= scale[grouped ? i / kernels::group_size : 0] * static_cast<float>(plain);
   }
   return store_plane(planes[1]) != nullptr;
+}
+
+void CpuBackend::read_hidden(const float* weight, float* out) {
+  const int64_t k = config_.hidden_size;
+  each_row(batch_->rows(), [&](int64_t row, int) {
+    table_.rms_norm_f32(workspace_.hidden + row * k, weight, out + row * k, k,
+                        static_cast<float>(config_.rms_norm_eps));
+  });
 }
 
 StepResult CpuBackend::finish(int64_t logit_rows) {
