@@ -26,7 +26,7 @@ struct LinearSensitivity {
 
 struct ModelSensitivity {
   std::vector<LinearSensitivity> linears;
-  EvalComparison all;  ///< every linear in one plane
+  EvalComparison all;  ///< every linear in one plane, the embedding float
 };
 
 /// Runs a text's residual stream through a model a layer at a time, in several variants at once:
