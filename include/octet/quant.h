@@ -33,11 +33,11 @@ struct ConvertOptions {
 
 /// What "auto" measured and chose.
 struct MixedReport {
-  int64_t tokens = 0;           ///< positions that were compared with the float model; 0: no search
-  double kl_one_plane = 0;      ///< mean KL with every linear in one int8 plane, the embedding float
-  double kl_expected = 0;       ///< of what was chosen, by the sensitivities
-  double kl = 0;                ///< of the file written
-  double kl_error = 0;          ///< standard error of kl
+  int64_t tokens = 0;       ///< positions that were compared with the float model; 0: no search
+  double kl_one_plane = 0;  ///< mean KL with every linear in one int8 plane, the embedding float
+  double kl_expected = 0;   ///< of what was chosen, by the sensitivities
+  double kl = 0;            ///< of the file written
+  double kl_error = 0;      ///< standard error of kl
   double perplexity_ratio = 1;  ///< of the file written to the float model
   double one_plane_share = 1;   ///< of the linears' multiplications: still in one int8 plane
   /// Every linear, the most sensitive first.

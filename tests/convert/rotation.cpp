@@ -124,8 +124,7 @@ TEST_CASE("a rotation that does not fit the model is an error") {
        {"", "[]", "{}", R"({"hidden": 192, "head": 32})",
         R"({"hidden": 100, "head": 32, "down": 8})", R"({"hidden": 192, "head": -32, "down": 8})",
         R"({"hidden": 192, "head": 32, "down": 16})", R"({"hidden": 192, "head": 32, "down": 13})",
-        R"({"hidden": 192, "head": 32, "down": 0})",
-        R"({"hidden": 192, "head": 32, "down": "8"})",
+        R"({"hidden": 192, "head": 32, "down": 0})", R"({"hidden": 192, "head": 32, "down": "8"})",
         R"({"hidden": 1, "head": 32, "down": 8, "norm": 3})",
         R"({"hidden": 1, "head": 32, "down": 8, "norm": 128})",
         R"({"hidden": 1, "head": 32, "down": 8, "norm": 0})"}) {
