@@ -2,8 +2,8 @@
 #include <octet/c.h>
 #include <stdio.h>
 
-static bool print(void* context, const char* text, size_t length) {
-  (void)context;
+static bool print(void* context, const char* text, size_t length, bool reasoning) {
+  (void)context, (void)reasoning;
   fwrite(text, 1, length, stdout);
   return fflush(stdout) == 0; /* nobody listens: stop */
 }
@@ -16,7 +16,7 @@ int main(int argc, char** argv) {
   octet_model* model = NULL;
   octet_session* session = NULL;
   octet_status status = octet_model_open(argv[1], NULL, NULL, NULL, &model);
-  if (status == OCTET_OK) status = octet_session_create(model, 0, &session);
+  if (status == OCTET_OK) status = octet_session_create(model, NULL, &session);
   if (status == OCTET_OK)
     status = octet_session_generate(session, argv[2], NULL, print, NULL, NULL);
   if (status == OCTET_OK)

@@ -1,7 +1,8 @@
 #pragma once
+#include <octet/export.h>
 #include <octet/handle.h>
 
-namespace octet {
+namespace OCTET_EXPORT octet {
 
 struct CancelFlag;
 void retain(CancelFlag*) noexcept;

@@ -1,11 +1,12 @@
 #pragma once
 #include <octet/error.h>
+#include <octet/export.h>
 #include <octet/handle.h>
 
 #include <string>
 #include <string_view>
 
-namespace octet {
+namespace OCTET_EXPORT octet {
 
 struct ConstraintImpl;
 void retain(ConstraintImpl*) noexcept;

@@ -1,12 +1,13 @@
 #pragma once
 #include <octet/cancel.h>
+#include <octet/export.h>
 #include <octet/model.h>
 
 #include <cstdint>
 #include <span>
 #include <vector>
 
-namespace octet {
+namespace OCTET_EXPORT octet {
 
 struct EmbedOptions {
   enum class Pooling {

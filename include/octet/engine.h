@@ -1,11 +1,12 @@
 #pragma once
+#include <octet/export.h>
 #include <octet/generate.h>
 
 #include <cstdint>
 #include <string>
 #include <vector>
 
-namespace octet {
+namespace OCTET_EXPORT octet {
 
 struct EngineOptions {
   /// Positions of a request: prompt and answer. 0: the model's own limit, at most 4096.

@@ -2,6 +2,7 @@
 /// What Session and Engine share: how an answer is made, and what is told about it.
 #include <octet/cancel.h>
 #include <octet/constraint.h>
+#include <octet/export.h>
 #include <octet/model.h>
 #include <octet/sampler.h>
 
@@ -10,7 +11,7 @@
 #include <string>
 #include <vector>
 
-namespace octet {
+namespace OCTET_EXPORT octet {
 
 /// One turn of a conversation.
 struct ChatMessage {

@@ -38,11 +38,15 @@ int32_t* copy(std::span<const int32_t> ids) {
   return copy_elements(ids.data(), ids.size(), ids.size());
 }
 
+float* copy(std::span<const float> numbers) {
+  return copy_elements(numbers.data(), numbers.size(), numbers.size());
+}
+
 }  // namespace octet::c
 
 const char* octet_status_name(octet_status status) {
   if (status == OCTET_OK) return "Ok";
-  if (status < OCTET_OK || status > OCTET_INTERNAL) return "Unknown";
+  if (status < OCTET_OK || status > OCTET_BUSY) return "Unknown";
   return octet::to_string(static_cast<octet::ErrorCode>(status));
 }
 

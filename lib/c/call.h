@@ -58,5 +58,6 @@ Struct& sized(Struct* argument, size_t size, const char* name) {
 /// Copies for octet_free(). Errors: bad_alloc.
 char* copy(std::string_view text);
 int32_t* copy(std::span<const int32_t> ids);
+float* copy(std::span<const float> numbers);
 
 }  // namespace octet::c

@@ -1,9 +1,14 @@
+#include <octet/embed.h>
+
 #include "lib/c/call.h"
 #include "lib/c/handles.h"
 #include "lib/c/messages.h"
 
 using namespace octet;
 using namespace octet::c;
+
+static_assert(OCTET_POOLING_MEAN == int(EmbedOptions::Pooling::mean));
+static_assert(OCTET_POOLING_LAST == int(EmbedOptions::Pooling::last));
 
 namespace {
 
@@ -93,5 +98,35 @@ octet_status octet_render_chat(const octet_model* model, const octet_message* me
                                            chat_messages(messages, count), add_generation_prompt);
     out = copy(prompt);
     if (length) *length = prompt.size();
+  });
+}
+
+octet_status octet_encode_chat(const octet_model* model, const octet_message* messages,
+                               size_t message_count, bool add_generation_prompt, int32_t** ids,
+                               size_t* count) {
+  return call([&] {
+    int32_t*& out = given(ids, "ids");
+    size_t& out_count = given(count, "count");
+    const std::vector<int32_t> made = encode_chat(
+        given(model, "model").model, chat_messages(messages, message_count), add_generation_prompt);
+    out = copy(std::span<const int32_t>(made));
+    out_count = made.size();
+  });
+}
+
+octet_status octet_embed(const octet_model* model, const int32_t* ids, size_t count,
+                         octet_pooling pooling, bool normalize, const octet_cancel_token* cancel,
+                         float** vector, size_t* size) {
+  return call([&] {
+    float*& out = given(vector, "vector");
+    size_t& out_size = given(size, "size");
+    require(pooling == OCTET_POOLING_MEAN || pooling == OCTET_POOLING_LAST,
+            ErrorCode::InvalidArgument, "pooling is ", int{pooling},
+            ", OCTET_POOLING_MEAN or _LAST expected");
+    const std::vector<float> made =
+        embed(given(model, "model").model, array(ids, count, "ids"),
+              {static_cast<EmbedOptions::Pooling>(pooling), normalize, cancel_token(cancel)});
+    out = copy(std::span<const float>(made));
+    out_size = made.size();
   });
 }

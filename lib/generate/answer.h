@@ -9,6 +9,7 @@
 #include "lib/generate/logprobs.h"
 #include "lib/generate/stop_filter.h"
 #include "lib/generate/thinking.h"
+#include "lib/generate/token_constraint.h"
 
 namespace octet {
 
@@ -31,7 +32,11 @@ class Answer {
   GenerateStats stats;  ///< tokens generated, and why it ended
 
  private:
-  int32_t draw(std::span<float> logits);
+  void force_closing(int64_t left);
+  bool constrained() const { return constraint_ && !thinking_.inside(); }
+  int32_t draw(std::span<float> logits, int64_t left);
+  int32_t draw_constrained(std::span<float> logits, int64_t left);
+  void follow_constraint(int32_t id);
   std::string text_of(int32_t id);
   std::string release_held(const std::string& last);
   bool ends_at(int32_t id) const;
@@ -43,6 +48,8 @@ class Answer {
   std::optional<StreamDecoder> decoder_;  // none: the model has no tokenizer
   StopFilter stop_;
   Thinking thinking_;
+  std::shared_ptr<TokenConstraint> constraint_;  // null: none
+  int32_t state_ = 0;                            // of the constraint
   std::vector<int32_t> forced_;  // tokens to come that are not drawn, the next one last
   bool section_begins_ = true;   // no text of this reasoning, or of the answer, was given out yet
 };

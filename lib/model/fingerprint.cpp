@@ -28,6 +28,7 @@ void add_sample(const Matrix& matrix, Hash& hash) {
   const int64_t element = matrix.scheme == Scheme::f32 ? 4 : matrix.scheme == Scheme::f16 ? 2 : 1;
   const int64_t bytes = matrix.n * matrix.k * element;
   const auto* data = static_cast<const std::byte*>(matrix.data);
+  hash.add(to_string(matrix.scheme));
   hash.add(data, static_cast<size_t>(std::min(bytes, sample)));
   hash.add(data + std::max<int64_t>(0, bytes - sample),
            static_cast<size_t>(std::min(bytes, sample)));
@@ -38,7 +39,6 @@ void add_sample(const Matrix& matrix, Hash& hash) {
 uint64_t weights_fingerprint(const ModelConfig& config, const Weights& weights) {
   Hash hash;
   hash.add(config_to_json(config));
-  hash.add(to_string(weights.embedding.scheme));
   add_sample(weights.embedding, hash);
   add_sample(weights.head, hash);
   for (const LayerWeights& layer : weights.layers)

@@ -22,6 +22,17 @@ const std::vector<int32_t>& textless_ids(ModelImpl& model) {
   return model.textless;
 }
 
+const std::shared_ptr<const TokenTrie>& token_trie(ModelImpl& model) {
+  std::call_once(model.trie_made, [&] {
+    require(model.text.tokenizer.has_value(), ErrorCode::Unsupported,
+            "constraints: this model has no tokenizer");
+    const Tokenizer& tokenizer = *model.text.tokenizer;
+    const std::vector<int32_t> tags = {tokenizer.find("<think>"), tokenizer.find("</think>")};
+    model.trie = std::make_shared<const TokenTrie>(tokenizer, tags);
+  });
+  return model.trie;
+}
+
 const ModelConfig& Model::config() const {
   return impl_->config;
 }

@@ -13,6 +13,7 @@
 #include "lib/model/tensor_store.h"
 #include "lib/model/weights.h"
 #include "lib/text/chat_template.h"
+#include "lib/text/token_trie.h"
 
 namespace octet {
 
@@ -41,12 +42,18 @@ struct ModelImpl : Counted {
   std::optional<uint64_t> weights_fingerprint;  ///< known beforehand where a device has the weights
   std::once_flag textless_found;
   std::vector<int32_t> textless;
+  std::once_flag trie_made;
+  std::shared_ptr<const TokenTrie> trie;
   TurnMutex step;  ///< held during a step: the backend has one workspace
 };
 
 /// The ids that must not be drawn, as they have no text: padding rows of the embedding. None if the
 /// model has no tokenizer.
 const std::vector<int32_t>& textless_ids(ModelImpl& model);
+
+/// The vocabulary as a tree, without the tags around reasoning; made when it is first asked for.
+/// Errors: as TokenTrie.
+const std::shared_ptr<const TokenTrie>& token_trie(ModelImpl& model);
 
 /// Tells models apart: of the config, the scheme, and a sample of each matrix. For an int8 KV cache
 /// also of the instruction set, in whose form keys are kept.

@@ -4,8 +4,11 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <fstream>
+#include <regex>
+#include <span>
 #include <thread>
 
 #include "support/text_model.h"
@@ -35,10 +38,18 @@ const octet_model* model() {
   return instance.handle;
 }
 
+octet_session_options session_options(int64_t context) {
+  octet_session_options options = {};
+  REQUIRE(octet_session_options_init(&options, sizeof options) == OCTET_OK);
+  options.context = context;
+  return options;
+}
+
 struct CSession {
   octet_session* handle = nullptr;
   explicit CSession(int64_t context = 256) {
-    REQUIRE(octet_session_create(model(), context, &handle) == OCTET_OK);
+    const octet_session_options options = session_options(context);
+    REQUIRE(octet_session_create(model(), &options, &handle) == OCTET_OK);
   }
   ~CSession() { octet_session_free(handle); }
 };
@@ -87,12 +98,13 @@ TEST_CASE("statuses have the numbers and names of error codes") {
                                      {OCTET_CANCELLED, ErrorCode::Cancelled},
                                      {OCTET_DEVICE, ErrorCode::Device},
                                      {OCTET_IO, ErrorCode::Io},
-                                     {OCTET_INTERNAL, ErrorCode::Internal}}) {
+                                     {OCTET_INTERNAL, ErrorCode::Internal},
+                                     {OCTET_BUSY, ErrorCode::Busy}}) {
     CHECK(static_cast<int>(status) == static_cast<int>(code));
     CHECK(std::string(octet_status_name(status)) == to_string(code));
   }
   CHECK(std::string(octet_status_name(OCTET_OK)) == "Ok");
-  CHECK(std::string(octet_status_name(static_cast<octet_status>(9))) == "Unknown");
+  CHECK(std::string(octet_status_name(static_cast<octet_status>(10))) == "Unknown");
   CHECK(std::strlen(octet_version()) >= 5);
 }
 
@@ -218,7 +230,7 @@ TEST_CASE("a generation streams, stops when its callback says so, and keeps the 
   const CSession session;
   const octet_generate_options options = greedy(12);
   int pieces = 0;
-  const auto two = [](void* context, const char*, size_t length) {
+  const auto two = [](void* context, const char*, size_t length, bool) {
     return length > 0 && ++*static_cast<int*>(context) < 2;
   };
   char* text = nullptr;
@@ -250,7 +262,7 @@ TEST_CASE("what a callback throws becomes an error, and the session goes on") {
   const CSession session;
   const octet_generate_options options = greedy(8);
   const std::string text = complete(session.handle, options);
-  const auto throws = [](void*, const char*, size_t) -> bool { throw 1; };
+  const auto throws = [](void*, const char*, size_t, bool) -> bool { throw 1; };
   CHECK(octet_session_complete(session.handle, "Hello", &options, throws, nullptr, nullptr) ==
         OCTET_INTERNAL);
   CHECK(complete(session.handle, options) == text);
@@ -305,32 +317,328 @@ TEST_CASE("ids are evaluated, cut off and listed") {
   const auto count_rows = [](void* context, int64_t, const float*, int64_t vocab_size) {
     *static_cast<int64_t*>(context) += vocab_size / 1024;
   };
-  REQUIRE(octet_session_evaluate(session.handle, ids, 3, OCTET_ROWS_ALL, count_rows, &rows) ==
-          OCTET_OK);
+  REQUIRE(octet_session_evaluate(session.handle, ids, 3, OCTET_ROWS_ALL, count_rows, &rows,
+                                 nullptr) == OCTET_OK);
   CHECK(rows == 3);
-  REQUIRE(octet_session_evaluate(session.handle, ids, 2, OCTET_ROWS_LAST, count_rows, &rows) ==
-          OCTET_OK);
+  REQUIRE(octet_session_evaluate(session.handle, ids, 2, OCTET_ROWS_LAST, count_rows, &rows,
+                                 nullptr) == OCTET_OK);
   CHECK(rows == 4);
-  REQUIRE(octet_session_evaluate(session.handle, ids, 1, OCTET_ROWS_NONE, nullptr, nullptr) ==
-          OCTET_OK);
+  REQUIRE(octet_session_evaluate(session.handle, ids, 1, OCTET_ROWS_NONE, nullptr, nullptr,
+                                 nullptr) == OCTET_OK);
   REQUIRE(octet_session_truncate(session.handle, 5) == OCTET_OK);
   size_t count = 0;
   const int32_t* tokens = octet_session_tokens(session.handle, &count);
   CHECK(std::vector<int32_t>(tokens, tokens + count) == std::vector<int32_t>{1, 2, 3, 1, 2});
 
   check_refused(octet_session_truncate(session.handle, 6), "6");
-  check_refused(octet_session_evaluate(session.handle, ids, 1, OCTET_ROWS_LAST, nullptr, nullptr),
-                "on_logits is NULL");
   check_refused(
-      octet_session_evaluate(session.handle, ids, 1, static_cast<octet_rows>(7), count_rows, &rows),
-      "rows is 7");
+      octet_session_evaluate(session.handle, ids, 1, OCTET_ROWS_LAST, nullptr, nullptr, nullptr),
+      "on_logits is NULL");
+  check_refused(octet_session_evaluate(session.handle, ids, 1, static_cast<octet_rows>(7),
+                                       count_rows, &rows, nullptr),
+                "rows is 7");
   const int32_t outside = 1024;
-  check_refused(
-      octet_session_evaluate(session.handle, &outside, 1, OCTET_ROWS_NONE, nullptr, nullptr),
-      "1024");
+  check_refused(octet_session_evaluate(session.handle, &outside, 1, OCTET_ROWS_NONE, nullptr,
+                                       nullptr, nullptr),
+                "1024");
   octet_session* huge = nullptr;
-  check_refused(octet_session_create(model(), int64_t{1} << 40, &huge), "1099511627776");
+  const octet_session_options options = session_options(int64_t{1} << 40);
+  check_refused(octet_session_create(model(), &options, &huge), "1099511627776");
   CHECK(huge == nullptr);
+}
+
+TEST_CASE("a session is forked, saved, loaded and cut back by a turn") {
+  const CSession session;
+  const octet_generate_options options = greedy(8);
+  const auto generate = [&](octet_session* target, const char* user) {
+    char* text = nullptr;
+    REQUIRE(octet_session_generate(target, user, &options, nullptr, nullptr, &text) == OCTET_OK);
+    return taken(text);
+  };
+  generate(session.handle, "One");
+  const TempDir folder;
+  const std::string file = folder.path("saved");
+  REQUIRE(octet_session_save(session.handle, file.c_str()) == OCTET_OK);
+  CSession fork(1), loaded(1);
+  octet_session_free(fork.handle);
+  octet_session_free(loaded.handle);
+  REQUIRE(octet_session_fork(session.handle, &fork.handle) == OCTET_OK);
+  const octet_session_options larger = session_options(300);
+  REQUIRE(octet_session_load(model(), file.c_str(), &larger, &loaded.handle) == OCTET_OK);
+  CHECK(octet_session_context(loaded.handle) == 300);
+
+  const std::string two = generate(session.handle, "Two");
+  CHECK(octet_session_message_count(fork.handle) == 2);
+  CHECK(generate(fork.handle, "Two") == two);
+  CHECK(generate(loaded.handle, "Two") == two);
+
+  bool dropped = false;
+  REQUIRE(octet_session_drop_last_turn(session.handle, &dropped) == OCTET_OK);
+  CHECK(dropped);
+  CHECK(octet_session_message_count(session.handle) == 2);
+  REQUIRE(octet_session_drop_last_turn(session.handle, nullptr) == OCTET_OK);
+  REQUIRE(octet_session_drop_last_turn(session.handle, &dropped) == OCTET_OK);
+  CHECK_FALSE(dropped);
+
+  octet_session* none = nullptr;
+  CHECK(octet_session_load(model(), folder.path("none").c_str(), nullptr, &none) == OCTET_IO);
+  std::ofstream(file) << "damaged";
+  CHECK(octet_session_load(model(), file.c_str(), nullptr, &none) == OCTET_INVALID_FILE);
+  CHECK(octet_session_save(session.handle, "/no/such/folder") == OCTET_IO);
+  CHECK(none == nullptr);
+}
+
+TEST_CASE("a conversation that does not fit is an error, or loses its oldest turns") {
+  const octet_message turns[] = {{"user", "A first question, which is long."},
+                                 {"assistant", "Yes."},
+                                 {"user", "B"},
+                                 {"assistant", "C"}};
+  octet_generate_options options = greedy(1);
+  for (const bool drop : {false, true}) {
+    octet_session_options wanted = session_options(100);
+    wanted.drop_oldest = drop;
+    CSession session;
+    octet_session_free(session.handle);
+    REQUIRE(octet_session_create(model(), &wanted, &session.handle) == OCTET_OK);
+    REQUIRE(octet_session_set_messages(session.handle, turns, 4) == OCTET_OK);
+    const octet_status status =
+        octet_session_generate(session.handle, "D", &options, nullptr, nullptr, nullptr);
+    CHECK(status == (drop ? OCTET_OK : OCTET_INVALID_ARGUMENT));
+    octet_generate_stats stats = {};
+    REQUIRE(octet_session_stats(session.handle, &stats, sizeof stats) == OCTET_OK);
+    CHECK(stats.dropped_turns == (drop ? 1 : 0));
+  }
+}
+
+TEST_CASE("a cancelled token ends a prompt, an evaluation and an embedding") {
+  const CSession session;
+  octet_cancel_token* cancel = nullptr;
+  REQUIRE(octet_cancel_token_create(&cancel) == OCTET_OK);
+  octet_generate_options options = greedy(8);
+  options.cancel = cancel;
+  CHECK(!complete(session.handle, options).empty());
+  octet_cancel_token_cancel(cancel);
+  CHECK(octet_session_complete(session.handle, "Other", &options, nullptr, nullptr, nullptr) ==
+        OCTET_CANCELLED);
+  const int32_t id = 1;
+  CHECK(octet_session_evaluate(session.handle, &id, 1, OCTET_ROWS_NONE, nullptr, nullptr, cancel) ==
+        OCTET_CANCELLED);
+  float* vector = nullptr;
+  size_t size = 0;
+  CHECK(octet_embed(model(), &id, 1, OCTET_POOLING_MEAN, true, cancel, &vector, &size) ==
+        OCTET_CANCELLED);
+  octet_cancel_token_free(cancel);
+}
+
+TEST_CASE("log-probabilities of tokens are told when they are asked for") {
+  const CSession session;
+  octet_generate_options options = greedy(5);
+  complete(session.handle, options);
+  const octet_token* tokens = nullptr;
+  size_t count = 7;
+  REQUIRE(octet_session_generated(session.handle, &tokens, &count) == OCTET_OK);
+  CHECK(count == 0);
+  options.logprobs = 3;
+  complete(session.handle, options);
+  REQUIRE(octet_session_generated(session.handle, &tokens, &count) == OCTET_OK);
+  REQUIRE(count == 5);
+  for (const octet_token& token : std::span(tokens, count)) {
+    REQUIRE(token.top_count == 3);
+    CHECK(token.top[0].logprob >= token.top[1].logprob);
+    CHECK(token.top[1].logprob >= token.top[2].logprob);
+    CHECK(token.logprob <= token.top[0].logprob);
+    CHECK(token.logprob < 0);
+    CHECK_FALSE(token.forced);
+  }
+  CHECK(std::string(octet_session_reasoning(session.handle)).empty());
+}
+
+TEST_CASE("an answer fulfils its constraint") {
+  const CSession session;
+  octet_constraint* constraint = nullptr;
+  REQUIRE(octet_constraint_regex("[0-9]{4}-[a-c]+", &constraint) == OCTET_OK);
+  octet_generate_options options = greedy(12);
+  options.constraint = constraint;
+  const std::string text = complete(session.handle, options);
+  CHECK(std::regex_match(text, std::regex("[0-9]{4}-[a-c]+")));
+  octet_constraint_free(constraint);
+  REQUIRE(octet_constraint_json_schema(R"({"enum": ["yes", "no"]})", &constraint) == OCTET_OK);
+  options.constraint = constraint;
+  const std::string json = complete(session.handle, options);
+  const bool known = json == "\"yes\"" || json == "\"no\"";
+  CHECK_MESSAGE(known, json);
+  octet_constraint_free(constraint);
+
+  constraint = nullptr;
+  check_refused(octet_constraint_regex("(", &constraint), "");
+  check_refused(octet_constraint_json_schema("{", &constraint), "");
+  CHECK(octet_constraint_json_schema(R"({"not": {}})", &constraint) == OCTET_UNSUPPORTED);
+  check_refused(octet_constraint_json_schema(nullptr, &constraint), "schema is NULL");
+  check_refused(octet_constraint_regex("a", nullptr), "constraint is NULL");
+  CHECK(constraint == nullptr);
+  octet_constraint_free(nullptr);
+}
+
+TEST_CASE("an embedding has the hidden size and, normalized, length 1") {
+  const int32_t ids[] = {1, 2, 3};
+  float* vector = nullptr;
+  size_t size = 0;
+  const auto squares = [&](octet_pooling pooling, bool normalize) {
+    REQUIRE(octet_embed(model(), ids, 3, pooling, normalize, nullptr, &vector, &size) == OCTET_OK);
+    double sum = 0;
+    for (size_t i = 0; i < size; ++i) sum += double{vector[i]} * vector[i];
+    octet_free(vector);
+    return sum;
+  };
+  CHECK(squares(OCTET_POOLING_MEAN, true) == doctest::Approx(1));
+  CHECK(squares(OCTET_POOLING_LAST, true) == doctest::Approx(1));
+  CHECK(squares(OCTET_POOLING_MEAN, false) != doctest::Approx(1));
+  CHECK(size > 0);
+  check_refused(
+      octet_embed(model(), ids, 3, static_cast<octet_pooling>(5), true, nullptr, &vector, &size),
+      "pooling is 5");
+  check_refused(octet_embed(model(), ids, 0, OCTET_POOLING_MEAN, true, nullptr, &vector, &size),
+                "");
+}
+
+TEST_CASE("a chat prompt as ids spells what users wrote as plain text") {
+  const CTokenizer tokenizer;
+  const octet_message message = {"user", "<|im_end|>"};
+  int32_t* ids = nullptr;
+  size_t count = 0;
+  REQUIRE(octet_encode_chat(model(), &message, 1, true, &ids, &count) == OCTET_OK);
+  char* text = nullptr;
+  REQUIRE(octet_tokenizer_decode(tokenizer.handle, ids, count, true, &text, nullptr) == OCTET_OK);
+  CHECK(taken(text) == "<|im_start|>user\n<|im_end|><|im_end|>\n<|im_start|>assistant\n");
+  CHECK(std::count(ids, ids + count, 257) == 1);
+  octet_free(ids);
+}
+
+namespace {
+
+struct CEngine {
+  octet_engine* handle = nullptr;
+  explicit CEngine(octet_engine_options options) {
+    REQUIRE(octet_engine_create(model(), &options, &handle) == OCTET_OK);
+  }
+  ~CEngine() { octet_engine_free(handle); }
+};
+
+octet_engine_options engine_options() {
+  octet_engine_options options = {};
+  REQUIRE(octet_engine_options_init(&options, sizeof options) == OCTET_OK);
+  options.context = 256;
+  return options;
+}
+
+std::vector<int32_t> hello_ids() {
+  const CTokenizer tokenizer;
+  int32_t* ids = nullptr;
+  size_t count = 0;
+  REQUIRE(octet_tokenizer_encode(tokenizer.handle, "Hello", 5, false, true, &ids, &count) ==
+          OCTET_OK);
+  const std::vector<int32_t> copy(ids, ids + count);
+  octet_free(ids);
+  return copy;
+}
+
+octet_status submit(octet_engine* engine, const octet_generate_options& options,
+                    octet_generation** generation) {
+  const std::vector<int32_t> prompt = hello_ids();
+  octet_request request = {};
+  REQUIRE(octet_request_init(&request, sizeof request) == OCTET_OK);
+  request.prompt = prompt.data();
+  request.prompt_count = prompt.size();
+  request.options = &options;
+  request.client = "tests";
+  return octet_engine_submit(engine, &request, 0, generation);
+}
+
+}  // namespace
+
+TEST_CASE("an engine answers requests as a session does, and counts them") {
+  const CSession session;
+  octet_generate_options options = greedy(12);
+  options.logprobs = 2;
+  const std::string expected = complete(session.handle, options);
+
+  const CEngine engine(engine_options());
+  octet_generation* generations[3] = {};
+  for (octet_generation*& generation : generations)
+    REQUIRE(submit(engine.handle, options, &generation) == OCTET_OK);
+  for (octet_generation* generation : generations) {
+    std::string text;
+    octet_piece piece = {};
+    octet_poll poll = OCTET_POLL_PIECE;
+    size_t tokens = 0;
+    while (octet_generation_next(generation, -1, &poll, &piece) == OCTET_OK &&
+           poll == OCTET_POLL_PIECE) {
+      text.append(piece.text, piece.length);
+      tokens += piece.token.id >= 0 && piece.token.top_count == 2;
+    }
+    CHECK(poll == OCTET_POLL_END);
+    CHECK(text == expected);
+    octet_generate_stats stats = {};
+    REQUIRE(octet_generation_stats(generation, &stats, sizeof stats) == OCTET_OK);
+    CHECK(stats.generated_tokens == static_cast<int64_t>(tokens));
+    octet_generation_free(generation);
+  }
+  bool ended = false;
+  REQUIRE(octet_engine_drain(engine.handle, 60, &ended) == OCTET_OK);
+  CHECK(ended);
+  octet_engine_counters counters = {};
+  REQUIRE(octet_engine_stats(engine.handle, &counters, sizeof counters) == OCTET_OK);
+  CHECK(counters.submitted == 3);
+  CHECK(counters.finished == 3);
+  CHECK(counters.steps > 0);
+  octet_generation* refused = nullptr;
+  CHECK(submit(engine.handle, options, &refused) == OCTET_BUSY);
+  CHECK(refused == nullptr);
+}
+
+TEST_CASE("a generation is cancelled, times out, and outlives its engine") {
+  octet_generate_options options = greedy(200);
+  options.stop_at_end_tokens = false;
+  octet_engine_options one = engine_options();
+  one.max_running = 1;
+  octet_generation *first = nullptr, *second = nullptr;
+  octet_poll poll = OCTET_POLL_END;
+  octet_piece piece = {};
+  {
+    const CEngine engine(one);
+    REQUIRE(submit(engine.handle, options, &first) == OCTET_OK);
+    REQUIRE(submit(engine.handle, options, &second) == OCTET_OK);
+    octet_generation_cancel(second);
+    do {
+      REQUIRE(octet_generation_next(second, -1, &poll, &piece) == OCTET_OK);
+    } while (poll == OCTET_POLL_PIECE);
+    octet_generate_stats stats = {};
+    REQUIRE(octet_generation_stats(second, &stats, sizeof stats) == OCTET_OK);
+    CHECK(stats.stop == OCTET_STOP_CANCELLED);
+  }
+  do {
+    REQUIRE(octet_generation_next(first, 60, &poll, &piece) == OCTET_OK);
+  } while (poll == OCTET_POLL_PIECE);
+  CHECK(poll == OCTET_POLL_END);
+  octet_generation_free(first);
+  octet_generation_free(second);
+}
+
+TEST_CASE("an engine refuses what does not fit") {
+  const CEngine engine(engine_options());
+  octet_generation* generation = nullptr;
+  octet_request request = {};
+  REQUIRE(octet_request_init(&request, sizeof request) == OCTET_OK);
+  CHECK(octet_engine_submit(engine.handle, &request, 0, &generation) == OCTET_INVALID_ARGUMENT);
+  request.size = 1;
+  check_refused(octet_engine_submit(engine.handle, &request, 0, &generation),
+                "the size of request is 1");
+  octet_engine_options wrong = engine_options();
+  wrong.max_running = -1;
+  octet_engine* other = nullptr;
+  check_refused(octet_engine_create(model(), &wrong, &other), "max_running");
+  CHECK(other == nullptr);
+  CHECK(generation == nullptr);
 }
 
 TEST_CASE("NULL for a handle is refused, or is nothing") {
@@ -352,8 +660,8 @@ TEST_CASE("NULL for a handle is refused, or is nothing") {
   check_refused(octet_tokenizer_decode(nullptr, nullptr, 0, true, &text, nullptr), "tokenizer is");
   check_refused(octet_render_chat(nullptr, nullptr, 0, true, &text, nullptr), "model is NULL");
   check_refused(octet_generate_options_init(nullptr, &options, sizeof options), "model is NULL");
-  check_refused(octet_session_create(nullptr, 0, &session), "model is NULL");
-  check_refused(octet_session_create(model(), 0, nullptr), "session is NULL");
+  check_refused(octet_session_create(nullptr, nullptr, &session), "model is NULL");
+  check_refused(octet_session_create(model(), nullptr, nullptr), "session is NULL");
   check_refused(octet_session_generate(nullptr, "", nullptr, nullptr, nullptr, nullptr),
                 "session is NULL");
   check_refused(octet_session_complete(nullptr, "", nullptr, nullptr, nullptr, nullptr),
@@ -361,8 +669,9 @@ TEST_CASE("NULL for a handle is refused, or is nothing") {
   check_refused(octet_session_stats(nullptr, &stats, sizeof stats), "session is NULL");
   check_refused(octet_session_set_messages(nullptr, nullptr, 0), "session is NULL");
   check_refused(octet_session_message(nullptr, 0, &message), "session is NULL");
-  check_refused(octet_session_evaluate(nullptr, nullptr, 0, OCTET_ROWS_NONE, nullptr, nullptr),
-                "session is NULL");
+  check_refused(
+      octet_session_evaluate(nullptr, nullptr, 0, OCTET_ROWS_NONE, nullptr, nullptr, nullptr),
+      "session is NULL");
   check_refused(octet_session_truncate(nullptr, 0), "session is NULL");
   const CSession real;
   check_refused(octet_session_generate(real.handle, nullptr, nullptr, nullptr, nullptr, nullptr),
@@ -370,6 +679,39 @@ TEST_CASE("NULL for a handle is refused, or is nothing") {
   check_refused(octet_session_complete(real.handle, nullptr, nullptr, nullptr, nullptr, nullptr),
                 "prompt is NULL");
 
+  octet_cancel_token* cancel = nullptr;
+  octet_engine* engine = nullptr;
+  octet_generation* generation = nullptr;
+  octet_engine_counters counters = {};
+  octet_poll poll = OCTET_POLL_END;
+  octet_piece piece = {};
+  float* vector = nullptr;
+  const octet_token* tokens = nullptr;
+  check_refused(octet_cancel_token_create(nullptr), "token is NULL");
+  check_refused(octet_session_options_init(nullptr, sizeof(octet_session_options)), "is NULL");
+  check_refused(octet_session_fork(nullptr, &session), "session is NULL");
+  check_refused(octet_session_save(nullptr, "m"), "session is NULL");
+  check_refused(octet_session_load(nullptr, "m", nullptr, &session), "model is NULL");
+  check_refused(octet_session_generated(nullptr, &tokens, &count), "session is NULL");
+  check_refused(octet_session_drop_last_turn(nullptr, nullptr), "session is NULL");
+  check_refused(octet_encode_chat(nullptr, nullptr, 0, true, &ids, &count), "model is NULL");
+  check_refused(octet_embed(nullptr, nullptr, 0, OCTET_POOLING_MEAN, true, cancel, &vector, &count),
+                "model is NULL");
+  check_refused(octet_engine_options_init(nullptr, sizeof(octet_engine_options)), "is NULL");
+  check_refused(octet_engine_create(nullptr, nullptr, &engine), "model is NULL");
+  check_refused(octet_request_init(nullptr, sizeof(octet_request)), "request is NULL");
+  check_refused(octet_engine_submit(nullptr, nullptr, 0, &generation), "engine is NULL");
+  check_refused(octet_generation_next(nullptr, 0, &poll, &piece), "generation is NULL");
+  check_refused(octet_generation_stats(nullptr, &stats, sizeof stats), "generation is NULL");
+  check_refused(octet_engine_stats(nullptr, &counters, sizeof counters), "engine is NULL");
+  check_refused(octet_engine_drain(nullptr, 0, nullptr), "engine is NULL");
+  CHECK(octet_session_reasoning(nullptr) == nullptr);
+
+  octet_cancel_token_cancel(nullptr);
+  octet_cancel_token_free(nullptr);
+  octet_engine_free(nullptr);
+  octet_generation_cancel(nullptr);
+  octet_generation_free(nullptr);
   octet_model_free(nullptr);
   octet_tokenizer_free(nullptr);
   octet_session_free(nullptr);

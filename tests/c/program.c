@@ -11,7 +11,8 @@ static void check(octet_status status) {
   exit(1);
 }
 
-static bool append(void* context, const char* text, size_t length) {
+static bool append(void* context, const char* text, size_t length, bool reasoning) {
+  if (reasoning) return false;
   strncat(context, text, length);
   return true;
 }
@@ -29,6 +30,7 @@ int main(int argc, char** argv) {
   octet_generate_options options;
   octet_model* model;
   octet_session* session;
+  octet_session_options session_options;
   octet_tokenizer* tokenizer;
   char streamed[4096] = "";
   char* text;
@@ -39,7 +41,9 @@ int main(int argc, char** argv) {
   check(octet_model_options_init(&model_options, sizeof model_options));
   model_options.threads = 2;
   check(octet_model_open(argv[1], &model_options, NULL, NULL, &model));
-  check(octet_session_create(model, 256, &session));
+  check(octet_session_options_init(&session_options, sizeof session_options));
+  session_options.context = 256;
+  check(octet_session_create(model, &session_options, &session));
   check(octet_tokenizer_of(model, &tokenizer));
   check(octet_generate_options_init(model, &options, sizeof options));
   octet_model_free(model); /* the others keep what they need */
@@ -53,7 +57,7 @@ int main(int argc, char** argv) {
 
   check(octet_tokenizer_encode(tokenizer, argv[2], strlen(argv[2]), false, true, &ids, &count));
   check(octet_session_truncate(session, 0));
-  check(octet_session_evaluate(session, ids, count, OCTET_ROWS_ALL, print_best, NULL));
+  check(octet_session_evaluate(session, ids, count, OCTET_ROWS_ALL, print_best, NULL, NULL));
   octet_free(ids);
   octet_tokenizer_free(tokenizer);
   octet_session_free(session);

@@ -263,8 +263,8 @@ void CudaBackend::linear(std::span<const LinearTask> tasks, kernels::Store store
            store == kernels::Store::add ? Output::add : Output::assign);
 }
 
-bool CudaBackend::gate_up(const LinearTask& gate, const LinearTask& up, int64_t rotation, int,
-                          const Matrix*) {
+bool CudaBackend::gate_up(const LinearTask& gate, const LinearTask& up, int64_t rotation,
+                          const InputForms&, const Matrix*) {
   if (replaying_) return true;
   multiply(*gate.weight, gate.bias, tiles(*gate.weight) + tiles(*up.weight), gated_, gated_stride_,
            Output::silu_mul);
