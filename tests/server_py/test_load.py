@@ -95,6 +95,8 @@ def test_mixed_requests_of_many_clients(tiny_model):
         run_load(server, requests, alone, REQUESTS)
         metrics = server.metrics()
         grown = server.resident_bytes() - resident
+    assert metrics["octet_generations_cancelled_total"] >= REQUESTS / 20
+    assert metrics["octet_cached_tokens_total"] > 0
     assert metrics["octet_kv_pages_used"] == 0
     assert metrics["octet_requests_waiting"] == 0
     assert metrics["octet_generations_failed_total"] == 0

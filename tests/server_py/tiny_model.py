@@ -1,7 +1,7 @@
 """A tiny model with a tokenizer: the weights of a fixture, a token for each byte, and a chat template.
 
-Ids 0 to 255 are the bytes in GPT-2's order, 256 <|im_start|>, 257 <|im_end|> (an end token), 258
-<think>, 259 </think>; ids beyond have no text.
+Ids 0 to 255 are the bytes in GPT-2's order, 256 <|im_start|>, 257 <|im_end|> (an end token), and in
+a model that thinks 258 <think>, 259 </think>; ids beyond have no text.
 """
 
 import json
@@ -26,7 +26,7 @@ def make_tiny_model(fixture: pathlib.Path, folder: pathlib.Path, thinking=False)
     folder.mkdir()
     for name in ("model.safetensors", "config.json"):
         shutil.copy(fixture / name, folder / name)
-    added = ["<|im_start|>", "<|im_end|>", "<think>", "</think>"]
+    added = ["<|im_start|>", "<|im_end|>"] + (["<think>", "</think>"] if thinking else [])
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
     tokenizer = {
         "version": "1.0",

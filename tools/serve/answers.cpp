@@ -95,8 +95,8 @@ std::vector<Answer> Answers::collect() {
       continue;
     }
     (part.piece.reasoning ? answer.reasoning : answer.text) += part.piece.text;
-    if (!part.piece.reasoning)
-      answer.tokens.insert(answer.tokens.end(), part.piece.tokens.begin(), part.piece.tokens.end());
+    if (!part.piece.reasoning && part.piece.token.id >= 0)
+      answer.tokens.push_back(std::move(part.piece.token));
   }
   return answers;
 }

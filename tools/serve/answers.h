@@ -18,7 +18,7 @@ struct AnswerPart {
 /// A whole answer.
 struct Answer {
   std::string text, reasoning;
-  std::vector<GeneratedToken> tokens;  ///< of the text, if logprobs were asked for
+  std::vector<GeneratedToken> tokens;  ///< of the text
   StopReason stop = StopReason::none;
 };
 

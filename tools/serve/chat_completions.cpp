@@ -89,10 +89,11 @@ Json chunk_choice(const Service& service, const AnswerPart& part, bool logprobs)
     return choice;
   }
   const GenerationPiece& piece = part.piece;
-  const bool tokens = logprobs && !piece.reasoning && !piece.tokens.empty();
-  if (piece.text.empty() && !tokens) return nullptr;
+  const bool token = logprobs && !piece.reasoning && piece.token.id >= 0;
+  if (piece.text.empty() && !token) return nullptr;
   choice["delta"][piece.reasoning ? "reasoning_content" : "content"] = piece.text;
-  if (tokens) choice["logprobs"] = chat_logprobs(service.model().tokenizer(), piece.tokens);
+  if (token)
+    choice["logprobs"] = chat_logprobs(service.model().tokenizer(), std::span(&piece.token, 1));
   return choice;
 }
 

@@ -67,11 +67,12 @@ void answer_in_parts(Service& service, Exchange& exchange, Answers& answers,
   stream_events(exchange, [&](auto send) {
     for (AnswerPart part; answers.next(part);) {
       const GenerationPiece& piece = part.piece;
-      if (!part.end && piece.text.empty() && piece.tokens.empty()) continue;
+      const bool token = logprobs && piece.token.id >= 0;
+      if (!part.end && piece.text.empty() && !token) continue;
       Json details;
-      if (logprobs && !piece.tokens.empty())
-        details =
-            completion_logprobs(service.model().tokenizer(), piece.tokens, offsets[part.choice]);
+      if (token)
+        details = completion_logprobs(service.model().tokenizer(), std::span(&piece.token, 1),
+                                      offsets[part.choice]);
       chunk["choices"] =
           Json::array({choice_of(part.choice, piece.text, std::move(details),
                                  part.end ? Json(finish_reason(part.stats.stop)) : Json(nullptr))});
