@@ -26,6 +26,22 @@ std::vector<float> for_query_heads(const std::vector<float>& o, const ModelConfi
   return expanded;
 }
 
+std::vector<StoredTensor> input_scale_tensors(const ModelConfig& config) {
+  const auto extent = [](int64_t value) { return static_cast<uint64_t>(value); };
+  std::vector<StoredTensor> tensors;
+  for (int64_t layer = 0; layer < config.num_layers; ++layer) {
+    const auto add = [&](const char* input, int64_t count) {
+      tensors.push_back({str("octet.input_scale.", layer, ".", input), "F32", {extent(count)}});
+    };
+    add("qkv", config.hidden_size);
+    add("o", config.num_kv_heads * config.head_dim);
+    add("gate_up", config.hidden_size);
+    add("down", config.intermediate_size);
+  }
+  tensors.push_back({"octet.input_scale.head", "F32", {extent(config.hidden_size)}});
+  return tensors;
+}
+
 RotationSizes scaled_rotation_sizes(const ModelConfig& config) {
   RotationSizes sizes = rotation_sizes(config);
   sizes.hidden = 1;
@@ -86,6 +102,35 @@ void ScaledCheckpoint::set_layer(int64_t layer, LayerScales scales) {
 
 void ScaledCheckpoint::set_head(Scale scale) {
   head_ = std::move(scale);
+}
+
+void ScaledCheckpoint::write_scales(TensorSink& sink, size_t first_index) const {
+  const auto write = [&](const Scale& scale) {
+    sink.write(first_index++, 0, std::as_bytes(std::span(scale)));
+  };
+  for (const LayerScales& layer : layers_) {
+    write(layer.qkv);
+    write(layer.o);
+    write(layer.gate_up);
+    write(layer.down);
+  }
+  write(head_);
+}
+
+void ScaledCheckpoint::read_scales(const TensorStore& store) {
+  const std::vector<StoredTensor> tensors = input_scale_tensors(config_);
+  size_t next = 0;
+  const auto read = [&] {
+    const StoredTensor& tensor = tensors[next++];
+    const auto* values = reinterpret_cast<const float*>(store.data(tensor));
+    return Scale(values, values + tensor.shape[0]);
+  };
+  for (int64_t layer = 0; layer < config_.num_layers; ++layer) {
+    LayerScales scales;
+    for (Scale* scale : {&scales.qkv, &scales.o, &scales.gate_up, &scales.down}) *scale = read();
+    set_layer(layer, std::move(scales));
+  }
+  set_head(read());
 }
 
 void ScaledCheckpoint::read_rows(std::string_view name, int64_t begin, int64_t end,

@@ -6,6 +6,7 @@
 
 #include "lib/io/checkpoint.h"
 #include "lib/model/rotation.h"
+#include "lib/model/tensor_store.h"
 #include "quant/rotation.h"
 
 namespace octet {
@@ -40,6 +41,10 @@ class ScaledCheckpoint : public Checkpoint {
   void set_layer(int64_t layer, LayerScales scales);
   void set_head(std::vector<float> scale);
 
+  /// The scales as a converted file holds them: tensors input_scale_tensors(), from first_index on.
+  void write_scales(TensorSink& sink, size_t first_index) const;
+  void read_scales(const TensorStore& store);
+
   void read_rows(std::string_view name, int64_t begin, int64_t end, float* out) const override;
 
  private:
@@ -66,6 +71,10 @@ class ScaledCheckpoint : public Checkpoint {
   Scale head_;
   std::map<std::string, Fold, std::less<>> folds_;
 };
+
+/// F32 tensors octet.input_scale.N.qkv, .o, .gate_up, .down of each layer, octet.input_scale.head.
+/// Whoever adds to a linear of a converted file (an adapter) needs them.
+std::vector<StoredTensor> input_scale_tensors(const ModelConfig& config);
 
 /// The sizes of the matrices that ScaledCheckpoint uses for this shape.
 RotationSizes scaled_rotation_sizes(const ModelConfig& config);

@@ -94,14 +94,14 @@ TEST_CASE("a converted file says what it is, and its tensors start on 64-byte bo
   CHECK(report.output_bytes == std::filesystem::file_size(path));
   const auto file = OctetFile::open(path);
   REQUIRE(file);
-  CHECK(file->tensors().metadata.at("octet.format") == "2");
+  CHECK(file->tensors().metadata.at("octet.format") == "3");  // calibrated: scaled inputs
   CHECK(file->tensors().metadata.at("octet.scheme") == "w8a8");
   const MappedFile mapped(path);
   const Safetensors parsed = parse_safetensors(mapped.bytes(), path);
   for (const SafetensorsEntry& entry : parsed.tensors)
     CHECK((entry.data.data() - mapped.bytes().data()) % 64 == 0);
   const FileInfo info = inspect(path);
-  CHECK(info.format == "octet 2");
+  CHECK(info.format == "octet 3");
   CHECK(info.has_tokenizer);
   CHECK(info.has_chat_template);
   const Model model = Model::open(path);
@@ -151,7 +151,7 @@ TEST_CASE("damaged converted files are errors") {
   };
   CHECK(code_of(bytes.substr(0, bytes.size() - 1)) == ErrorCode::InvalidFile);
   CHECK(code_of(bytes.substr(0, 100)) == ErrorCode::InvalidFile);
-  CHECK(code_of(replaced("\"octet.format\":\"2\"", "\"octet.format\":\"3\"")) ==
+  CHECK(code_of(replaced("\"octet.format\":\"2\"", "\"octet.format\":\"4\"")) ==
         ErrorCode::Unsupported);
   CHECK(code_of(replaced("\"octet.scheme\":\"w8a8\"", "\"octet.scheme\":\"w4a4\"")) ==
         ErrorCode::Unsupported);
