@@ -1,7 +1,7 @@
-// Matrix multiplication for few rows: bound by reading the weights. A block of 8 warps computes
-// one or two tiles of 16 channels at a time; the warps share out K, and each weight goes once from
-// memory to a register and from there to the tensor cores, for up to 32 rows (mma has columns for
-// 8, so the rows up to 8 cost nothing). Blocks stay and take tile after tile.
+// Matrix multiplication for few rows: bound by reading the weights. A block of 8 warps computes a
+// tile of 16 channels at a time; the warps share out K, and each weight goes once from memory
+// through a thread's own place in shared memory to the tensor cores, for up to 32 rows (mma has
+// columns for 8, so the rows up to 8 cost nothing). Blocks stay and take tile after tile.
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/linear_output.cuh"
 #include "kernels/cuda/quantize_row.cuh"
@@ -15,345 +15,370 @@ constexpr int tile_sums = 128;
 struct Parameters {
   Linear linear;
   RowSource source;  // where fused
-  bool fused;
+  bool staged;
 };
 
-/// Channel and row within a tile of the sum at `index`: lane major, then the lane's 4 registers.
-struct Place {
-  int row, channel;
-  __device__ explicit Place(int index)
-      : row(index / 4 % 4 * 2 + index % 2), channel(index / 16 * 2 + index / 2 % 2) {}
-};
-
-/// The weights that a lane has or waits for: `depth` chunks of each tile.
-template <int tiles, int depth>
-struct Weights {
-  uint4 fragment[depth][tiles][2];
-
-  __device__ void load(int slot, const Linear& a, int64_t first_tile, int chunk, int chunks) {
-    const auto* words = static_cast<const uint4*>(a.weight) + threadIdx.x % 32;
-#pragma unroll
-    for (int t = 0; t < tiles; ++t) {
-      const bool there = chunk < chunks && first_tile + t < a.n_tiles;
-      const uint4* from = words + ((first_tile + t) * chunks + chunk) * 64;
-      fragment[slot][t][0] = there ? load_streaming(from) : make_uint4(0, 0, 0, 0);
-      fragment[slot][t][1] = there ? load_streaming(from + 32) : make_uint4(0, 0, 0, 0);
-    }
+/// This warp's chunks of a tile. In runs of `run` (the chunks that share a scale) the warps take
+/// turns.
+template <int run>
+struct WarpChunks {
+  int chunks;
+  __device__ explicit WarpChunks(const Linear& a) : chunks(static_cast<int>(num_chunks(a.k))) {}
+  __device__ static int first() { return static_cast<int>(threadIdx.x) / 32 * run; }
+  __device__ int after(int chunk) const {
+    return (chunk + 1) % run != 0 && chunk + 1 < chunks ? chunk + 1
+                                                        : (chunk / run + block_warps) * run;
   }
 };
 
-/// This lane's activations of one chunk: zeros where there is no such row or chunk.
-template <int columns>
-struct Inputs {
-  uint4 x[columns];
-
-  __device__ void load(const Linear& a, int chunk, int chunks) {
-    const int lane = threadIdx.x % 32;
-    const int64_t stride = activation_stride(a.k);
-#pragma unroll
-    for (int c = 0; c < columns; ++c) {
-      const int row = 8 * c + lane / 4;
-      x[c] = row < a.rows && chunk < chunks
-                 ? *reinterpret_cast<const uint4*>(a.x.values + row * stride + chunk * chunk_k +
-                                                   lane % 4 * 16)
-                 : make_uint4(0, 0, 0, 0);
-    }
-  }
-};
-
-/// sums += weights x activations, of the chunk at `slot` of the weights.
-template <int tiles, int columns, int depth>
-__device__ inline void multiply_chunk(const Weights<tiles, depth>& weights, int slot,
-                                      const Inputs<columns>& inputs,
-                                      int (&sums)[tiles][columns][4]) {
-#pragma unroll
-  for (int c = 0; c < columns; ++c)
-#pragma unroll
-    for (int t = 0; t < tiles; ++t) {
-      mma_s8(sums[t][c], weights.fragment[slot][t][0], inputs.x[c].x, inputs.x[c].y);
-      mma_s8(sums[t][c], weights.fragment[slot][t][1], inputs.x[c].z, inputs.x[c].w);
-    }
-}
-
-/// Takes a warp through the chunks of a tile, `depth` of them at a time: what is multiplied makes
-/// room at once for what comes `depth` chunks later, the next tile's in the end.
-/// chunk_of(i): the warp's chunk i, at least `chunks` where there is none.
-template <int tiles, int depth, class ChunkOf>
+/// Brings the weights of this warp's chunks, tile after tile, `slots` chunks ahead of their use.
+/// Each thread copies what it will read itself, so that no barrier is needed.
+template <int slots, int run>
 class Feed {
  public:
-  __device__ Feed(const Linear& a, int64_t tile, ChunkOf chunk_of)
-      : a_(a), chunk_of_(chunk_of), chunks_(static_cast<int>(num_chunks(a.k))) {
+  __device__ Feed(const Linear& a, uint4* shared)
+      : a_(a), warp_chunks_(a), shared_(shared + threadIdx.x), tile_(blockIdx.x), chunk_(0) {
+    chunk_ = warp_chunks_.first();
+    if (chunk_ >= warp_chunks_.chunks) tile_ = a.n_tiles;  // none for this warp
 #pragma unroll
-    for (int slot = 0; slot < depth; ++slot)
-      weights_.load(slot, a_, tile, chunk_of_(slot), chunks_);
-  }
-
-  /// sums += chunks first to first + depth - 1 of the tile. last: the next tile's weights follow.
-  template <int columns>
-  __device__ void multiply(int64_t tile, int first, bool last, int (&sums)[tiles][columns][4]) {
-    const int64_t next = last ? tile + int64_t{tiles} * gridDim.x : tile;
-    // All of them are asked for at once where registers allow it.
-    constexpr int ahead = columns == 1 ? depth : 1;
-    Inputs<columns> inputs[ahead];
-#pragma unroll
-    for (int slot = 0; slot < depth; ++slot) {
-      if (slot % ahead == 0)
-#pragma unroll
-        for (int i = 0; i < ahead; ++i) inputs[i].load(a_, chunk_of_(first + slot + i), chunks_);
-      multiply_chunk(weights_, slot, inputs[slot % ahead], sums);
-      weights_.load(slot, a_, next, chunk_of_(last ? slot : first + slot + depth), chunks_);
+    for (int i = 0; i < slots; ++i) {
+      start();
+      store();
     }
   }
 
+  /// This lane's words of the next chunk.
+  __device__ void take(uint4 (&weights)[2]) {
+    wait_copies<slots - 1>();
+    weights[0] = place()[0];
+    weights[1] = place()[block_threads];
+    store();
+  }
+  /// Once what was taken is used: its place is filled again.
+  __device__ void refill() {
+    start();
+  }
+
  private:
+  __device__ void store() {
+    if (started_) copies_.store();
+    started_ = false;
+  }
+  __device__ uint4* place() const {
+    return shared_ + slot_ * 2 * block_threads;
+  }
+  __device__ void start() {
+    if (tile_ < a_.n_tiles) {
+      const uint4* from = static_cast<const uint4*>(a_.weight) +
+                          (tile_ * warp_chunks_.chunks + chunk_) * 64 + threadIdx.x % 32;
+      copies_.start(0, place(), from);
+      copies_.start(1, place() + block_threads, from + 32);
+      started_ = true;
+      chunk_ = warp_chunks_.after(chunk_);
+      if (chunk_ >= warp_chunks_.chunks) {
+        chunk_ = warp_chunks_.first();
+        tile_ += gridDim.x;
+      }
+    }
+    commit_copies();
+    slot_ = slot_ + 1 == slots ? 0 : slot_ + 1;
+  }
+
   const Linear& a_;
-  ChunkOf chunk_of_;
-  int chunks_;
-  Weights<tiles, depth> weights_;
+  WarpChunks<run> warp_chunks_;
+  uint4* shared_;
+  int64_t tile_;  // of the next chunk to ask for
+  int chunk_, slot_ = 0;
+  Copies<2> copies_;
+  bool started_ = false;
 };
 
-/// This warp's sums into its part of shared memory: [warp][tile][column][lane][4].
-template <int tiles, int columns>
-__device__ inline void share_sums(const int (&sums)[tiles][columns][4], int* shared) {
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  auto* to = reinterpret_cast<int4*>(shared) + warp * tiles * columns * 32 + lane;
+/// sums += the next chunk's weights x activations.
+template <int columns, int slots, int run>
+__device__ inline void multiply_chunk(const Linear& a, Feed<slots, run>& feed, int chunk,
+                                      int (&sums)[columns][4]) {
+  const int lane = threadIdx.x % 32, rows = static_cast<int>(a.rows) * a.planes;
+  uint4 weights[2];
+  feed.take(weights);
 #pragma unroll
-  for (int t = 0; t < tiles; ++t)
+  for (int c = 0; c < columns; ++c) {
+    const int row = 8 * c + lane / 4;
+    const uint4 x = row < rows ? *reinterpret_cast<const uint4*>(a.x.values + row * a.x.stride +
+                                                                 chunk * chunk_k + lane % 4 * 16)
+                               : make_uint4(0, 0, 0, 0);
+    mma_s8(sums[c], weights[0], x.x, x.y);
+    mma_s8(sums[c], weights[1], x.z, x.w);
+  }
+  feed.refill();
+}
+
+/// The warps' sums in shared memory: [warp][column][lane][4]. They come in turns, so that one
+/// barrier a turn is enough.
+template <int columns>
+class SharedSums {
+ public:
+  __device__ explicit SharedSums(int* shared) : shared_(shared) {}
+
+  /// Puts this warp's sums beside the others'.
+  __device__ void share(const int (&of_warp)[columns][4]) {
+    constexpr int buffers = decode_buffers(columns);
+    if (buffers == 1) __syncthreads();
+    turn_ = shared_ + number_++ % buffers * warp_sums * block_warps;
+    auto* to = reinterpret_cast<int4*>(turn_ + threadIdx.x / 32 * warp_sums) + threadIdx.x % 32;
 #pragma unroll
     for (int c = 0; c < columns; ++c)
-      to[(t * columns + c) * 32] =
-          make_int4(sums[t][c][0], sums[t][c][1], sums[t][c][2], sums[t][c][3]);
-}
-
-/// Results that a thread stores: each with all tiles.
-constexpr int thread_places(int columns) {
-  return (columns * tile_sums + block_threads - 1) / block_threads;
-}
-// A thread's places have the same channel, and rows 16 apart.
-static_assert(block_threads % tile_sums == 0 && max_fused_rows <= 8);
-
-/// What a thread needs to make outputs of sums, asked for before the sums are there.
-template <int tiles, int columns>
-struct Outputs {
-  int64_t tile;
-  int channel, row, index;
-  float bias[tiles];
-  float before[thread_places(columns)][tiles];  // where the result is added
-
-  __device__ Outputs(const Linear& a, int64_t first_tile)
-      : tile(first_tile),
-        channel(Place(static_cast<int>(threadIdx.x) % tile_sums).channel),
-        row(static_cast<int>(threadIdx.x) / tile_sums * 8 +
-            Place(static_cast<int>(threadIdx.x) % tile_sums).row),
-        index(static_cast<int>(threadIdx.x)) {
-#pragma unroll
-    for (int t = 0; t < tiles; ++t) bias[t] = there(a, t) ? bias_of(a, channel_of(t)) : 0.0f;
-  }
-  /// Once the kernels before have ended.
-  __device__ void load_before(const Linear& a) {
-#pragma unroll
-    for (int p = 0; p < thread_places(columns); ++p)
-#pragma unroll
-      for (int t = 0; t < tiles; ++t)
-        before[p][t] = a.output == Output::add && wanted(a, p) && there(a, t)
-                           ? a.out[row_of(p) * a.out_stride + channel_of(t)]
-                           : 0.0f;
-  }
-
-  __device__ bool there(const Linear& a, int t) const {
-    return tile + t < a.n_tiles;
-  }
-  __device__ int64_t channel_of(int t) const {
-    return (tile + t) * 16 + channel;
-  }
-  __device__ int64_t row_of(int p) const {
-    return row + p * (block_threads / tile_sums * 8);
-  }
-  __device__ bool wanted(const Linear& a, int p) const {
-    return index + p * block_threads < columns * tile_sums && row_of(p) < a.rows;
-  }
-
-  __device__ void store(const Linear& a, int p, const float (&values)[tiles]) const {
-    float* out = a.out + row_of(p) * a.out_stride;
-    if (a.output == Output::silu_mul) {
-      if constexpr (tiles == 2)
-        out[tile / 2 * 16 + channel] =
-            silu_mul(with_bias(a, bias[0], values[0]), with_bias(a, bias[1], values[1]));
-      return;
-    }
-#pragma unroll
-    for (int t = 0; t < tiles; ++t) {
-      if (!there(a, t)) return;
-      const float value = with_bias(a, bias[t], values[t]);
-      out[channel_of(t)] = a.output == Output::add ? before[p][t] + value : value;
-    }
-  }
-};
-
-/// The places of the warps' sums in turns, so that one barrier a turn is enough.
-template <int tiles, int columns>
-class Turns {
- public:
-  static constexpr int buffers = decode_buffers(tiles, columns);
-  static constexpr int sums = block_warps * tiles * columns * tile_sums;  // of one turn
-  __device__ explicit Turns(int* shared) : shared_(shared) {}
-  /// Where this turn's sums are, after every warp has put its own there.
-  __device__ const int* share(const int (&of_warp)[tiles][columns][4]) {
-    if (buffers == 1) __syncthreads();
-    int* turn = shared_ + turn_++ % buffers * sums;
-    share_sums(of_warp, turn);
+      to[c * 32] = make_int4(of_warp[c][0], of_warp[c][1], of_warp[c][2], of_warp[c][3]);
     __syncthreads();
-    return turn;
+  }
+  __device__ int of_warp(int warp, int row, int channel) const {
+    return turn_[warp * warp_sums + row / 8 * tile_sums + (channel / 2 * 4 + row % 8 / 2) * 4 +
+                 channel % 2 * 2 + row % 2];
+  }
+  __device__ int of_all(int row, int channel) const {
+    int sum = 0;
+#pragma unroll
+    for (int w = 0; w < block_warps; ++w) sum += of_warp(w, row, channel);
+    return sum;
   }
 
  private:
-  int* shared_;
-  int turn_ = 0;
+  static constexpr int warp_sums = columns * tile_sums;
+  int *shared_, *turn_ = nullptr;
+  int number_ = 0;
 };
 
-/// One scale a channel and a row: the warps' sums over their chunks are added at the end.
-template <int tiles, int columns, class Prepare>
-__device__ inline void multiply_per_channel(const Linear& a, int* shared, Prepare prepare) {
-  constexpr int depth = tiles == 1 ? 6 : 3;
-  const int warp = threadIdx.x / 32;
-  const int warp_chunks = static_cast<int>(ceil_div(num_chunks(a.k), block_warps));
-  const auto chunk_of = [=](int i) { return i * block_warps + warp; };
-  int64_t tile = blockIdx.x * int64_t{tiles};
-  Feed<tiles, depth, decltype(chunk_of)> feed(a, tile, chunk_of);
-  Turns<tiles, columns> turns(shared);
-  for (bool first_tile = true; tile < a.n_tiles; tile += int64_t{tiles} * gridDim.x) {
-    Outputs<tiles, columns> outputs(a, tile);
-    float scale[tiles];
-#pragma unroll
-    for (int t = 0; t < tiles; ++t)
-      scale[t] = outputs.there(a, t) ? channel_scale(a, outputs.channel_of(t)) : 0.0f;
-    if (first_tile) prepare();
-    first_tile = false;
-    outputs.load_before(a);
-    int sums[tiles][columns][4] = {};
-    for (int first = 0; first < warp_chunks; first += depth)
-      feed.multiply(tile, first, first + depth >= warp_chunks, sums);
-    const int* all = turns.share(sums);
-#pragma unroll
-    for (int p = 0; p < thread_places(columns); ++p) {
-      if (!outputs.wanted(a, p)) break;
-      const float x_scale = a.x.scale[outputs.row_of(p)];
-      float values[tiles];
-#pragma unroll
-      for (int t = 0; t < tiles; ++t) {
-        int sum = 0;
-#pragma unroll
-        for (int w = 0; w < block_warps; ++w)
-          sum += all[(w * tiles + t) * columns * tile_sums + outputs.index + p * block_threads];
-        values[t] = dequantize(sum, x_scale, scale[t]);
-      }
-      outputs.store(a, p, values);
-    }
-  }
-}
+/// The outputs of a tile that a thread makes: of one channel, or of a gate and the up beside it, in
+/// `places` rows.
+template <int columns, bool grouped>
+class Outputs {
+  static constexpr int places = columns == 4 ? 2 : 1;
 
-/// Scales by groups of K: in each pass a warp sums one group, and then the groups of the pass are
-/// added to the values in rising order.
-template <int tiles, int columns, class Prepare>
-__device__ inline void multiply_grouped(const Linear& a, int* shared, Prepare prepare) {
-  constexpr int depth = group_size / chunk_k;
-  const int warp = threadIdx.x / 32, groups = static_cast<int>(num_groups(a.k));
-  const auto chunk_of = [=](int i) { return (i / depth * block_warps + warp) * depth + i % depth; };
-  int64_t tile = blockIdx.x * int64_t{tiles};
-  Feed<tiles, depth, decltype(chunk_of)> feed(a, tile, chunk_of);
-  Turns<tiles, columns> turns(shared);
-  for (bool first_tile = true; tile < a.n_tiles; tile += int64_t{tiles} * gridDim.x) {
-    Outputs<tiles, columns> outputs(a, tile);
-    if (first_tile) prepare();
-    first_tile = false;
-    outputs.load_before(a);
-    float values[thread_places(columns)][tiles] = {};
-    for (int first_group = 0; first_group < groups; first_group += block_warps) {
-      float scale[block_warps][tiles];
+ public:
+  /// Asks for what does not depend on the kernels before.
+  __device__ Outputs(const Linear& a, int64_t tile) : a_(a), paired_(a.output == Output::silu_mul) {
+    const int width = paired_ ? 8 : 16;
+    row_ = static_cast<int>(threadIdx.x) / width;
+    row_step_ = block_threads / width;
+    channel_ = static_cast<int>(threadIdx.x) % width * (paired_ ? 2 : 1);
+    first_channel_ = tile * 16 + channel_;
 #pragma unroll
-      for (int w = 0; w < block_warps; ++w)
-#pragma unroll
-        for (int t = 0; t < tiles; ++t)
-          scale[w][t] = first_group + w < groups && outputs.there(a, t)
-                            ? group_scale(a, outputs.channel_of(t), groups, first_group + w)
-                            : 0.0f;
-      int sums[tiles][columns][4] = {};
-      feed.multiply(tile, first_group / block_warps * depth, first_group + block_warps >= groups,
-                    sums);
-      const int* all = turns.share(sums);
-#pragma unroll
-      for (int p = 0; p < thread_places(columns); ++p) {
-        if (!outputs.wanted(a, p)) break;
-        const float* x_scale = a.x.scale + outputs.row_of(p) * groups + first_group;
-#pragma unroll
-        for (int w = 0; w < block_warps; ++w) {
-          if (first_group + w >= groups) break;
-#pragma unroll
-          for (int t = 0; t < tiles; ++t)
-            values[p][t] = add_group(
-                all[(w * tiles + t) * columns * tile_sums + outputs.index + p * block_threads],
-                x_scale[w], scale[w][t], values[p][t]);
-        }
+    for (int i = 0; i < 2; ++i) {
+      bias_[i] = used(i) ? bias_of(a, first_channel_ + i) : 0.0f;
+      if constexpr (!grouped) {
+        scale_[i][0] = used(i) ? channel_scale(a.scale, first_channel_ + i) : 0.0f;
+        scale_[i][1] =
+            used(i) && a.planes > 1 ? channel_scale(a.rest_scale, first_channel_ + i) : 0.0f;
       }
     }
-#pragma unroll
-    for (int p = 0; p < thread_places(columns); ++p)
-      if (outputs.wanted(a, p)) outputs.store(a, p, values[p]);
   }
-}
+  /// Once the kernels before have ended.
+  __device__ void load_before() {
+#pragma unroll
+    for (int p = 0; p < places; ++p)
+      before_[p] = a_.output == Output::add && there(p) ? *target(p) : 0.0f;
+  }
 
-template <int tiles, int columns, bool grouped>
-__global__ void __launch_bounds__(block_threads, decode_blocks) linear_decode_kernel(Parameters p) {
-  int* shared = dynamic_shared<int>();
-  allow_next_kernel();
-  // The first weights are on their way while the kernel before still works on the activations.
-  const auto prepare = [&] {
-    if constexpr (columns > 1) {
-      wait_previous_kernels();
+  __device__ void add(const SharedSums<columns>& sums) {
+    each([&](int p, int i, int plane, int row) {
+      values_[p][i][plane] =
+          dequantize(sums.of_all(row, channel_ + i), a_.x.scale[row], scale_[i][plane]);
+    });
+  }
+  /// The sums of groups first, first + 1, ..., one a warp, are added in rising order.
+  __device__ void add_groups(const SharedSums<columns>& sums, int first) {
+    const int groups = static_cast<int>(num_groups(a_.k));
+    each([&](int p, int i, int plane, int row) {
+      const void* w = plane == 0 ? a_.scale : a_.rest_scale;
+      float scale[block_warps];
+#pragma unroll
+      for (int g = 0; g < block_warps; ++g)
+        scale[g] =
+            first + g < groups ? group_scale(w, first_channel_ + i, groups, first + g) : 0.0f;
+#pragma unroll
+      for (int g = 0; g < block_warps; ++g)
+        if (first + g < groups)
+          values_[p][i][plane] =
+              add_group(sums.of_warp(g, row, channel_ + i), a_.x.scale[row * groups + first + g],
+                        scale[g], values_[p][i][plane]);
+    });
+  }
+
+  __device__ void store() const {
+#pragma unroll
+    for (int p = 0; p < places; ++p) {
+      if (!there(p)) return;
+      if (paired_)
+        *target(p) = silu_mul(value(p, 0), value(p, 1));
+      else if (a_.output == Output::add)
+        *target(p) = with_rest(p, 0, before_[p] + with_bias(a_, bias_[0], values_[p][0][0]));
+      else
+        *target(p) = value(p, 0);
+    }
+  }
+
+ private:
+  __device__ bool used(int i) const {
+    return i == 0 || paired_;
+  }
+  __device__ int row(int p) const {
+    return row_ + p * row_step_;
+  }
+  __device__ bool there(int p) const {
+    return row(p) < a_.rows;
+  }
+  __device__ float* target(int p) const {
+    return a_.out + row(p) * a_.out_stride + (paired_ ? first_channel_ / 2 : first_channel_);
+  }
+  __device__ float with_rest(int p, int i, float value) const {
+    return a_.planes > 1 ? value + values_[p][i][1] : value;
+  }
+  __device__ float value(int p, int i) const {
+    return with_rest(p, i, with_bias(a_, bias_[i], values_[p][i][0]));
+  }
+  /// visit(place, channel's number, plane, row of x) for each product that the outputs need.
+  template <class Visit>
+  __device__ void each(Visit visit) const {
+#pragma unroll
+    for (int p = 0; p < places; ++p) {
+      if (!there(p)) return;
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        if (!used(i)) break;
+        visit(p, i, 0, row(p));
+        if (a_.planes > 1) visit(p, i, 1, row(p) + static_cast<int>(a_.rows));
+      }
+    }
+  }
+
+  const Linear& a_;
+  bool paired_;
+  int row_, row_step_, channel_;
+  int64_t first_channel_;
+  float bias_[2], scale_[2][2], before_[places];
+  float values_[places][2][2] = {};  // [gate, up][plane]
+};
+
+/// Goes through the block's tiles. prepare() makes the activations ready: until then nothing is
+/// read that the kernels before write.
+template <int columns, int slots, bool grouped, class Prepare>
+__device__ inline void multiply_tiles(const Linear& a, uint4* ring, int* sums_memory,
+                                      Prepare prepare) {
+  constexpr int run = grouped ? group_size / chunk_k : 1;
+  Feed<slots, run> feed(a, ring);
+  const WarpChunks<run> warp_chunks(a);
+  SharedSums<columns> shared(sums_memory);
+  for (int64_t tile = blockIdx.x; tile < a.n_tiles; tile += gridDim.x) {
+    Outputs<columns, grouped> outputs(a, tile);
+    if (tile == blockIdx.x) prepare();
+    outputs.load_before();
+    int chunk = warp_chunks.first();
+    if constexpr (grouped) {
+      const int groups = static_cast<int>(num_groups(a.k));
+      for (int first = 0; first < groups; first += block_warps) {
+        int sums[columns][4] = {};
+        for (int end = chunk + run; chunk < end && chunk < warp_chunks.chunks;
+             chunk = warp_chunks.after(chunk))
+          multiply_chunk<columns>(a, feed, chunk, sums);
+        shared.share(sums);
+        outputs.add_groups(shared, first);
+      }
     } else {
+      int sums[columns][4] = {};
+      for (; chunk < warp_chunks.chunks; chunk = warp_chunks.after(chunk))
+        multiply_chunk<columns>(a, feed, chunk, sums);
+      shared.share(sums);
+      outputs.add(shared);
+    }
+    outputs.store();
+  }
+}
+
+/// Copies rows and their scales.
+__device__ inline void copy_rows(const QuantizedRows& from, int rows, int64_t k, int row_scales,
+                                 const QuantizedRows& to) {
+  const int pieces = static_cast<int>(activation_stride(k) / 16);
+  for (int i = threadIdx.x; i < rows * pieces; i += block_threads) {
+    const int row = i / pieces, piece = i % pieces * 16;
+    *reinterpret_cast<uint4*>(to.values + row * to.stride + piece) =
+        *reinterpret_cast<const uint4*>(from.values + row * from.stride + piece);
+  }
+  for (int i = threadIdx.x; i < rows * row_scales; i += block_threads) to.scale[i] = from.scale[i];
+  __syncthreads();
+}
+
+/// How a block quantizes its input: rows at a time, and four values of each that a thread holds in
+/// registers. No rows: the input is quantized already.
+template <int rows_in, int held_in>
+struct Fused {
+  static constexpr int rows = rows_in, held = held_in;
+};
+using NotFused = Fused<0, 0>;
+using OneRow = Fused<1, 2>;
+using LongRow = Fused<1, 9>;
+using SeveralRows = Fused<4, 2>;
+
+/// Blocks of one kernel and of those that start before it ends, on a multiprocessor.
+constexpr int shared_by(int columns, bool grouped, int rows, int held) {
+  return rows > 1 && grouped ? 1 : columns == 4 || rows * held > 2 ? 2 : 3;
+}
+
+template <int columns, int slots, bool grouped, class Fuse>
+__global__ void __launch_bounds__(block_threads,
+                                  shared_by(columns, grouped, Fuse::rows, Fuse::held))
+    linear_decode_kernel(Parameters p) {
+  allow_next_kernel();
+  char* shared = dynamic_shared<char>();
+  auto* sums = reinterpret_cast<int*>(shared + slots * decode_slot_bytes);
+  const auto prepare = [&] {
+    Linear& a = p.linear;
+    const int rows = static_cast<int>(a.rows), all_rows = rows * a.planes;
+    QuantizedRows x;
+    x.values = reinterpret_cast<int8_t*>(sums) + decode_sum_bytes(columns);
+    x.stride = staged_stride(a.k);
+    x.scale = reinterpret_cast<float*>(x.values + all_rows * x.stride);
+    if constexpr (Fuse::rows > 0) {
       const FirstNorms norms(p.source);
       wait_previous_kernels();
-      if (!p.fused) return;
-      // Every block quantizes the rows for itself, behind its sums in shared memory.
-      constexpr int held = tiles == 1 ? 5 : 2;  // more would not fit beside the weights
-      using Sums = Turns<tiles, columns>;
-      auto* values = reinterpret_cast<int8_t*>(shared + Sums::buffers * Sums::sums);
-      const int64_t stride = activation_stride(p.source.k);
-      auto* scale = reinterpret_cast<float*>(values + p.linear.rows * stride);
-      const int64_t row_scales = grouped ? num_groups(p.source.k) : 1;
-      for (int64_t row = 0; row < p.linear.rows; ++row)
-        quantize_row<grouped, held>(p.source, row, norms, values + row * stride,
-                                    scale + row * row_scales);
-      p.linear.x = {values, scale};
+      for (int row = 0; row < rows; row += Fuse::rows)
+        quantize_rows_of_block<grouped, Fuse::rows, Fuse::held>(
+            p.source, row, min(rows - row, Fuse::rows), norms, x, rows);
+    } else {
+      wait_previous_kernels();
+      if (!p.staged) return;
+      copy_rows(a.x, all_rows, a.k, grouped ? static_cast<int>(num_groups(a.k)) : 1, x);
     }
+    a.x = x;
   };
-  if constexpr (grouped)
-    multiply_grouped<tiles, columns>(p.linear, shared, prepare);
-  else
-    multiply_per_channel<tiles, columns>(p.linear, shared, prepare);
+  multiply_tiles<columns, slots, grouped>(p.linear, reinterpret_cast<uint4*>(shared), sums,
+                                          prepare);
 }
 
-template <int tiles, int columns>
-auto kernel_for(bool grouped) {
-  return grouped ? linear_decode_kernel<tiles, columns, true>
-                 : linear_decode_kernel<tiles, columns, false>;
+template <int columns, bool grouped, class Fuse = NotFused>
+auto kernel_for(int slots) {
+  return slots == 2   ? linear_decode_kernel<columns, 2, grouped, Fuse>
+         : slots == 4 ? linear_decode_kernel<columns, 4, grouped, Fuse>
+                      : linear_decode_kernel<columns, 12, grouped, Fuse>;
 }
-template <int tiles>
-auto kernel_for(int columns, bool grouped) {
-  return columns == 1   ? kernel_for<tiles, 1>(grouped)
-         : columns == 2 ? kernel_for<tiles, 2>(grouped)
-                        : kernel_for<tiles, 4>(grouped);
+template <bool grouped>
+auto kernel_for(const DecodePlan& plan, const Linear& linear, bool fused) {
+  if (fused && linear.rows > 1) return kernel_for<1, grouped, SeveralRows>(plan.slots);
+  if (fused && linear.k > OneRow::held * 4 * block_threads)
+    return kernel_for<1, grouped, LongRow>(plan.slots);
+  if (fused) return kernel_for<1, grouped, OneRow>(plan.slots);
+  return plan.columns == 1   ? kernel_for<1, grouped>(plan.slots)
+         : plan.columns == 2 ? kernel_for<2, grouped>(plan.slots)
+                             : kernel_for<4, grouped>(plan.slots);
 }
 
 }  // namespace
 
 void linear_decode(const Linear& linear, const RowSource* fused, const Queue& queue) {
   const DecodePlan plan =
-      plan_decode(linear.rows, linear.n_tiles, linear.output == Output::silu_mul,
-                  fused ? linear.k : 0, queue.multiprocessors);
-  const Parameters parameters{linear, fused ? *fused : RowSource{}, fused != nullptr};
-  launch(plan.tiles == 2 ? kernel_for<2>(plan.columns, linear.grouped)
-                         : kernel_for<1>(plan.columns, linear.grouped),
+      plan_decode(linear.rows * linear.planes, linear.n_tiles, linear.k, linear.grouped,
+                  queue.architecture, queue.multiprocessors, queue.shared_bytes);
+  const Parameters parameters{linear, fused ? *fused : RowSource{}, plan.staged};
+  launch(linear.grouped ? kernel_for<true>(plan, linear, fused != nullptr)
+                        : kernel_for<false>(plan, linear, fused != nullptr),
          {dim3(extent(plan.blocks)), block_threads, plan.shared_bytes}, queue, parameters);
 }
 

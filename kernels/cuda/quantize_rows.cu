@@ -14,9 +14,7 @@ __global__ void __launch_bounds__(block_threads)
   allow_next_kernel();
   const FirstNorms norms(source);
   wait_previous_kernels();
-  const int64_t row = blockIdx.x;
-  quantize_row<grouped, held>(source, row, norms, out.values + row * activation_stride(source.k),
-                              out.scale + row * (grouped ? num_groups(source.k) : 1));
+  quantize_rows_of_block<grouped, 1, held>(source, blockIdx.x, 1, norms, out, gridDim.x);
 }
 
 }  // namespace
