@@ -10,9 +10,10 @@ endif()
 # where sanitizers are on, inside its own AVX-512 headers (PR 105593).
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
   target_compile_options(octet_flags INTERFACE -Wno-restrict -Wno-stringop-overflow
-                                               -Wno-maybe-uninitialized
-                                               $<$<BOOL:${OCTET_SANITIZE}>:-Wno-uninitialized>
-                                               -Wno-array-bounds)
+                                               -Wno-maybe-uninitialized -Wno-array-bounds)
+  if(OCTET_SANITIZE)
+    target_compile_options(octet_flags INTERFACE -Wno-uninitialized)
+  endif()
 endif()
 if(OCTET_SANITIZE)
   # -O1 keeps the sanitized suite inside its time; every finding still aborts the test.

@@ -50,8 +50,13 @@ struct TensorInfo {
 };
 
 struct FileInfo {
-  std::string format;  ///< "octet 1", "octet 2", "safetensors", "gguf 3"
+  std::string format;  ///< "octet 1", "octet 2", "octet 3", "safetensors", "gguf 3"
   std::string scheme;  ///< empty for a checkpoint
+  /// Matrices of another scheme than that.
+  struct OtherScheme {
+    std::string weight, scheme;
+  };
+  std::vector<OtherScheme> other_schemes;
   bool rotated = false;
   std::vector<std::string> two_planes;  ///< weights of the linears whose inputs take two planes
   ModelConfig config;

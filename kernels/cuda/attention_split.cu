@@ -90,29 +90,34 @@ class Group {
         length_(step.position + 1),
         shared_(shared) {}
 
+  // Loops are not unrolled where there is time: a block of threads runs this code once, from
+  // memory.
   __device__ void ask_for_keys(int block) {
     const CacheBlock cached(a_.heads, step_.cache, block, kv_head_);
-    Copies<key_pieces> copies;
-#pragma unroll
+#pragma unroll 1
     for (int s = 0; s < 2; ++s) {
       // Of dimensions that are not there, others: their queries are 0.
       const int d = place_.key_dim(4 * s) < head_dim_ ? place_.key_dim(4 * s) : 0;
       const uint16_t* from = cached.keys + d * int{kv_block} + 8 * place_.g;
+      Copies<4> copies;
 #pragma unroll
-      for (int i = 0; i < 4; ++i) copies.start(4 * s + i, key(4 * s + i), from + i * kv_block);
+      for (int i = 0; i < 4; ++i) copies.start(i, key(4 * s + i), from + i * kv_block);
+      copies.store();
     }
-    copies.store();
   }
   __device__ void ask_for_values(int block) {
     const CacheBlock cached(a_.heads, step_.cache, block, kv_head_);
-    Copies<value_pieces, uint2> copies;
     const uint16_t* from = cached.values + place_.value_position(0) * head_dim_ +
                            min(place_.value_dim(), head_dim_ - 4);
+#pragma unroll 1
+    for (int t = 0; t < 4; ++t, from += 2 * head_dim_) {
+      Copies<4, uint2> copies;
 #pragma unroll
-    for (int i = 0; i < value_pieces; ++i)
-      copies.start(i, value(i),
-                   from + (place_.value_position(i) - place_.value_position(0)) * head_dim_);
-    copies.store();
+      for (int r = 0; r < 4; ++r)
+        copies.start(r, value(4 * t + r),
+                     from + (place_.value_position(r) - place_.value_position(0)) * head_dim_);
+      copies.store();
+    }
   }
 
   /// The heads' queries [8][head_dim] as operands.
@@ -274,18 +279,22 @@ __device__ inline void prepare_heads(const SplitAttention& a, int64_t row, int64
   const int head_dim = static_cast<int>(a.heads.head_dim), half = head_dim / 2;
   const int64_t at = row * a.qkv.stride;
   const float* angles = a.qkv.angles + row * head_dim;
+#pragma unroll 1
   for (int h = threadIdx.x / 32; h < max_head_group + 2; h += 4 * groups) {
+    const bool is_key = h == max_head_group;
     float* q = shared.scratch + h * head_dim;
-    if (h < heads) {
-      const RotatedHead head(a.qkv.q + at + (kv_head * heads + h) * head_dim, half, angles,
-                             a.qkv.q_norm, a.qkv.eps);
-      head.each([&](int i, float value) { q[i] = value; });
+    if (h < heads || is_key) {
+      const float* from = is_key ? a.qkv.k + at + kv_head * head_dim
+                                 : a.qkv.q + at + (kv_head * heads + h) * head_dim;
+      const RotatedHead head(from, half, angles, is_key ? a.qkv.k_norm : a.qkv.q_norm, a.qkv.eps);
+      head.each([&](int i, float value) {
+        if (is_key)
+          shared.own_key[i] = half_bits(value);
+        else
+          q[i] = value;
+      });
     } else if (h < max_head_group) {
       for (int i = threadIdx.x % 32; i < head_dim; i += 32) q[i] = 0;
-    } else if (h == max_head_group) {
-      const RotatedHead key(a.qkv.k + at + kv_head * head_dim, half, angles, a.qkv.k_norm,
-                            a.qkv.eps);
-      key.each([&](int i, float value) { shared.own_key[i] = half_bits(value); });
     } else {
       const float* v = a.qkv.v + at + kv_head * head_dim;
       for (int i = threadIdx.x % 32; i < head_dim; i += 32) shared.own_value[i] = half_bits(v[i]);
@@ -336,7 +345,7 @@ __device__ inline void merge_parts(const float* parts, int count, int heads, int
   for (int index = threadIdx.x; index < heads * quads; index += blockDim.x) {
     const int h = index / quads, d = index % quads * 4;
     float4 total = make_float4(0, 0, 0, 0);
-#pragma unroll 16
+#pragma unroll 4
     for (int i = 0; i < count; ++i) {
       const float factor = factors[i * max_head_group + h];
       const float4 v = *reinterpret_cast<const float4*>(parts + i * stride + h * row + d);
@@ -387,18 +396,15 @@ __global__ void __maxnreg__(88) attention_split_kernel(SplitAttention a) {
   const Shared<groups> shared(head_dim);
   Group<groups> group(a, step, kv_head, shared);
   int block = first + number;
-  const auto ask = [&] {
-    if (block <= last) group.ask_for_keys(block);
-    commit_copies();
-    if (block <= last) group.ask_for_values(block);
-    commit_copies();
-  };
   // Nor do positions that were cached before this step; the row's own is not read.
   const bool early =
       step.position == step.chunk_position || (block + 1) * int{kv_block} <= step.chunk_position;
-  if (early) ask();
-  wait_previous_kernels();
-  if (!early) ask();
+  if (!early) wait_previous_kernels();
+  if (block <= last) group.ask_for_keys(block);
+  commit_copies();
+  if (block <= last) group.ask_for_values(block);
+  commit_copies();
+  if (early) wait_previous_kernels();
   prepare_heads(a, row, kv_head, heads, shared);
   group.load_queries(shared.scratch);
   if (split == parts - 1) store_own(a, step, kv_head, shared);
@@ -429,10 +435,16 @@ __global__ void __maxnreg__(88) attention_split_kernel(SplitAttention a) {
   float* out = a.out + row * a.out_stride + kv_head * heads * head_dim;
   const int64_t slot = item * a.heads.num_kv_heads + kv_head;
   float* partial = a.partial + slot * a.splits * part_floats;
-  merge_parts(results, groups, heads, head_dim, merging, out,
-              parts > 1 ? partial + split * part_floats : nullptr);
-  if (parts == 1 || !last_to_arrive(a.arrived + slot, parts)) return;
-  merge_parts(partial, parts, heads, head_dim, merging, out, nullptr);
+  // First the groups' results, then, in the block that comes last, the splits'.
+  const float* merged = results;
+  int count = groups;
+#pragma unroll 1
+  for (bool splits = false;; splits = true, merged = partial, count = parts) {
+    const bool final = splits || parts == 1;
+    merge_parts(merged, count, heads, head_dim, merging, out,
+                final ? nullptr : partial + split * part_floats);
+    if (final || !last_to_arrive(a.arrived + slot, parts)) return;
+  }
 }
 
 }  // namespace

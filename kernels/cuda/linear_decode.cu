@@ -15,99 +15,193 @@ constexpr int tile_sums = 128;
 struct Parameters {
   Linear linear;
   RowSource source;  // where fused
+  int ring_bytes;
   bool staged;
 };
 
-/// This warp's chunks of a tile. In runs of `run` (the chunks that share a scale) the warps take
-/// turns.
-template <int run>
-struct WarpChunks {
-  int chunks;
-  __device__ explicit WarpChunks(const Linear& a) : chunks(static_cast<int>(num_chunks(a.k))) {}
-  __device__ static int first() { return static_cast<int>(threadIdx.x) / 32 * run; }
-  __device__ int after(int chunk) const {
-    return (chunk + 1) % run != 0 && chunk + 1 < chunks ? chunk + 1
-                                                        : (chunk / run + block_warps) * run;
+/// A warp's units of a tile, each `chunks` of K: the warps take them in turns.
+template <int unit_chunks>
+struct WarpUnits {
+  int chunks, units;  // of a tile
+  __device__ explicit WarpUnits(const Linear& a)
+      : chunks(static_cast<int>(num_chunks(a.k))),
+        units((chunks + unit_chunks - 1) / unit_chunks) {}
+  __device__ static int first() { return static_cast<int>(threadIdx.x) / 32; }
+  __device__ static int after(int unit) { return unit + block_warps; }
+  /// Only a tile's last unit may have fewer.
+  __device__ bool has(int unit, int chunk) const { return unit * unit_chunks + chunk < chunks; }
+};
+
+/// Scales and biases of tiles in shared memory: the planes' scales, then the biases. Places are
+/// taken in turns.
+struct Constants {
+  char* data;
+  int scale_bytes;  // of a plane
+  int tile_bytes, end;
+
+  __device__ Constants(const Linear& a, int chunks_ahead, char* shared)
+      : data(shared),
+        scale_bytes(static_cast<int>(tile_scale_bytes(a.k, a.grouped))),
+        tile_bytes(a.planes * scale_bytes + tile_bias_bytes),
+        end(tile_bytes * constant_tiles(a.k, chunks_ahead)) {}
+  __device__ int after(int place) const {
+    return place + tile_bytes == end ? 0 : place + tile_bytes;
+  }
+
+  /// Starts to copy a tile's; a warp does it.
+  __device__ void copy(const Linear& a, int64_t tile, int place) const {
+    const int lane = threadIdx.x % 32;
+    for (int plane = 0; plane < a.planes; ++plane, place += scale_bytes)
+      copy_bytes(place,
+                 static_cast<const char*>(plane == 0 ? a.scale : a.rest_scale) + tile * scale_bytes,
+                 scale_bytes, lane);
+    if (a.bias)
+      copy_bytes(place, reinterpret_cast<const char*>(a.bias + tile * 16), tile_bias_bytes, lane);
+  }
+
+ private:
+  __device__ void copy_bytes(int place, const char* from, int bytes, int lane) const {
+#pragma unroll 1
+    for (int i = lane * 16; i < bytes; i += 32 * 16) {
+      Copies<1> copies;
+      copies.start(0, data + place + i, from + i);
+      copies.store();
+    }
   }
 };
 
-/// Brings the weights of this warp's chunks, tile after tile, `slots` chunks ahead of their use.
-/// Each thread copies what it will read itself, so that no barrier is needed.
-template <int slots, int run>
+/// Brings the weights of this warp's units, tile after tile, `ahead` units before their use, and
+/// with a tile's first unit its scales and biases. Each thread copies the weights that it will read
+/// itself, so that no barrier is needed. Little code, as each block of threads runs it from memory.
+template <int unit_chunks, int ahead>
 class Feed {
+  static constexpr int unit_pieces = unit_chunks * 2;  // of a thread
+
  public:
-  __device__ Feed(const Linear& a, uint4* shared)
-      : a_(a), warp_chunks_(a), shared_(shared + threadIdx.x), tile_(blockIdx.x), chunk_(0) {
-    chunk_ = warp_chunks_.first();
-    if (chunk_ >= warp_chunks_.chunks) tile_ = a.n_tiles;  // none for this warp
-#pragma unroll
-    for (int i = 0; i < slots; ++i) {
+  __device__ Feed(const Linear& a, uint4* ring, int ring_bytes, const Constants& constants)
+      : a_(a),
+        units_(a),
+        constants_(constants),
+        ring_(ring + threadIdx.x),
+        ring_end_(ring_bytes / 16),
+        from_(static_cast<const uint4*>(a.weight) + threadIdx.x % 32),
+        tile_(blockIdx.x),
+        unit_(units_.first()) {
+    from_ += (tile_ * units_.chunks + unit_ * unit_chunks) * 64;
+    if (unit_ >= units_.units) tile_ = a.n_tiles;  // none for this warp
+#pragma unroll 1
+    for (int i = 0; i < ahead; ++i) {
       start();
       store();
     }
   }
 
-  /// This lane's words of the next chunk.
-  __device__ void take(uint4 (&weights)[2]) {
-    wait_copies<slots - 1>();
-    weights[0] = place()[0];
-    weights[1] = place()[block_threads];
-    store();
+  /// Waits for the next unit.
+  __device__ void wait() {
+    wait_copies<ahead - 1>();
   }
-  /// Once what was taken is used: its place is filled again.
+  /// This lane's words of one of its chunks.
+  __device__ void read(int chunk, uint4 (&weights)[2]) const {
+    const uint4* place = ring_ + next_ + chunk * 2 * block_threads;
+    weights[0] = place[0];
+    weights[1] = place[block_threads];
+  }
+  /// Once the unit is used: its place is filled again.
   __device__ void refill() {
+    store();
     start();
+    next_ = advance(next_);
   }
 
  private:
+  __device__ int advance(int place) const {
+    const int next = place + unit_pieces * block_threads;
+    return next == ring_end_ ? 0 : next;
+  }
   __device__ void store() {
     if (started_) copies_.store();
     started_ = false;
   }
-  __device__ uint4* place() const {
-    return shared_ + slot_ * 2 * block_threads;
-  }
   __device__ void start() {
     if (tile_ < a_.n_tiles) {
-      const uint4* from = static_cast<const uint4*>(a_.weight) +
-                          (tile_ * warp_chunks_.chunks + chunk_) * 64 + threadIdx.x % 32;
-      copies_.start(0, place(), from);
-      copies_.start(1, place() + block_threads, from + 32);
+      if (unit_ == 0) {
+        constants_.copy(a_, tile_, constants_place_);
+        constants_place_ = constants_.after(constants_place_);
+      }
+      uint4* to = ring_ + place_;
+#pragma unroll
+      for (int c = 0; c < unit_chunks; ++c) {
+        // Past the tile's end lie other weights, or as many bytes of the allocation's end.
+        copies_.start(2 * c, to + 2 * c * block_threads, from_ + c * 64);
+        copies_.start(2 * c + 1, to + (2 * c + 1) * block_threads, from_ + c * 64 + 32);
+      }
       started_ = true;
-      chunk_ = warp_chunks_.after(chunk_);
-      if (chunk_ >= warp_chunks_.chunks) {
-        chunk_ = warp_chunks_.first();
+      place_ = advance(place_);
+      from_ += block_warps * unit_chunks * 64;
+      unit_ = units_.after(unit_);
+      if (unit_ >= units_.units) {
+        from_ += (static_cast<int64_t>(gridDim.x) * units_.chunks -
+                  (unit_ - units_.first()) * unit_chunks) *
+                 64;
+        unit_ = units_.first();
         tile_ += gridDim.x;
       }
     }
     commit_copies();
-    slot_ = slot_ + 1 == slots ? 0 : slot_ + 1;
   }
 
   const Linear& a_;
-  WarpChunks<run> warp_chunks_;
-  uint4* shared_;
-  int64_t tile_;  // of the next chunk to ask for
-  int chunk_, slot_ = 0;
-  Copies<2> copies_;
+  WarpUnits<unit_chunks> units_;
+  const Constants& constants_;
+  uint4* ring_;
+  int ring_end_;
+  const uint4* from_;  // the next unit to ask for
+  int64_t tile_;       // its tile
+  int unit_;
+  int place_ = 0, next_ = 0;  // in the ring: of the unit to ask for, of the next to use
+  int constants_place_ = 0;
+  Copies<unit_pieces> copies_;
   bool started_ = false;
 };
 
-/// sums += the next chunk's weights x activations.
-template <int columns, int slots, int run>
-__device__ inline void multiply_chunk(const Linear& a, Feed<slots, run>& feed, int chunk,
-                                      int (&sums)[columns][4]) {
-  const int lane = threadIdx.x % 32, rows = static_cast<int>(a.rows) * a.planes;
-  uint4 weights[2];
-  feed.take(weights);
+/// This lane's activations: row lane / 4 of each column of 8 rows.
+template <int columns>
+class Inputs {
+ public:
+  __device__ explicit Inputs(const Linear& a)
+      : stride_(a.x.stride), there_(static_cast<int>(a.rows) * a.planes - row()) {
+    x_ = a.x.values + row() * stride_ + threadIdx.x % 4 * 16;
+  }
+  __device__ uint4 read(int column, int chunk) const {
+    return 8 * column < there_
+               ? *reinterpret_cast<const uint4*>(x_ + column * 8 * stride_ + chunk * int{chunk_k})
+               : make_uint4(0, 0, 0, 0);
+  }
+
+ private:
+  __device__ static int row() { return static_cast<int>(threadIdx.x) % 32 / 4; }
+  const int8_t* x_;
+  int64_t stride_;
+  int there_;  // rows from this lane's first on
+};
+
+/// sums += the next unit's weights x activations.
+template <int columns, int unit_chunks, int ahead>
+__device__ inline void multiply_unit(const WarpUnits<unit_chunks>& units, int unit,
+                                     const Inputs<columns>& inputs, Feed<unit_chunks, ahead>& feed,
+                                     int (&sums)[columns][4]) {
+  feed.wait();
 #pragma unroll
-  for (int c = 0; c < columns; ++c) {
-    const int row = 8 * c + lane / 4;
-    const uint4 x = row < rows ? *reinterpret_cast<const uint4*>(a.x.values + row * a.x.stride +
-                                                                 chunk * chunk_k + lane % 4 * 16)
-                               : make_uint4(0, 0, 0, 0);
-    mma_s8(sums[c], weights[0], x.x, x.y);
-    mma_s8(sums[c], weights[1], x.z, x.w);
+  for (int c = 0; c < unit_chunks; ++c) {
+    if (c > 0 && !units.has(unit, c)) break;
+    uint4 weights[2];
+    feed.read(c, weights);
+#pragma unroll
+    for (int column = 0; column < columns; ++column) {
+      const uint4 x = inputs.read(column, unit * unit_chunks + c);
+      mma_s8(sums[column], weights[0], x.x, x.y);
+      mma_s8(sums[column], weights[1], x.z, x.w);
+    }
   }
   feed.refill();
 }
@@ -148,148 +242,124 @@ class SharedSums {
 };
 
 /// The outputs of a tile that a thread makes: of one channel, or of a gate and the up beside it, in
-/// `places` rows.
+/// `places` rows. Where few threads have any, those of another warp do in the next tile.
 template <int columns, bool grouped>
 class Outputs {
   static constexpr int places = columns == 4 ? 2 : 1;
 
  public:
-  /// Asks for what does not depend on the kernels before.
-  __device__ Outputs(const Linear& a, int64_t tile) : a_(a), paired_(a.output == Output::silu_mul) {
-    const int width = paired_ ? 8 : 16;
-    row_ = static_cast<int>(threadIdx.x) / width;
-    row_step_ = block_threads / width;
-    channel_ = static_cast<int>(threadIdx.x) % width * (paired_ ? 2 : 1);
-    first_channel_ = tile * 16 + channel_;
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      bias_[i] = used(i) ? bias_of(a, first_channel_ + i) : 0.0f;
-      if constexpr (!grouped) {
-        scale_[i][0] = used(i) ? channel_scale(a.scale, first_channel_ + i) : 0.0f;
-        scale_[i][1] =
-            used(i) && a.planes > 1 ? channel_scale(a.rest_scale, first_channel_ + i) : 0.0f;
-      }
-    }
-  }
-  /// Once the kernels before have ended.
-  __device__ void load_before() {
+  /// number: of the tile, counted by the block.
+  __device__ Outputs(const Linear& a, int64_t tile, int number)
+      : a_(a), paired_(a.output == Output::silu_mul) {
+    const int index = (static_cast<int>(threadIdx.x) - number * 32) & (block_threads - 1);
+    row_ = paired_ ? index / 8 : index / 16;
+    channel_ = paired_ ? index % 8 * 2 : index % 16;
+    out_ = a.out + (paired_ ? (tile * 16 + channel_) / 2 : tile * 16 + channel_);
 #pragma unroll
     for (int p = 0; p < places; ++p)
-      before_[p] = a_.output == Output::add && there(p) ? *target(p) : 0.0f;
+      before_[p] = a.output == Output::add && there(p) ? *target(p) : 0.0f;
   }
 
-  __device__ void add(const SharedSums<columns>& sums) {
-    each([&](int p, int i, int plane, int row) {
-      values_[p][i][plane] =
-          dequantize(sums.of_all(row, channel_ + i), a_.x.scale[row], scale_[i][plane]);
-    });
-  }
-  /// The sums of groups first, first + 1, ..., one a warp, are added in rising order.
-  __device__ void add_groups(const SharedSums<columns>& sums, int first) {
-    const int groups = static_cast<int>(num_groups(a_.k));
-    each([&](int p, int i, int plane, int row) {
-      const void* w = plane == 0 ? a_.scale : a_.rest_scale;
-      float scale[block_warps];
-#pragma unroll
-      for (int g = 0; g < block_warps; ++g)
-        scale[g] =
-            first + g < groups ? group_scale(w, first_channel_ + i, groups, first + g) : 0.0f;
-#pragma unroll
-      for (int g = 0; g < block_warps; ++g)
-        if (first + g < groups)
-          values_[p][i][plane] =
-              add_group(sums.of_warp(g, row, channel_ + i), a_.x.scale[row * groups + first + g],
-                        scale[g], values_[p][i][plane]);
-    });
-  }
-
-  __device__ void store() const {
+  /// constants: of the tile; they have come with the sums.
+  __device__ void store(const SharedSums<columns>& sums, const char* constants,
+                        int scale_bytes) const {
+    const auto product = [&](int p, int i, int plane) {
+      const int x_row = row(p) + plane * static_cast<int>(a_.rows);
+      if constexpr (grouped)
+        return values_[p][i][plane];
+      else
+        return dequantize(
+            sums.of_all(x_row, channel_ + i), a_.x.scale[x_row],
+            reinterpret_cast<const float*>(constants + plane * scale_bytes)[channel_ + i]);
+    };
+    const auto* bias = reinterpret_cast<const float*>(constants + a_.planes * scale_bytes);
+    const auto value = [&](int p, int i, float before) {
+      float v = with_bias(a_, bias[channel_ + i], product(p, i, 0));
+      if (a_.output == Output::add) v = before + v;
+      return a_.planes > 1 ? v + product(p, i, 1) : v;
+    };
 #pragma unroll
     for (int p = 0; p < places; ++p) {
       if (!there(p)) return;
-      if (paired_)
-        *target(p) = silu_mul(value(p, 0), value(p, 1));
-      else if (a_.output == Output::add)
-        *target(p) = with_rest(p, 0, before_[p] + with_bias(a_, bias_[0], values_[p][0][0]));
-      else
-        *target(p) = value(p, 0);
+      const float first = value(p, 0, before_[p]);
+      *target(p) = paired_ ? silu_mul(first, value(p, 1, 0)) : first;
+    }
+  }
+
+  /// The sums of groups first, first + 1, ..., one a warp, are added in rising order.
+  __device__ void add_groups(const SharedSums<columns>& sums, const char* constants,
+                             int scale_bytes, int first) {
+    const int groups = static_cast<int>(num_groups(a_.k));
+#pragma unroll
+    for (int p = 0; p < places; ++p) {
+      if (!there(p)) return;
+#pragma unroll
+      for (int i = 0; i < 2; ++i)
+#pragma unroll
+        for (int plane = 0; plane < 2; ++plane) {
+          if ((i > 0 && !paired_) || plane >= a_.planes) continue;
+          const int x_row = row(p) + plane * static_cast<int>(a_.rows);
+          const auto* scale = reinterpret_cast<const uint16_t*>(constants + plane * scale_bytes) +
+                              first * 16 + channel_ + i;
+          const float* x_scale = a_.x.scale + x_row * groups + first;
+#pragma unroll
+          for (int g = 0; g < block_warps; ++g)
+            if (first + g < groups)
+              values_[p][i][plane] = add_group(sums.of_warp(g, x_row, channel_ + i), x_scale[g],
+                                               bfloat16_value(scale[g * 16]), values_[p][i][plane]);
+        }
     }
   }
 
  private:
-  __device__ bool used(int i) const {
-    return i == 0 || paired_;
-  }
   __device__ int row(int p) const {
-    return row_ + p * row_step_;
-  }
+    return row_ + p * 16;
+  }  // two only where not paired
   __device__ bool there(int p) const {
-    return row(p) < a_.rows;
+    return (p == 0 || !paired_) && row(p) < a_.rows;
   }
   __device__ float* target(int p) const {
-    return a_.out + row(p) * a_.out_stride + (paired_ ? first_channel_ / 2 : first_channel_);
-  }
-  __device__ float with_rest(int p, int i, float value) const {
-    return a_.planes > 1 ? value + values_[p][i][1] : value;
-  }
-  __device__ float value(int p, int i) const {
-    return with_rest(p, i, with_bias(a_, bias_[i], values_[p][i][0]));
-  }
-  /// visit(place, channel's number, plane, row of x) for each product that the outputs need.
-  template <class Visit>
-  __device__ void each(Visit visit) const {
-#pragma unroll
-    for (int p = 0; p < places; ++p) {
-      if (!there(p)) return;
-#pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        if (!used(i)) break;
-        visit(p, i, 0, row(p));
-        if (a_.planes > 1) visit(p, i, 1, row(p) + static_cast<int>(a_.rows));
-      }
-    }
+    return out_ + row(p) * a_.out_stride;
   }
 
   const Linear& a_;
   bool paired_;
-  int row_, row_step_, channel_;
-  int64_t first_channel_;
-  float bias_[2], scale_[2][2], before_[places];
-  float values_[places][2][2] = {};  // [gate, up][plane]
+  int row_, channel_;
+  float* out_;
+  float before_[places];
+  float values_[places][2][2] = {};  // grouped: [gate, up][plane]
 };
 
-/// Goes through the block's tiles. prepare() makes the activations ready: until then nothing is
-/// read that the kernels before write.
-template <int columns, int slots, bool grouped, class Prepare>
-__device__ inline void multiply_tiles(const Linear& a, uint4* ring, int* sums_memory,
-                                      Prepare prepare) {
-  constexpr int run = grouped ? group_size / chunk_k : 1;
-  Feed<slots, run> feed(a, ring);
-  const WarpChunks<run> warp_chunks(a);
+/// Goes through the block's tiles.
+template <int columns, int unit_chunks, int ahead, bool grouped>
+__device__ inline void multiply_tiles(const Linear& a, Feed<unit_chunks, ahead>& feed,
+                                      const Constants& constants, int* sums_memory) {
+  const WarpUnits<unit_chunks> units(a);
+  const Inputs<columns> inputs(a);
   SharedSums<columns> shared(sums_memory);
-  for (int64_t tile = blockIdx.x; tile < a.n_tiles; tile += gridDim.x) {
-    Outputs<columns, grouped> outputs(a, tile);
-    if (tile == blockIdx.x) prepare();
-    outputs.load_before();
-    int chunk = warp_chunks.first();
+  int number = 0, place = 0;
+  for (int64_t tile = blockIdx.x; tile < a.n_tiles; tile += gridDim.x, ++number) {
+    const char* of_tile = constants.data + place;
+    place = constants.after(place);
+    Outputs<columns, grouped> outputs(a, tile, number);
+    int unit = units.first();
     if constexpr (grouped) {
       const int groups = static_cast<int>(num_groups(a.k));
-      for (int first = 0; first < groups; first += block_warps) {
+#pragma unroll 1
+      for (int first = 0; first < groups; first += block_warps, unit = units.after(unit)) {
         int sums[columns][4] = {};
-        for (int end = chunk + run; chunk < end && chunk < warp_chunks.chunks;
-             chunk = warp_chunks.after(chunk))
-          multiply_chunk<columns>(a, feed, chunk, sums);
+        if (unit < units.units) multiply_unit(units, unit, inputs, feed, sums);
         shared.share(sums);
-        outputs.add_groups(shared, first);
+        outputs.add_groups(shared, of_tile, constants.scale_bytes, first);
       }
     } else {
       int sums[columns][4] = {};
-      for (; chunk < warp_chunks.chunks; chunk = warp_chunks.after(chunk))
-        multiply_chunk<columns>(a, feed, chunk, sums);
+#pragma unroll 1
+      for (; unit < units.units; unit = units.after(unit))
+        multiply_unit(units, unit, inputs, feed, sums);
       shared.share(sums);
-      outputs.add(shared);
     }
-    outputs.store();
+    outputs.store(shared, of_tile, constants.scale_bytes);
   }
 }
 
@@ -306,77 +376,77 @@ __device__ inline void copy_rows(const QuantizedRows& from, int rows, int64_t k,
   __syncthreads();
 }
 
-/// How a block quantizes its input: rows at a time, and four values of each that a thread holds in
-/// registers. No rows: the input is quantized already.
-template <int rows_in, int held_in>
-struct Fused {
-  static constexpr int rows = rows_in, held = held_in;
-};
-using NotFused = Fused<0, 0>;
-using OneRow = Fused<1, 2>;
-using LongRow = Fused<1, 9>;
-using SeveralRows = Fused<4, 2>;
-
-/// Blocks of one kernel and of those that start before it ends, on a multiprocessor.
-constexpr int shared_by(int columns, bool grouped, int rows, int held) {
-  return rows > 1 && grouped ? 1 : columns == 4 || rows * held > 2 ? 2 : 3;
+/// How a block quantizes its input, if it does: a row that all threads hold in registers, a longer
+/// one, or a warp a row.
+enum class Fused : uint8_t { no, row, long_row, rows };
+constexpr int held(Fused fused) {
+  return fused == Fused::long_row ? 9 : 2;
 }
 
-template <int columns, int slots, bool grouped, class Fuse>
-__global__ void __launch_bounds__(block_threads,
-                                  shared_by(columns, grouped, Fuse::rows, Fuse::held))
+/// Blocks of this kernel and of those that start before it ends, on a multiprocessor.
+constexpr int shared_by(int columns, Fused fused) {
+  return columns == 4 || fused == Fused::long_row || fused == Fused::rows ? 2 : 3;
+}
+
+template <int columns, int unit_chunks, int ahead, bool grouped, Fused fused>
+__global__ void __launch_bounds__(block_threads, shared_by(columns, fused))
     linear_decode_kernel(Parameters p) {
   allow_next_kernel();
-  char* shared = dynamic_shared<char>();
-  auto* sums = reinterpret_cast<int*>(shared + slots * decode_slot_bytes);
-  const auto prepare = [&] {
-    Linear& a = p.linear;
-    const int rows = static_cast<int>(a.rows), all_rows = rows * a.planes;
-    QuantizedRows x;
-    x.values = reinterpret_cast<int8_t*>(sums) + decode_sum_bytes(columns);
-    x.stride = staged_stride(a.k);
-    x.scale = reinterpret_cast<float*>(x.values + all_rows * x.stride);
-    if constexpr (Fuse::rows > 0) {
-      const FirstNorms norms(p.source);
-      wait_previous_kernels();
-      for (int row = 0; row < rows; row += Fuse::rows)
-        quantize_rows_of_block<grouped, Fuse::rows, Fuse::held>(
-            p.source, row, min(rows - row, Fuse::rows), norms, x, rows);
-    } else {
-      wait_previous_kernels();
-      if (!p.staged) return;
-      copy_rows(a.x, all_rows, a.k, grouped ? static_cast<int>(num_groups(a.k)) : 1, x);
-    }
-    a.x = x;
-  };
-  multiply_tiles<columns, slots, grouped>(p.linear, reinterpret_cast<uint4*>(shared), sums,
-                                          prepare);
+  Linear& a = p.linear;
+  char* ring = dynamic_shared<char>();
+  char* sums = ring + p.ring_bytes;
+  const Constants constants(a, unit_chunks * ahead, sums + decode_sum_bytes(columns));
+  Feed<unit_chunks, ahead> feed(a, reinterpret_cast<uint4*>(ring), p.ring_bytes, constants);
+  // Until here nothing was read that the kernels before write.
+  const int rows = static_cast<int>(a.rows), all_rows = rows * a.planes;
+  QuantizedRows x;
+  x.values = reinterpret_cast<int8_t*>(constants.data) + constants.end;
+  x.stride = staged_stride(a.k);
+  x.scale = reinterpret_cast<float*>(x.values + all_rows * x.stride);
+  if constexpr (fused == Fused::rows) {
+    wait_previous_kernels();
+    const int row = threadIdx.x / 32;
+    if (row < rows) quantize_row_of_warp<grouped>(p.source, row, rows, x);
+    __syncthreads();
+  } else if constexpr (fused != Fused::no) {
+    const FirstNorms norms(p.source);
+    wait_previous_kernels();
+    quantize_row<grouped, held(fused), true>(p.source, 0, 1, norms, x);
+  } else {
+    wait_previous_kernels();
+    if (p.staged) copy_rows(a.x, all_rows, a.k, grouped ? static_cast<int>(num_groups(a.k)) : 1, x);
+  }
+  if (fused != Fused::no || p.staged) a.x = x;
+  multiply_tiles<columns, unit_chunks, ahead, grouped>(a, feed, constants,
+                                                       reinterpret_cast<int*>(sums));
 }
 
-template <int columns, bool grouped, class Fuse = NotFused>
-auto kernel_for(int slots) {
-  return slots == 2   ? linear_decode_kernel<columns, 2, grouped, Fuse>
-         : slots == 4 ? linear_decode_kernel<columns, 4, grouped, Fuse>
-                      : linear_decode_kernel<columns, 12, grouped, Fuse>;
+template <int columns, bool grouped, Fused fused = Fused::no>
+auto kernel_for(const DecodePlan& plan) {
+  if (plan.unit_chunks == 2)
+    return plan.ahead == 2 ? linear_decode_kernel<columns, 2, 2, grouped, fused>
+                           : linear_decode_kernel<columns, 2, 6, grouped, fused>;
+  return plan.ahead == 2 ? linear_decode_kernel<columns, 3, 2, false, fused>
+                         : linear_decode_kernel<columns, 3, 4, false, fused>;
 }
 template <bool grouped>
 auto kernel_for(const DecodePlan& plan, const Linear& linear, bool fused) {
-  if (fused && linear.rows > 1) return kernel_for<1, grouped, SeveralRows>(plan.slots);
-  if (fused && linear.k > OneRow::held * 4 * block_threads)
-    return kernel_for<1, grouped, LongRow>(plan.slots);
-  if (fused) return kernel_for<1, grouped, OneRow>(plan.slots);
-  return plan.columns == 1   ? kernel_for<1, grouped>(plan.slots)
-         : plan.columns == 2 ? kernel_for<2, grouped>(plan.slots)
-                             : kernel_for<4, grouped>(plan.slots);
+  if (fused && linear.rows > 1) return kernel_for<1, grouped, Fused::rows>(plan);
+  if (fused && linear.k > held(Fused::row) * 4 * block_threads)
+    return kernel_for<1, grouped, Fused::long_row>(plan);
+  if (fused) return kernel_for<1, grouped, Fused::row>(plan);
+  return plan.columns == 1   ? kernel_for<1, grouped>(plan)
+         : plan.columns == 2 ? kernel_for<2, grouped>(plan)
+                             : kernel_for<4, grouped>(plan);
 }
 
 }  // namespace
 
 void linear_decode(const Linear& linear, const RowSource* fused, const Queue& queue) {
   const DecodePlan plan =
-      plan_decode(linear.rows * linear.planes, linear.n_tiles, linear.k, linear.grouped,
+      plan_decode(linear.rows, linear.planes, linear.n_tiles, linear.k, linear.grouped,
                   queue.architecture, queue.multiprocessors, queue.shared_bytes);
-  const Parameters parameters{linear, fused ? *fused : RowSource{}, plan.staged};
+  const Parameters parameters{linear, fused ? *fused : RowSource{}, plan.ring_bytes, plan.staged};
   launch(linear.grouped ? kernel_for<true>(plan, linear, fused != nullptr)
                         : kernel_for<false>(plan, linear, fused != nullptr),
          {dim3(extent(plan.blocks)), block_threads, plan.shared_bytes}, queue, parameters);

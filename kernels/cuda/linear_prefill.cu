@@ -167,7 +167,8 @@ class Multiplication {
     }
   }
 
-  /// The plane's products, with the bias, join the results.
+  /// The plane's products, with the bias, join the results, and those what was there before: the
+  /// CPU adds in this order.
   __device__ void end_plane(int plane) {
     const int64_t of_plane = plane * a_.rows;
     float x_scale[warp_columns][2];
@@ -198,23 +199,30 @@ class Multiplication {
           sums_[t][c][i] = 0;
           if (grouped) values_[t][c][i] = 0;
         }
+      if (plane == 0 && a_.output == Output::add) add_before(t);
     }
+  }
+
+  __device__ void add_before(int t) {
+#pragma unroll
+    for (int c = 0; c < warp_columns; ++c)
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        if (!inside(row(c, i), channel(t, i))) continue;
+        const float2 before =
+            *reinterpret_cast<const float2*>(a_.out + row(c, i) * a_.out_stride + channel(t, i));
+        results_[t][c][i] = before.x + results_[t][c][i];
+        results_[t][c][i + 2] = before.y + results_[t][c][i + 2];
+      }
   }
 
   /// Results of channels `channel` and the next.
   __device__ void store_two(int64_t row, int64_t channel, float first, float second) const {
     float* out = a_.out + row * a_.out_stride;
-    if (a_.output == Output::silu_mul) {
+    if (a_.output == Output::silu_mul)
       out[channel / 2] = silu_mul(first, second);
-      return;
-    }
-    auto* at = reinterpret_cast<float2*>(out + channel);
-    float2 value = make_float2(first, second);
-    if (a_.output == Output::add) {
-      const float2 before = *at;
-      value = make_float2(before.x + value.x, before.y + value.y);
-    }
-    *at = value;
+    else
+      *reinterpret_cast<float2*>(out + channel) = make_float2(first, second);
   }
 
   __device__ void store() const {
@@ -263,24 +271,19 @@ void launch_tiling(const Linear& linear, const PrefillPlan& plan, const Queue& q
 
 template <bool grouped, int planes>
 void launch_size(const Linear& linear, const PrefillPlan& plan, const Queue& queue) {
-  switch (plan.size) {
-    case PrefillSize::large:
-      // Larger tiles of a warp read less from shared memory, where registers hold them.
-      if constexpr (!grouped && planes == 1)
-        if (queue.architecture >= 80)
-          return launch_tiling<4, 8, 2, 2, grouped, planes>(linear, plan, queue);
-      return launch_tiling<4, 4, 2, 4, grouped, planes>(linear, plan, queue);
-    case PrefillSize::medium:
-      return launch_tiling<4, 4, 2, 2, grouped, planes>(linear, plan, queue);
-    case PrefillSize::small:
-      return launch_tiling<2, 4, 2, 2, grouped, planes>(linear, plan, queue);
-  }
+  if (plan.size == PrefillSize::small)
+    launch_tiling<2, 4, 2, 2, grouped, planes>(linear, plan, queue);
+  else if (plan.size == PrefillSize::medium)
+    launch_tiling<4, 4, 2, 2, grouped, planes>(linear, plan, queue);
+  else if constexpr (!grouped || planes == 1)
+    launch_tiling<4, 4, 2, 4, grouped, planes>(linear, plan, queue);
 }
 
 }  // namespace
 
 void linear_prefill(const Linear& linear, const Queue& queue) {
-  const PrefillPlan plan = plan_prefill(linear.rows, linear.n_tiles, queue.multiprocessors);
+  const PrefillPlan plan = plan_prefill(linear.rows, linear.n_tiles, linear.grouped, linear.planes,
+                                        queue.multiprocessors);
   if (linear.grouped && linear.planes > 1)
     launch_size<true, 2>(linear, plan, queue);
   else if (linear.grouped)

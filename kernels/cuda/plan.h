@@ -38,8 +38,9 @@ constexpr int64_t weight_word(int64_t n, int64_t c, int64_t chunks) {
   const int64_t lane = 4 * group + q, reg = upper_row + 2 * upper_k;
   return ((tile * chunks + chunk) * 2 + step) * 128 + 4 * lane + reg;
 }
+/// Kernels copy units of up to three chunks, and may go past the last by two.
 constexpr int64_t weight_bytes(int64_t n, int64_t k) {
-  return padded_n(n) * num_chunks(k) * chunk_k;
+  return padded_n(n) * num_chunks(k) * chunk_k + 2 * 16 * chunk_k;
 }
 
 /// The kernels keep to what every architecture gives without being asked, but for prefill
@@ -56,11 +57,14 @@ static_assert(max_hadamard * sizeof(float) <= max_shared_bytes);
 /// tensor cores, each read once for all rows; above, tiles of weights and activations go through
 /// shared memory.
 inline constexpr int64_t max_decode_rows = 32;
+/// Values of the longest row that a block, or a warp, quantizes in registers.
+inline constexpr int64_t max_row_k = 9 * 4 * block_threads;
+inline constexpr int64_t max_warp_k = 2048;
 /// Whether a decode multiplication normalizes and quantizes its input itself, in each block,
-/// instead of a kernel of its own: a launch costs more than the repeated work for one row of any
-/// length (that shared memory holds), and for up to eight of a short one.
+/// instead of a kernel of its own: a launch costs more than the repeated work for one row (that
+/// registers hold), and for up to eight short ones, a warp each.
 constexpr bool can_fuse(int64_t rows, int planes, int64_t k) {
-  return rows * planes <= 8 && planes * k <= (rows == 1 ? 20 * 1024 : 2048);
+  return rows == 1 ? k <= max_row_k : rows * planes <= block_warps && k <= max_warp_k;
 }
 
 /// Bytes from row to row of activations in shared memory: an odd multiple of 64, so that
@@ -69,14 +73,13 @@ constexpr int64_t staged_stride(int64_t k) {
   return activation_stride(k) | chunk_k;
 }
 
-/// Bytes that a block asks for at a time: a chunk for each warp.
-inline constexpr int64_t decode_slot_bytes = block_warps * 16 * chunk_k;
-
 struct DecodePlan {
-  int columns;  ///< tiles of 8 rows: 1, 2 or 4
-  int slots;    ///< chunks of weights that a warp has on their way: 2, 4 or 12
+  int columns;      ///< tiles of 8 rows: 1, 2 or 4
+  int unit_chunks;  ///< chunks that a warp takes at a time: 2 or 3
+  int ahead;        ///< units that a warp has on their way
   int blocks;
   bool staged;  ///< the activations lie in shared memory
+  int ring_bytes;
   int64_t shared_bytes;
 };
 
@@ -89,23 +92,47 @@ constexpr int64_t decode_sum_bytes(int columns) {
   return int64_t{decode_buffers(columns)} * block_warps * columns * 512;
 }
 
-/// rows: times planes, at most max_decode_rows. Weights do not depend on the kernels before, so
-/// what is on its way while those still run costs no time: from sm_80 on much of it, in few blocks,
-/// so that blocks of the next kernels find room beside them. sm_75 copies through registers: little
-/// at a time, in more blocks.
-constexpr DecodePlan plan_decode(int64_t rows, int64_t n_tiles, int64_t k, bool grouped,
+/// Scales of a tile and plane, and biases of a tile.
+constexpr int64_t tile_scale_bytes(int64_t k, bool grouped) {
+  return grouped ? 16 * 2 * num_groups(k) : 16 * 4;
+}
+inline constexpr int tile_bias_bytes = 16 * 4;
+/// Tiles whose constants are on their way or in use, where each warp is up to so many chunks ahead.
+/// The first warp has at least so many chunks of a tile as are divided by.
+constexpr int constant_tiles(int64_t k, int chunks_ahead) {
+  const int64_t least = num_chunks(k) / block_warps - 1;
+  return static_cast<int>(ceil_div(chunks_ahead, least > 1 ? least : 1)) + 2;
+}
+
+/// Chunks of a warp's share of a tile, where it takes so many at a time.
+constexpr int64_t warp_chunks(int64_t k, int unit_chunks) {
+  return ceil_div(ceil_div(num_chunks(k), unit_chunks), block_warps) * unit_chunks;
+}
+
+/// rows times planes: at most max_decode_rows. Weights do not depend on the kernels before, so what
+/// is on its way while those still run costs no time: from sm_80 on much of it, in one block a
+/// multiprocessor, so that blocks of the next kernels find room beside it. sm_75 copies through
+/// registers: little at a time, in more blocks.
+constexpr DecodePlan plan_decode(int64_t rows, int planes, int64_t n_tiles, int64_t k, bool grouped,
                                  int architecture, int64_t multiprocessors, int64_t shared_limit) {
   DecodePlan plan{};
-  plan.columns = rows <= 8 ? 1 : rows <= 16 ? 2 : 4;
-  const int64_t warp_chunks = ceil_div(num_chunks(k), block_warps);
-  const int64_t block_tiles = ceil_div(n_tiles, multiprocessors);
-  const bool large = shared_limit >= 160 * 1024;
-  plan.slots = architecture < 80 ? 2 : !large || block_tiles * warp_chunks <= 4 ? 4 : 12;
-  const int64_t resident = multiprocessors * (plan.slots == 12 ? 1 : plan.slots == 4 ? 2 : 4);
+  const int64_t all_rows = rows * planes;
+  plan.columns = all_rows <= 8 ? 1 : all_rows <= 16 ? 2 : 4;
+  plan.unit_chunks =
+      grouped || architecture < 80 || warp_chunks(k, 2) < warp_chunks(k, 3) ? 2 : 3;
+  const bool large = architecture >= 80 && shared_limit >= 160 * 1024;
+  plan.ahead = large ? 12 / plan.unit_chunks : 2;
+  const int64_t resident = multiprocessors * (large ? 1 : 2);
   plan.blocks = static_cast<int>(n_tiles < resident ? n_tiles : resident);
-  plan.shared_bytes = plan.slots * decode_slot_bytes + decode_sum_bytes(plan.columns);
-  const int64_t staged = rows * (staged_stride(k) + 4 * (grouped ? num_groups(k) : 1));
-  const int64_t allowed = architecture < 80 ? max_shared_bytes : shared_limit;
+  const int64_t warp_units =
+      ceil_div(n_tiles, plan.blocks) * (warp_chunks(k, plan.unit_chunks) / plan.unit_chunks);
+  plan.ring_bytes = static_cast<int>((warp_units < plan.ahead ? warp_units : plan.ahead) *
+                                     plan.unit_chunks * block_warps * 16 * chunk_k);
+  plan.shared_bytes = plan.ring_bytes + decode_sum_bytes(plan.columns) +
+                      constant_tiles(k, plan.unit_chunks * plan.ahead) *
+                          (planes * tile_scale_bytes(k, grouped) + tile_bias_bytes);
+  const int64_t staged = all_rows * (staged_stride(k) + 4 * (grouped ? num_groups(k) : 1));
+  const int64_t allowed = architecture < 80 ? 64 * 1024 : shared_limit;
   plan.staged = plan.shared_bytes + staged <= allowed;
   if (plan.staged) plan.shared_bytes += staged;
   return plan;
@@ -126,11 +153,14 @@ struct PrefillPlan {
   PrefillSize size;
   int row_tiles, channel_tiles;
 };
-/// The size with which the busiest multiprocessor is done first.
-constexpr PrefillPlan plan_prefill(int64_t rows, int64_t n_tiles, int64_t multiprocessors) {
+/// The size with which the busiest multiprocessor is done first. Registers do not hold the sums,
+/// groups' values and results of large tiles of both.
+constexpr PrefillPlan plan_prefill(int64_t rows, int64_t n_tiles, bool grouped, int planes,
+                                   int64_t multiprocessors) {
   PrefillPlan best{};
   double best_time = 0;
   for (const PrefillSize size : {PrefillSize::large, PrefillSize::medium, PrefillSize::small}) {
+    if (size == PrefillSize::large && grouped && planes > 1) continue;
     const PrefillTile tile = prefill_tile(size);
     const int64_t down = ceil_div(rows, tile.rows), across = ceil_div(n_tiles, tile.channels / 16);
     const double time =

@@ -16,23 +16,16 @@ __device__ inline Value combine_warp(Value value, Combine combine) {
   return value;
 }
 
-/// Each of `values`, combined over the block, in every thread. Has a barrier; nobody may still read
-/// `shared`.
-template <int count, class Combine>
-__device__ inline void combine_block(float (&values)[count], Combine combine,
-                                     float (&shared)[count][block_warps]) {
-#pragma unroll
-  for (int i = 0; i < count; ++i) {
-    values[i] = combine_warp(values[i], combine);
-    if (threadIdx.x % 32 == 0) shared[i][threadIdx.x / 32] = values[i];
-  }
+/// The same value in every thread. Has a barrier; nobody may still read `shared`.
+template <class Combine>
+__device__ inline float combine_block(float value, Combine combine, float (&shared)[block_warps]) {
+  value = combine_warp(value, combine);
+  if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = value;
   __syncthreads();
+  value = shared[0];
 #pragma unroll
-  for (int i = 0; i < count; ++i) {
-    values[i] = shared[i][0];
-#pragma unroll
-    for (int w = 1; w < block_warps; ++w) values[i] = combine(values[i], shared[i][w]);
-  }
+  for (int w = 1; w < block_warps; ++w) value = combine(value, shared[w]);
+  return value;
 }
 
 /// The larger of a and |b|; infinity, which stays the largest, where b is not finite.
@@ -74,6 +67,52 @@ struct Quantizer {
   }
 };
 
+__device__ inline float sum_of_squares(const float4& v) {
+  return v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w;
+}
+/// RMSNorm's factor of a row with that sum of squares.
+__device__ inline float norm_factor(float sum, const RowSource& source) {
+  return 1.0f / sqrtf(sum / static_cast<float>(source.k) + source.eps);
+}
+__device__ inline float4 norm(const float4& v, float factor, const float4& weight) {
+  return make_float4(v.x * factor * weight.x, v.y * factor * weight.y, v.z * factor * weight.z,
+                     v.w * factor * weight.w);
+}
+__device__ inline const float4* source_row(const RowSource& source, int64_t index) {
+  const int64_t row = source.rows ? source.rows[index] : index;
+  return reinterpret_cast<const float4*>(source.values + row * source.stride);
+}
+__device__ inline void note_absmax(const RowSource& source, float absmax) {
+  if (absmax > largest_float) atomicMin(source.check.first_bad, source.check.number);
+}
+
+/// Where one plane of a row goes.
+struct PlaneRow {
+  uint32_t* words;
+  float* scale;
+  __device__ PlaneRow(const QuantizedRows& out, int64_t row, int row_scales)
+      : words(reinterpret_cast<uint32_t*>(out.values + row * out.stride)),
+        scale(out.scale + row * row_scales) {}
+};
+
+/// Four values of a group, which a warp's lanes hold together, to each of the planes. All lanes
+/// take part; there: whether place i of the row is one; `quads` of them have values.
+template <class PlaneOf>
+__device__ inline void quantize_group(const RowSource& source, int i, float4 v, bool there,
+                                      int quads, PlaneOf plane_of) {
+  for (int plane = 0; plane < source.planes; ++plane) {
+    const float absmax = combine_warp(absmax_of(v), Larger());
+    const Quantizer quantize(absmax);
+    const PlaneRow out = plane_of(plane);
+    if (there) out.words[i] = quantize(v);
+    if (i % 32 == 0 && i < quads) {
+      out.scale[i / 32] = quantize.scale;
+      note_absmax(source, absmax);
+    }
+    v = quantize.rest(v);
+  }
+}
+
 /// The first weights of a norm that a thread needs, which can be read before the rows are ready.
 struct FirstNorms {
   static constexpr int held = 2;
@@ -88,154 +127,157 @@ struct FirstNorms {
   }
 };
 
-/// Rows of the source, each spread over the block of threads four values at a time, so that one
-/// barrier does for all of them. The first `held` of a thread's places in a row stay in registers;
-/// the others are read again each time.
-template <int rows, int held>
-class SpreadRows {
+/// A row of the source, spread over a block of threads four values at a time. The first `held` of a
+/// thread's places stay in registers; the others, if there may be any, are read again each time.
+template <int held, bool all_held>
+class SpreadRow {
  public:
-  /// Rows first to first + count - 1, and zeros for those behind.
-  __device__ SpreadRows(const RowSource& source, int64_t first, int count, const FirstNorms& norms,
-                        float (&shared)[rows][block_warps])
-      : weight_(reinterpret_cast<const float4*>(source.norm)),
+  __device__ SpreadRow(const RowSource& source, int64_t index, const FirstNorms& norms,
+                       float (&shared)[block_warps])
+      : x_(source_row(source, index)),
+        weight_(reinterpret_cast<const float4*>(source.norm)),
         quads_(static_cast<int>(source.k / 4)) {
 #pragma unroll
-    for (int r = 0; r < rows; ++r) {
-      const int64_t index = first + (r < count ? r : 0);
-      const int64_t row = source.rows ? source.rows[index] : index;
-      x_[r] = r < count ? reinterpret_cast<const float4*>(source.values + row * source.stride)
-                        : nullptr;
-    }
-#pragma unroll
-    for (int r = 0; r < rows; ++r)
-#pragma unroll
-      for (int j = 0; j < held; ++j) held_[r][j] = at(r, place(j));
-    if (weight_) normalize(source, norms, shared);
-  }
-
-  /// visit(i, four values) for each of this thread's places below `count` of row r, zeros behind
-  /// the row.
-  template <class Visit>
-  __device__ void each(int r, int count, Visit visit) const {
+    for (int j = 0; j < held; ++j) held_[j] = at(place(j));
+    if (!weight_) return;
+    float sum = 0;
+    each(quads_, [&](int, const float4& v) { sum += sum_of_squares(v); });
+    factor_ = norm_factor(combine_block(sum, Sum(), shared), source);
+    normed_ = true;
 #pragma unroll
     for (int j = 0; j < held; ++j)
-      if (place(j) < count) visit(place(j), held_[r][j]);
+      if (place(j) < quads_)
+        held_[j] =
+            norm(held_[j], factor_,
+                 j < FirstNorms::held ? norms.weight[j % FirstNorms::held] : weight_[place(j)]);
+  }
+
+  /// visit(i, four values) for each of this thread's places below `count`, zeros behind the row.
+  template <class Visit>
+  __device__ void each(int count, Visit visit) const {
+#pragma unroll
+    for (int j = 0; j < held; ++j)
+      if (place(j) < count) visit(place(j), held_[j]);
+    if constexpr (!all_held)
 #pragma unroll 4
-    for (int i = place(held); i < count; i += block_threads) {
-      const float4 v = at(r, i);
-      visit(i, normed_ && i < quads_ ? norm(r, v, weight_[i]) : v);
-    }
+      for (int i = place(held); i < count; i += block_threads) {
+        const float4 v = at(i);
+        visit(i, normed_ && i < quads_ ? norm(v, factor_, weight_[i]) : v);
+      }
   }
   __device__ int quads() const {
     return quads_;
   }
 
  private:
-  __device__ void normalize(const RowSource& source, const FirstNorms& norms,
-                            float (&shared)[rows][block_warps]) {
-    float sum[rows] = {};
-#pragma unroll
-    for (int r = 0; r < rows; ++r)
-      each(r, quads_,
-           [&](int, const float4& v) { sum[r] += v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w; });
-    combine_block(sum, Sum(), shared);
-    normed_ = true;
-#pragma unroll
-    for (int r = 0; r < rows; ++r) {
-      scale_[r] = 1.0f / sqrtf(sum[r] / static_cast<float>(source.k) + source.eps);
-#pragma unroll
-      for (int j = 0; j < held; ++j)
-        if (place(j) < quads_)
-          held_[r][j] =
-              norm(r, held_[r][j],
-                   j < FirstNorms::held ? norms.weight[j % FirstNorms::held] : weight_[place(j)]);
-    }
-  }
   __device__ static int place(int j) {
     return static_cast<int>(threadIdx.x) + j * block_threads;
   }
-  __device__ float4 at(int r, int i) const {
-    return x_[r] && i < quads_ ? x_[r][i] : make_float4(0, 0, 0, 0);
-  }
-  __device__ float4 norm(int r, const float4& v, const float4& w) const {
-    return make_float4(v.x * scale_[r] * w.x, v.y * scale_[r] * w.y, v.z * scale_[r] * w.z,
-                       v.w * scale_[r] * w.w);
+  __device__ float4 at(int i) const {
+    return i < quads_ ? x_[i] : make_float4(0, 0, 0, 0);
   }
 
-  const float4 *x_[rows], *weight_;
+  const float4 *x_, *weight_;
   int quads_;
   bool normed_ = false;
-  float scale_[rows] = {};
-  float4 held_[rows][held];
+  float factor_ = 1.0f;
+  float4 held_[held];
 };
 
-/// Rows first to first + count - 1 of the source, count <= rows, to the same rows of `out`; with
-/// two planes what is left over to those `out_rows` further. `out` may be in shared or in global
-/// memory. Ends with a barrier.
-template <bool grouped, int rows, int held>
-__device__ inline void quantize_rows_of_block(const RowSource& source, int64_t first, int count,
-                                              const FirstNorms& norms, const QuantizedRows& out,
-                                              int64_t out_rows) {
-  __shared__ float shared[3][rows][block_warps];
-  const SpreadRows<rows, held> spread(source, first, count, norms, shared[0]);
+/// Row `index` of the source, by a block of threads, to the same row of `out`, which has `rows` of
+/// each plane and may be in shared or in global memory. Ends with a barrier.
+template <bool grouped, int held, bool all_held>
+__device__ inline void quantize_row(const RowSource& source, int64_t index, int64_t rows,
+                                    const FirstNorms& norms, const QuantizedRows& out) {
+  __shared__ float shared[3][block_warps];
+  const SpreadRow<held, all_held> row(source, index, norms, shared[0]);
   const int padded = static_cast<int>(activation_stride(source.k) / 4);
   const int row_scales = grouped ? static_cast<int>(num_groups(source.k)) : 1;
-  const auto note = [&](float absmax) {
-    if (absmax > largest_float) atomicMin(source.check.first_bad, source.check.number);
-  };
-  const auto words_of = [&](int r, int plane) {
-    return reinterpret_cast<uint32_t*>(out.values + (plane * out_rows + first + r) * out.stride);
-  };
-  const auto scale_of = [&](int r, int plane) {
-    return out.scale + (plane * out_rows + first + r) * row_scales;
-  };
+  const auto plane_of = [&](int plane) { return PlaneRow(out, plane * rows + index, row_scales); };
   if constexpr (grouped) {
-    // A warp's 32 lanes x 4 values are one group; all lanes take part in finding its maximum.
-    const int visited = static_cast<int>(ceil_div(padded, 32) * 32);
-#pragma unroll
-    for (int r = 0; r < rows; ++r) {
-      if (r >= count) break;
-      spread.each(r, visited, [&](int i, float4 v) {
-        for (int plane = 0; plane < source.planes; ++plane) {
-          const float absmax = combine_warp(absmax_of(v), Larger());
-          const Quantizer quantize(absmax);
-          if (i < padded) words_of(r, plane)[i] = quantize(v);
-          if (i % 32 == 0 && i < spread.quads()) {
-            scale_of(r, plane)[i / 32] = quantize.scale;
-            note(absmax);
-          }
-          v = quantize.rest(v);
-        }
-      });
-    }
+    row.each(static_cast<int>(ceil_div(padded, 32) * 32), [&](int i, const float4& v) {
+      quantize_group(source, i, v, i < padded, row.quads(), plane_of);
+    });
   } else {
-    Quantizer quantize[rows];
-    const auto quantize_plane = [&](int plane, auto value_of) {
-      float absmax[rows] = {};
-#pragma unroll
-      for (int r = 0; r < rows; ++r)
-        spread.each(r, spread.quads(), [&](int, const float4& v) {
-          absmax[r] = fmaxf(absmax[r], absmax_of(value_of(r, v)));
-        });
-      combine_block(absmax, Larger(), shared[1 + plane]);
-#pragma unroll
-      for (int r = 0; r < rows; ++r) {
-        if (r >= count) break;
-        const Quantizer of_row(absmax[r]);
-        spread.each(r, padded, [&](int i, const float4& v) {
-          words_of(r, plane)[i] = of_row(value_of(r, v));
-        });
-        quantize[r] = of_row;
-        if (threadIdx.x > 0) continue;
-        *scale_of(r, plane) = of_row.scale;
-        note(absmax[r]);
+    Quantizer before;  // of the first plane
+#pragma unroll 1
+    for (int plane = 0; plane < source.planes; ++plane) {
+      const auto value_of = [&](const float4& v) { return plane == 0 ? v : before.rest(v); };
+      float absmax = 0;
+      row.each(row.quads(),
+               [&](int, const float4& v) { absmax = fmaxf(absmax, absmax_of(value_of(v))); });
+      absmax = combine_block(absmax, Larger(), shared[1 + plane]);
+      const Quantizer quantize(absmax);
+      const PlaneRow to = plane_of(plane);
+      row.each(padded, [&](int i, const float4& v) { to.words[i] = quantize(value_of(v)); });
+      if (threadIdx.x == 0) {
+        *to.scale = quantize.scale;
+        note_absmax(source, absmax);
       }
-    };
-    quantize_plane(0, [](int, const float4& v) { return v; });
-    if (source.planes > 1)
-      quantize_plane(1, [before = quantize](int r, const float4& v) { return before[r].rest(v); });
+      before = quantize;
+    }
   }
   __syncthreads();
+}
+
+/// The same by a warp, for rows of up to max_warp_k values: each lane takes the places of those
+/// threads that have its number in their warps, so that sums are added in the same order.
+template <bool grouped>
+__device__ inline void quantize_row_of_warp(const RowSource& source, int64_t index, int64_t rows,
+                                            const QuantizedRows& out) {
+  constexpr int turns = max_warp_k / 4 / block_threads, places = turns * block_warps;
+  const int lane = threadIdx.x % 32, quads = static_cast<int>(source.k / 4);
+  const int padded = static_cast<int>(activation_stride(source.k) / 4);
+  const int row_scales = grouped ? static_cast<int>(num_groups(source.k)) : 1;
+  const float4* x = source_row(source, index);
+  float4 v[places];
+#pragma unroll
+  for (int p = 0; p < places; ++p) {
+    const int i = 32 * p + lane;
+    v[p] = i < quads ? x[i] : make_float4(0, 0, 0, 0);
+  }
+  if (source.norm) {
+    float sum = 0;
+#pragma unroll
+    for (int w = 0; w < block_warps; ++w) {
+      float of_thread = 0;
+#pragma unroll
+      for (int t = 0; t < turns; ++t)
+        if (32 * (t * block_warps + w) + lane < quads)
+          of_thread += sum_of_squares(v[t * block_warps + w]);
+      const float of_warp = combine_warp(of_thread, Sum());
+      sum = w == 0 ? of_warp : sum + of_warp;
+    }
+    const float factor = norm_factor(sum, source);
+#pragma unroll
+    for (int p = 0; p < places; ++p) {
+      const int i = 32 * p + lane;
+      if (i < quads) v[p] = norm(v[p], factor, reinterpret_cast<const float4*>(source.norm)[i]);
+    }
+  }
+  const auto plane_of = [&](int plane) { return PlaneRow(out, plane * rows + index, row_scales); };
+  if constexpr (grouped) {
+#pragma unroll
+    for (int p = 0; p < places; ++p)
+      quantize_group(source, 32 * p + lane, v[p], 32 * p + lane < padded, quads, plane_of);
+  } else {
+    for (int plane = 0; plane < source.planes; ++plane) {
+      float absmax = 0;
+#pragma unroll
+      for (int p = 0; p < places; ++p) absmax = fmaxf(absmax, absmax_of(v[p]));
+      absmax = combine_warp(absmax, Larger());
+      const Quantizer quantize(absmax);
+      const PlaneRow to = plane_of(plane);
+#pragma unroll
+      for (int p = 0; p < places; ++p) {
+        if (32 * p + lane < padded) to.words[32 * p + lane] = quantize(v[p]);
+        v[p] = quantize.rest(v[p]);
+      }
+      if (lane > 0) continue;
+      *to.scale = quantize.scale;
+      note_absmax(source, absmax);
+    }
+  }
 }
 
 }  // namespace octet::kernels::cuda

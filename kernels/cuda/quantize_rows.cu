@@ -14,7 +14,7 @@ __global__ void __launch_bounds__(block_threads)
   allow_next_kernel();
   const FirstNorms norms(source);
   wait_previous_kernels();
-  quantize_rows_of_block<grouped, 1, held>(source, blockIdx.x, 1, norms, out, gridDim.x);
+  quantize_row<grouped, held, false>(source, blockIdx.x, gridDim.x, norms, out);
 }
 
 }  // namespace

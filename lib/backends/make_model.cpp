@@ -15,7 +15,7 @@ constexpr int64_t cpu_rows = 512, cuda_rows = 2048;
 void use_cpu(ModelImpl& impl, const ModelOptions& options) {
   impl.max_rows = options.max_rows > 0 ? options.max_rows : cpu_rows;
   impl.pool = std::make_unique<ThreadPool>(thread_count(options.threads));
-  impl.backend = std::make_unique<CpuBackend>(impl.config, impl.scheme, impl.max_rows,
+  impl.backend = std::make_unique<CpuBackend>(impl.config, impl.schemes.model, impl.max_rows,
                                               active_kernels(), *impl.pool);
 }
 
@@ -23,8 +23,8 @@ void use_cuda(ModelImpl& impl, const ModelOptions& options, Progress progress) {
   require(impl.kv_cache != KvCacheType::int8, ErrorCode::Unsupported,
           "device cuda: kv_cache int8 is not there yet, f16 expected");
   impl.max_rows = options.max_rows > 0 ? options.max_rows : cuda_rows;
-  impl.backend = make_cuda_backend(options.device.index, impl.config, impl.scheme, impl.max_rows,
-                                   impl.weights, progress);
+  impl.backend =
+      make_cuda_backend(options.device.index, impl.config, impl.max_rows, impl.weights, progress);
   impl.store.reset();
 }
 
@@ -48,7 +48,7 @@ int thread_count(int asked) {
   return asked == 0 ? usable_cpus() : asked;
 }
 
-Model make_model(const ModelConfig& config, Scheme scheme, const RotationSizes& rotation,
+Model make_model(const ModelConfig& config, const Schemes& schemes, const RotationSizes& rotation,
                  const TwoPlanes& two_planes, ModelText text, std::unique_ptr<TensorStore> store,
                  const ModelOptions& options, Progress progress) {
   require(options.max_rows >= 0 && options.max_rows <= max_max_rows, ErrorCode::InvalidArgument,
@@ -58,13 +58,13 @@ Model make_model(const ModelConfig& config, Scheme scheme, const RotationSizes& 
           "kv_cache: ", to_string(options.kv_cache), ", f16 or int8 expected");
   auto impl = std::make_unique<ModelImpl>();
   impl->config = config;
-  impl->scheme = scheme;
-  impl->kv_cache = int8_cache              ? KvCacheType::int8
-                   : scheme == Scheme::f32 ? KvCacheType::f32
-                                           : KvCacheType::f16;
+  impl->schemes = schemes;
+  impl->kv_cache = int8_cache                     ? KvCacheType::int8
+                   : schemes.model == Scheme::f32 ? KvCacheType::f32
+                                                  : KvCacheType::f16;
   impl->text = std::move(text);
   impl->store = std::move(store);
-  impl->weights = bind_weights(impl->config, scheme, rotation, two_planes, *impl->store);
+  impl->weights = bind_weights(impl->config, schemes, rotation, two_planes, *impl->store);
   switch (options.device.kind) {
     case Device::Kind::cpu:
       use_cpu(*impl, options);

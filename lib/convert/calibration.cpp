@@ -84,7 +84,7 @@ Feedbacks Calibration::layer(int64_t index) {
                        : input == LinearInput::o       ? o
                        : input == LinearInput::gate_up ? gate_up
                                                        : down;
-    moments.add(x.f32, x.rows, x.stride, pool_);
+    moments.add(x.f32, x.rows, x.k, pool_);
   };
   const InputObserver observer = observe;
   each_window([&] { decode_layer(weights, 0, *backend_, nullptr, &observer); });
@@ -106,9 +106,9 @@ Feedbacks Calibration::head() {
   checkpoint_.read_rows("model.norm.weight", 0, 1, norm.data());
   Moments moments(config_.hidden_size);
   each_window([&] {
-    backend_->norm(norm.data(), nullptr, 1);
+    backend_->norm(norm.data(), nullptr, {.f32 = true});
     const Activations& x = backend_->workspace().x;
-    moments.add(x.f32, x.rows, x.stride, pool_);
+    moments.add(x.f32, x.rows, x.k, pool_);
   });
   return {{"lm_head.weight", shared_factor(std::move(moments), pool_, "the head")}};
 }

@@ -91,7 +91,7 @@ Model Model::open(const std::string& path, const ModelOptions& options, Progress
   if (std::unique_ptr<OctetFile> file = OctetFile::open(path)) {
     const OctetHeader header = file->header();
     ModelText text{file->tokenizer(), header.chat_template, header.bos_token, header.eos_token};
-    return make_model(header.config, header.scheme, header.rotation, header.two_planes,
+    return make_model(header.config, header.schemes, header.rotation, header.two_planes,
                       std::move(text), std::move(file), options, progress);
   }
   return quantize_in_memory(open_checkpoint(path), options, progress);

@@ -11,7 +11,9 @@ FileInfo inspect_converted(const OctetFile& file) {
   info.rotated = file.header().rotation.any();
   info.two_planes = {file.header().two_planes.begin(), file.header().two_planes.end()};
   info.format = "octet " + file.tensors().metadata.at("octet.format");
-  info.scheme = to_string(file.header().scheme);
+  info.scheme = to_string(file.header().schemes.model);
+  for (const auto& [weight, scheme] : file.header().schemes.others)
+    info.other_schemes.push_back({weight, to_string(scheme)});
   info.config = file.header().config;
   for (const SafetensorsEntry& entry : file.tensors().tensors)
     info.tensors.push_back(

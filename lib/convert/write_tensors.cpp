@@ -64,22 +64,24 @@ struct Buffers {
 
 class SlabWriter {
  public:
-  SlabWriter(const Checkpoint& checkpoint, Scheme scheme, TensorSink& sink)
-      : checkpoint_(checkpoint), scheme_(scheme), sink_(sink) {}
+  SlabWriter(const Checkpoint& checkpoint, const Schemes& schemes, TensorSink& sink)
+      : checkpoint_(checkpoint), schemes_(schemes), sink_(sink) {}
 
   void write(const Slab& slab, Buffers& b) const {
     b.values.resize(static_cast<size_t>((slab.end - slab.begin) * slab.k));
     checkpoint_.read_rows(slab.tensor->name, slab.begin, slab.end, b.values.data());
     require_finite(checkpoint_, slab.tensor->name, slab.begin, slab.k, b.values);
     const bool matrix = slab.tensor->shape.size() == 2;
-    if (!matrix || scheme_ == Scheme::f32)
-      put(slab.index, slab.begin * slab.k, b.values);
-    else if (scheme_ == Scheme::f16)
-      write_f16(slab, b);
-    else if (scheme_ == Scheme::w8a8)
-      write_channels(slab, b);
-    else
-      write_groups(slab, b);
+    switch (matrix ? schemes_.of(slab.tensor->name) : Scheme::f32) {
+      case Scheme::f32:
+        return put(slab.index, slab.begin * slab.k, b.values);
+      case Scheme::f16:
+        return write_f16(slab, b);
+      case Scheme::w8a8:
+        return write_channels(slab, b);
+      case Scheme::w8a8_g128:
+        return write_groups(slab, b);
+    }
   }
 
  private:
@@ -144,7 +146,7 @@ class SlabWriter {
   }
 
   const Checkpoint& checkpoint_;
-  Scheme scheme_;
+  const Schemes& schemes_;
   TensorSink& sink_;
 };
 
@@ -168,16 +170,16 @@ void WeightCounter::add(int64_t weights) {
 }
 
 TensorWriter::TensorWriter(const Checkpoint& checkpoint, std::span<const ModelTensor> plan,
-                           Scheme scheme, TensorSink& sink, ThreadPool& pool)
-    : checkpoint_(checkpoint), scheme_(scheme), sink_(sink), pool_(pool) {
-  for (const StoredTensor& stored : stored_tensors(plan, scheme))
+                           const Schemes& schemes, TensorSink& sink, ThreadPool& pool)
+    : checkpoint_(checkpoint), schemes_(schemes), sink_(sink), pool_(pool) {
+  for (const StoredTensor& stored : stored_tensors(plan, schemes))
     indices_.emplace(stored.name, indices_.size());
 }
 
 void TensorWriter::write(std::span<const ModelTensor> tensors, const Feedbacks& feedbacks,
                          WeightCounter* counter) {
   const std::vector<Slab> slabs = cut(tensors, indices_, feedbacks);
-  const SlabWriter writer(checkpoint_, scheme_, sink_);
+  const SlabWriter writer(checkpoint_, schemes_, sink_);
   std::vector<Buffers> buffers(static_cast<size_t>(pool_.threads()));
   pool_.for_each(static_cast<int64_t>(slabs.size()), [&](int64_t i, int thread) {
     const Slab& slab = slabs[static_cast<size_t>(i)];

@@ -30,14 +30,14 @@ class WeightCounter {
   std::mutex mutex_;
 };
 
-/// Reads tensors of a checkpoint, brings them into the scheme's form (quantized, packed) and gives
-/// them to the sink. The tensors stream through in slabs of rows: memory is some 10 MB a thread.
-/// The result depends on nothing but the weights, the scheme and the feedbacks.
+/// Reads tensors of a checkpoint, brings them into their scheme's form (quantized, packed) and
+/// gives them to the sink. The tensors stream through in slabs of rows: memory is some 10 MB a
+/// thread. The result depends on nothing but the weights, the schemes and the feedbacks.
 class TensorWriter {
  public:
-  /// The sink's tensor indices are those of stored_tensors(plan, scheme).
-  TensorWriter(const Checkpoint& checkpoint, std::span<const ModelTensor> plan, Scheme scheme,
-               TensorSink& sink, ThreadPool& pool);
+  /// The sink's tensor indices are those of stored_tensors(plan, schemes).
+  TensorWriter(const Checkpoint& checkpoint, std::span<const ModelTensor> plan,
+               const Schemes& schemes, TensorSink& sink, ThreadPool& pool);
 
   /// tensors: some of the plan. Linears in `feedbacks` are rounded by quant/gptq.h, others to
   /// nearest. counter: null for none.
@@ -48,7 +48,7 @@ class TensorWriter {
 
  private:
   const Checkpoint& checkpoint_;
-  Scheme scheme_;
+  Schemes schemes_;
   TensorSink& sink_;
   ThreadPool& pool_;
   std::map<std::string, size_t> indices_;

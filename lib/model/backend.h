@@ -4,6 +4,7 @@
 #include <octet/session.h>
 
 #include <cstdint>
+#include <initializer_list>
 #include <span>
 
 #include "kernels/types.h"
@@ -31,17 +32,30 @@ struct Batch {
   int64_t rows() const { return static_cast<int64_t>(ids.size()); }
 };
 
-/// What the linears read: rows of k values as the scheme wants them.
+/// The forms that linears want their input in, by the schemes of their matrices.
+struct InputForms {
+  bool f32 = false;      ///< for f32 and f16
+  bool s8 = false;       ///< for w8a8
+  bool s8_g128 = false;  ///< for w8a8-g128
+  int planes = 1;        ///< of int8: 2 if one of them multiplies two, else 1
+};
+InputForms forms_for(std::initializer_list<const Matrix*> matrices);
+
+/// One int8 plane of rows.
+struct Plane {
+  int8_t* s8 = nullptr;
+  float* scale = nullptr;  ///< [rows]; for w8a8-g128 [rows][num_groups(k)]
+};
+
+/// What the linears read: rows of k values, in the forms that were asked for.
 struct Activations {
   int64_t rows = 0, k = 0;
-  int64_t stride = 0;      ///< values from row to row
-  float* f32 = nullptr;    ///< f32, f16
-  int8_t* s8 = nullptr;    ///< w8a8, w8a8-g128
-  bool packed = false;     ///< s8 is packed (kernels/types.h), and has no stride
-  float* scale = nullptr;  ///< [rows], or [rows][num_groups(k)]
-  /// The second plane: the values minus scale * s8, quantized in turn. Null unless asked for.
-  int8_t* rest_s8 = nullptr;
-  float* rest_scale = nullptr;
+  float* f32 = nullptr;  ///< [rows][k]
+  int64_t stride = 0;    ///< int8 values from row to row
+  bool packed = false;   ///< the planes are packed (kernels/types.h), and have no stride
+  /// The values, and then what these leave of them: the values minus scale * s8, quantized in turn.
+  Plane s8[2];       ///< for w8a8
+  Plane s8_g128[2];  ///< for w8a8-g128
 };
 
 /// The buffers of a step, for up to max_rows rows. Row-major, without gaps.
@@ -77,8 +91,8 @@ struct StepResult {
 };
 
 /// Operations that quantize return false if a value was not finite. A device that works behind the
-/// caller's back returns true and reports it in finish(). planes: 2 if one of the linears that read
-/// the result multiplies two planes, else 1; the float schemes do not look at it.
+/// caller's back returns true and reports it in finish(). forms: what the linears that read the
+/// result want.
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -97,7 +111,8 @@ class Backend {
   virtual void embed(const Matrix& table) = 0;
 
   /// x = quantized(RMSNorm(hidden[rows]) * weight); rows: null for all
-  virtual bool norm(const float* weight, const std::span<const int64_t>* rows, int planes) = 0;
+  virtual bool norm(const float* weight, const std::span<const int64_t>* rows,
+                    const InputForms& forms) = 0;
 
   /// out (=, +=) x W^T + bias for each task. following: the matrix of the next linear, which
   /// threads that are done may bring into their caches; null if not known.
@@ -109,12 +124,12 @@ class Backend {
   virtual bool rotate_and_cache(int64_t layer, const float* q_norm, const float* k_norm) = 0;
 
   /// x = quantized(causal attention of q over the caches)
-  virtual bool attention(int64_t layer, int planes) = 0;
+  virtual bool attention(int64_t layer, const InputForms& forms) = 0;
 
   /// x = quantized(H(SiLU(x Wgate^T + bias) * (x Wup^T + bias))); the tasks' out is not used.
   /// H: Hadamard blocks of size `rotation` (kernels/types.h, hadamard_f32); 1 for none.
-  virtual bool gate_up(const LinearTask& gate, const LinearTask& up, int64_t rotation, int planes,
-                       const Matrix* following) = 0;
+  virtual bool gate_up(const LinearTask& gate, const LinearTask& up, int64_t rotation,
+                       const InputForms& forms, const Matrix* following) = 0;
 
   /// Waits for the operations so far. logit_rows: rows of the head's last linear to be read.
   virtual StepResult finish(int64_t logit_rows) = 0;

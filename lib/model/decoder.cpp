@@ -40,14 +40,14 @@ StepResult finish(const ModelConfig& config, Backend& backend, int64_t logit_row
 void attention_block(const LayerWeights& w, int64_t layer, Backend& backend,
                      const InputObserver* observer) {
   const Workspace& s = backend.workspace();
-  const int planes = std::max({w.q.weight.planes, w.k.weight.planes, w.v.weight.planes});
-  require_finite(backend.norm(w.input_norm, nullptr, planes), layer, qkv_input);
+  const InputForms forms = forms_for({&w.q.weight, &w.k.weight, &w.v.weight});
+  require_finite(backend.norm(w.input_norm, nullptr, forms), layer, qkv_input);
   if (observer) (*observer)(LinearInput::qkv, s.x);
   const LinearTask qkv[] = {
       {&w.q.weight, w.q.bias, s.q}, {&w.k.weight, w.k.bias, s.k}, {&w.v.weight, w.v.bias, s.v}};
   backend.linear(qkv, Store::assign, &w.o.weight);
   require_finite(backend.rotate_and_cache(layer, w.q_norm, w.k_norm), layer, keys_and_values);
-  require_finite(backend.attention(layer, w.o.weight.planes), layer, o_input);
+  require_finite(backend.attention(layer, forms_for({&w.o.weight})), layer, o_input);
   if (observer) (*observer)(LinearInput::o, s.x);
   const LinearTask o[] = {{&w.o.weight, w.o.bias, s.hidden}};
   backend.linear(o, Store::add, &w.gate.weight);
@@ -56,12 +56,12 @@ void attention_block(const LayerWeights& w, int64_t layer, Backend& backend,
 void mlp_block(const LayerWeights& w, int64_t layer, Backend& backend, const Matrix* following,
                const InputObserver* observer) {
   const Workspace& s = backend.workspace();
-  const int planes = std::max(w.gate.weight.planes, w.up.weight.planes);
-  require_finite(backend.norm(w.post_norm, nullptr, planes), layer, mlp_input);
+  const InputForms forms = forms_for({&w.gate.weight, &w.up.weight});
+  require_finite(backend.norm(w.post_norm, nullptr, forms), layer, mlp_input);
   if (observer) (*observer)(LinearInput::gate_up, s.x);
   require_finite(
       backend.gate_up({&w.gate.weight, w.gate.bias, nullptr}, {&w.up.weight, w.up.bias, nullptr},
-                      w.down_rotation, w.down.weight.planes, &w.down.weight),
+                      w.down_rotation, forms_for({&w.down.weight}), &w.down.weight),
       layer, down_input);
   if (observer) (*observer)(LinearInput::down, s.x);
   const LinearTask down[] = {{&w.down.weight, w.down.bias, s.hidden}};
@@ -77,8 +77,8 @@ void head(const ModelConfig& config, const Weights& weights, Backend& backend, c
     const int64_t count = std::min(logit_group, wanted - begin);
     const auto rows =
         batch.logit_rows.subspan(static_cast<size_t>(begin), static_cast<size_t>(count));
-    require_finite(backend.norm(weights.final_norm, &rows, weights.head.planes), config.num_layers,
-                   head_input);
+    require_finite(backend.norm(weights.final_norm, &rows, forms_for({&weights.head})),
+                   config.num_layers, head_input);
     const LinearTask task[] = {{&weights.head, nullptr, s.logits}};
     backend.linear(task, Store::assign, nullptr);
     const StepResult result = finish(config, backend, count);
@@ -92,6 +92,26 @@ void head(const ModelConfig& config, const Weights& weights, Backend& backend, c
 }
 
 }  // namespace
+
+InputForms forms_for(std::initializer_list<const Matrix*> matrices) {
+  InputForms forms;
+  for (const Matrix* matrix : matrices) {
+    switch (matrix->scheme) {
+      case Scheme::f32:
+      case Scheme::f16:
+        forms.f32 = true;
+        break;
+      case Scheme::w8a8:
+        forms.s8 = true;
+        break;
+      case Scheme::w8a8_g128:
+        forms.s8_g128 = true;
+        break;
+    }
+    forms.planes = std::max(forms.planes, matrix->planes);
+  }
+  return forms;
+}
 
 void decode_layer(const LayerWeights& weights, int64_t layer, Backend& backend,
                   const Matrix* following, const InputObserver* observer) {

@@ -17,7 +17,7 @@ const ModelConfig& Model::config() const {
   return impl_->config;
 }
 Scheme Model::scheme() const {
-  return impl_->scheme;
+  return impl_->schemes.model;
 }
 bool Model::has_tokenizer() const {
   return impl_->text.tokenizer.has_value();

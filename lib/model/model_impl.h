@@ -25,7 +25,7 @@ struct ModelText {
 
 struct ModelImpl : Counted {
   ModelConfig config;
-  Scheme scheme;
+  Schemes schemes = Scheme::w8a8;
   KvCacheType kv_cache;
   ModelText text;
   std::once_flag template_parsed;
@@ -44,7 +44,7 @@ int thread_count(int asked);
 
 /// Puts a model together on the device that the options ask for.
 /// Errors: Device; OutOfMemory; InvalidArgument; InvalidFile for a tensor that is missing or wrong.
-Model make_model(const ModelConfig& config, Scheme scheme, const RotationSizes& rotation,
+Model make_model(const ModelConfig& config, const Schemes& schemes, const RotationSizes& rotation,
                  const TwoPlanes& two_planes, ModelText text, std::unique_ptr<TensorStore> store,
                  const ModelOptions& options, Progress progress);
 

@@ -12,9 +12,11 @@ namespace {
 
 constexpr const char* format_key = "octet.format";
 /// 2: inputs of linears are to be prepared in ways that format 1 does not know: rotated, or split
-/// into two planes.
+/// into two planes. 3: matrices may be of other schemes than the model's.
 constexpr const char* plain_format = "1";
 constexpr const char* prepared_format = "2";
+constexpr const char* schemes_format = "3";
+constexpr const char* schemes_key = "octet.schemes";
 constexpr const char* rotation_key = "octet.rotation";
 constexpr const char* two_planes_key = "octet.two_planes";
 
@@ -32,18 +34,16 @@ OctetHeader read_header(const Safetensors& file, const std::string& path) {
     return found == file.metadata.end() ? std::string() : found->second;
   };
   const std::string version = value(format_key, true);
-  require(version == plain_format || version == prepared_format, ErrorCode::Unsupported, path,
-          ": octet file format version '", version, "', this octet reads versions ", plain_format,
-          " and ", prepared_format, "; a newer octet wrote it");
+  require(version == plain_format || version == prepared_format || version == schemes_format,
+          ErrorCode::Unsupported, path, ": octet file format version '", version,
+          "', this octet reads versions ", plain_format, " to ", schemes_format,
+          "; a newer octet wrote it");
   OctetHeader header;
   header.config = config_from_json(value("octet.config", true), path);
   check_config(header.config, path);
-  const std::string scheme = value("octet.scheme", true);
-  try {
-    header.scheme = parse_scheme(scheme);
-  } catch (const Error& error) {
-    fail(ErrorCode::Unsupported, path, ": ", error.what());
-  }
+  header.schemes = stored_scheme(value("octet.scheme", true), path);
+  if (const std::string others = value(schemes_key, false); !others.empty())
+    header.schemes = schemes_from_json(header.schemes.model, others, header.config, path);
   if (const std::string rotation = value(rotation_key, false); !rotation.empty())
     header.rotation = rotation_from_json(rotation, header.config, path);
   if (const std::string linears = value(two_planes_key, false); !linears.empty())
@@ -102,10 +102,13 @@ OctetWriter::OctetWriter(const std::string& path, const OctetHeader& header,
                          const std::vector<StoredTensor>& plan,
                          const std::optional<Tokenizer>& tokenizer) {
   const bool rotated = header.rotation.any(), mixed = !header.two_planes.empty();
-  std::map<std::string, std::string> metadata = {
-      {format_key, rotated || mixed ? prepared_format : plain_format},
-      {"octet.config", config_to_json(header.config)},
-      {"octet.scheme", to_string(header.scheme)}};
+  const bool others = !header.schemes.others.empty();
+  std::map<std::string, std::string> metadata = {{format_key, others             ? schemes_format
+                                                              : rotated || mixed ? prepared_format
+                                                                                 : plain_format},
+                                                 {"octet.config", config_to_json(header.config)},
+                                                 {"octet.scheme", to_string(header.schemes.model)}};
+  if (others) metadata[schemes_key] = others_to_json(header.schemes);
   if (rotated) metadata[rotation_key] = rotation_to_json(header.rotation);
   if (mixed) metadata[two_planes_key] = two_planes_to_json(header.two_planes);
   if (!header.chat_template.empty()) metadata["octet.chat_template"] = header.chat_template;

@@ -9,6 +9,7 @@
 #include "lib/io/safetensors.h"
 #include "lib/model/model_impl.h"
 #include "lib/model/rotation.h"
+#include "lib/model/schemes.h"
 #include "lib/model/tensor_store.h"
 #include "lib/model/two_planes.h"
 
@@ -17,7 +18,7 @@ namespace octet {
 /// What a converted file says besides its tensors.
 struct OctetHeader {
   ModelConfig config;
-  Scheme scheme;
+  Schemes schemes = Scheme::w8a8;
   RotationSizes rotation;
   TwoPlanes two_planes;
   std::string chat_template;

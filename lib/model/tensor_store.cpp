@@ -32,11 +32,12 @@ uint64_t StoredTensor::bytes() const {
   return count;
 }
 
-std::vector<StoredTensor> stored_tensors(std::span<const ModelTensor> tensors, Scheme scheme) {
+std::vector<StoredTensor> stored_tensors(std::span<const ModelTensor> tensors,
+                                         const Schemes& schemes) {
   std::vector<StoredTensor> plan;
   for (const ModelTensor& tensor : tensors) {
     if (tensor.shape.size() == 2)
-      add_matrix(tensor.name, tensor.shape[0], tensor.shape[1], scheme, plan);
+      add_matrix(tensor.name, tensor.shape[0], tensor.shape[1], schemes.of(tensor.name), plan);
     else
       plan.push_back({tensor.name, "F32", {static_cast<uint64_t>(tensor.shape[0])}});
   }

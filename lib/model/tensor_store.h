@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "lib/io/checkpoint.h"
+#include "lib/model/schemes.h"
 
 namespace octet {
 
@@ -22,14 +23,15 @@ struct StoredTensor {
   uint64_t bytes() const;
 };
 
-/// How tensors of a checkpoint are stored in this scheme, in the same order.
+/// How tensors of a checkpoint are stored in these schemes, in the same order.
 /// Each matrix "X.weight" [n, k] becomes
 ///   f32, f16:   X.weight [n, k]
 ///   w8a8:       X.weight I8 [n/16, k/4, 16, 4] (n, k rounded up), X.weight_scale F32 and
 ///               X.weight_sum I32 [n rounded up to 16]
 ///   w8a8-g128:  X.weight as w8a8, X.weight_scale BF16 and X.weight_sum I16 [n/16, groups, 16]
 /// Norm weights and biases are F32.
-std::vector<StoredTensor> stored_tensors(std::span<const ModelTensor> tensors, Scheme scheme);
+std::vector<StoredTensor> stored_tensors(std::span<const ModelTensor> tensors,
+                                         const Schemes& schemes);
 
 /// The names of a stored matrix's parts.
 inline std::string scale_name(std::string_view weight) {

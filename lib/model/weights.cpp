@@ -11,10 +11,10 @@ namespace {
 
 class Binder {
  public:
-  Binder(const ModelConfig& config, Scheme scheme, const TwoPlanes& two_planes,
+  Binder(const ModelConfig& config, const Schemes& schemes, const TwoPlanes& two_planes,
          const TensorStore& store)
-      : scheme_(scheme), two_planes_(two_planes), store_(store) {
-    for (StoredTensor& tensor : stored_tensors(model_tensors(config), scheme)) {
+      : schemes_(schemes), two_planes_(two_planes), store_(store) {
+    for (StoredTensor& tensor : stored_tensors(model_tensors(config), schemes)) {
       const std::string name = tensor.name;
       stored_.emplace(name, std::move(tensor));
     }
@@ -24,9 +24,9 @@ class Binder {
 
   Matrix matrix(const std::string& name) {
     const std::vector<int64_t>& shape = shapes_.at(name);
-    Matrix matrix{shape[0], shape[1], scheme_};
+    Matrix matrix{shape[0], shape[1], schemes_.of(name)};
     matrix.data = take(name, matrix.bytes);
-    if (is_int8(scheme_)) {
+    if (is_int8(matrix.scheme)) {
       matrix.scale = take(scale_name(name), matrix.bytes);
       matrix.sum = take(sum_name(name), matrix.bytes);
     }
@@ -56,7 +56,7 @@ class Binder {
     return store_.data(tensor);
   }
 
-  Scheme scheme_;
+  const Schemes& schemes_;
   const TwoPlanes& two_planes_;
   const TensorStore& store_;
   std::map<std::string, StoredTensor> stored_;
@@ -86,15 +86,17 @@ LayerWeights bind_layer(Binder& binder, const RotationSizes& rotation, int64_t i
 
 }  // namespace
 
-LayerWeights bind_layer(const ModelConfig& config, Scheme scheme, const RotationSizes& rotation,
-                        const TwoPlanes& two_planes, const TensorStore& store, int64_t layer) {
-  Binder binder(config, scheme, two_planes, store);
+LayerWeights bind_layer(const ModelConfig& config, const Schemes& schemes,
+                        const RotationSizes& rotation, const TwoPlanes& two_planes,
+                        const TensorStore& store, int64_t layer) {
+  Binder binder(config, schemes, two_planes, store);
   return bind_layer(binder, rotation, layer);
 }
 
-Weights bind_weights(const ModelConfig& config, Scheme scheme, const RotationSizes& rotation,
-                     const TwoPlanes& two_planes, const TensorStore& store) {
-  Binder binder(config, scheme, two_planes, store);
+Weights bind_weights(const ModelConfig& config, const Schemes& schemes,
+                     const RotationSizes& rotation, const TwoPlanes& two_planes,
+                     const TensorStore& store) {
+  Binder binder(config, schemes, two_planes, store);
   Weights weights{};
   weights.embedding = binder.matrix("model.embed_tokens.weight");
   for (int64_t i = 0; i < config.num_layers; ++i)

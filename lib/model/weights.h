@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "lib/model/rotation.h"
+#include "lib/model/schemes.h"
 #include "lib/model/tensor_store.h"
 #include "lib/model/two_planes.h"
 
@@ -49,11 +50,13 @@ struct Weights {
 };
 
 /// One layer alone; the store need not hold the others.
-LayerWeights bind_layer(const ModelConfig& config, Scheme scheme, const RotationSizes& rotation,
-                        const TwoPlanes& two_planes, const TensorStore& store, int64_t layer);
+LayerWeights bind_layer(const ModelConfig& config, const Schemes& schemes,
+                        const RotationSizes& rotation, const TwoPlanes& two_planes,
+                        const TensorStore& store, int64_t layer);
 
 /// Errors: InvalidFile naming a tensor that is missing or has another type or shape.
-Weights bind_weights(const ModelConfig& config, Scheme scheme, const RotationSizes& rotation,
-                     const TwoPlanes& two_planes, const TensorStore& store);
+Weights bind_weights(const ModelConfig& config, const Schemes& schemes,
+                     const RotationSizes& rotation, const TwoPlanes& two_planes,
+                     const TensorStore& store);
 
 }  // namespace octet

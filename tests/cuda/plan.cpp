@@ -42,17 +42,17 @@ TEST_CASE("cuda: decode plans cover all tiles, and keep to every device's shared
                                                     {90, 227 * 1024}})
             for (const bool grouped : {false, true}) {
               const DecodePlan plan =
-                  plan_decode(rows, n / 16, k, grouped, architecture, multiprocessors, limit);
+                  plan_decode(rows, 1, n / 16, k, grouped, architecture, multiprocessors, limit);
               CHECK(8 * plan.columns >= rows);
               CHECK(plan.blocks >= 1);
               CHECK(plan.blocks <= n / 16);
-              CHECK(plan.shared_bytes <= (architecture == 75 ? max_shared_bytes : limit));
+              CHECK(plan.shared_bytes <= limit);
               if (can_fuse(rows, 1, k)) CHECK(plan.staged);
             }
         }
   // A token of the 1.5B: weights of gate and up, far ahead; of q, k and v all at once.
-  CHECK(plan_decode(1, 1120, 1536, false, 90, 132, 227 * 1024).slots == 12);
-  CHECK(plan_decode(1, 128, 1536, false, 90, 132, 227 * 1024).slots == 4);
+  CHECK(plan_decode(1, 1, 1120, 1536, false, 90, 132, 227 * 1024).ring_bytes == 96 * 1024);
+  CHECK(plan_decode(1, 1, 128, 1536, false, 90, 132, 227 * 1024).ring_bytes == 24 * 1024);
   CHECK(can_fuse(1, 1, 8960));
   CHECK(can_fuse(1, 2, 8960));
   CHECK(can_fuse(8, 1, 1536));
@@ -66,15 +66,16 @@ TEST_CASE(
   for (int64_t multiprocessors : {8, 40, 132})
     for (int64_t rows : {33, 64, 512, 2048})
       for (int64_t n : {16, 1536, 17920}) {
-        const PrefillPlan plan = plan_prefill(rows, n / 16, multiprocessors);
+        const PrefillPlan plan = plan_prefill(rows, n / 16, false, 1, multiprocessors);
         const PrefillTile tile = prefill_tile(plan.size);
         CHECK(plan.row_tiles * tile.rows >= rows);
         CHECK((plan.row_tiles - 1) * tile.rows < rows);
         CHECK(plan.channel_tiles * tile.channels >= n);
       }
-  CHECK(plan_prefill(2048, 1120, 132).size == PrefillSize::large);
-  CHECK(plan_prefill(2048, 96, 132).size == PrefillSize::medium);
-  CHECK(plan_prefill(64, 96, 132).size == PrefillSize::small);
+  CHECK(plan_prefill(2048, 1120, false, 1, 132).size == PrefillSize::large);
+  CHECK(plan_prefill(2048, 96, false, 1, 132).size == PrefillSize::medium);
+  CHECK(plan_prefill(64, 96, false, 1, 132).size == PrefillSize::small);
+  CHECK(plan_prefill(2048, 1120, true, 2, 132).size == PrefillSize::medium);
 }
 
 TEST_CASE("cuda: splits cover a sequence, are not too many, and are launched in powers of two") {

@@ -159,7 +159,7 @@ void CpuBackend::plan_attention(const Batch& batch) {
     partials_ = AlignedBuffer<float>(static_cast<size_t>(planned));
 }
 
-bool CpuBackend::attention(int64_t layer, int planes) {
+bool CpuBackend::attention(int64_t layer, const InputForms& forms) {
   pool_.for_each(static_cast<int64_t>(attention_items_.size()), [&](int64_t i, int thread) {
     attend(attention_items_[static_cast<size_t>(i)], layer, scratch_[static_cast<size_t>(thread)]);
   });
@@ -168,7 +168,7 @@ bool CpuBackend::attention(int64_t layer, int planes) {
     merge(item.tokens, partials_.data() + item.partial, item.parts);
   });
   const int64_t k = config_.num_heads * config_.head_dim;
-  set_activations(batch_->rows(), k, planes);
+  set_activations(batch_->rows(), k, forms);
   std::atomic<bool> finite{true};
   each_row(workspace_.x.rows, [&](int64_t i, int thread) {
     if (!store_activation(workspace_.attention + i * k, i, thread)) finite = false;

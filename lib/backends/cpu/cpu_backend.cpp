@@ -63,18 +63,6 @@ void CpuBackend::allocate(int64_t max_rows) {
   const int64_t half = config_.head_dim / 2, width = max_width(config_);
   cos_ = float_buffer(max_rows * half);
   sin_ = float_buffer(max_rows * half);
-  const int64_t rows = std::max(max_rows, logit_group);
-  if (is_int8(scheme_)) {
-    // Twice: for a second plane.
-    quantized_ = AlignedBuffer<int8_t>(
-        static_cast<size_t>(2 * kernels::packed_activation_bytes(rows, width)));
-    scales_ = float_buffer(2 * aligned(rows * num_groups(width)));
-    workspace_.x.s8 = quantized_.data();
-    workspace_.x.scale = scales_.data();
-  } else {
-    scales_ = float_buffer(rows * (width + 16));
-    workspace_.x.f32 = scales_.data();
-  }
   scratch_.resize(static_cast<size_t>(pool_.threads()));
   for (Scratch& scratch : scratch_) {
     scratch.row = float_buffer(width);
@@ -137,42 +125,73 @@ void CpuBackend::embed_int8(const Matrix& table, int64_t id, Scratch& scratch, f
   }
 }
 
-void CpuBackend::set_activations(int64_t rows, int64_t k, int planes) {
+/// Buffers are made when a model first needs them.
+Plane CpuBackend::plane(bool grouped, int index) {
+  PlaneBuffers& buffers = planes_[grouped ? 1 : 0][index];
+  if (buffers.s8.size() == 0) {
+    const int64_t rows = std::max(max_rows_, logit_group), width = max_width(config_);
+    const int64_t scales = rows * (grouped ? num_groups(width) : 1);
+    buffers.s8 =
+        AlignedBuffer<int8_t>(static_cast<size_t>(kernels::packed_activation_bytes(rows, width)));
+    buffers.scale = float_buffer(scales);
+  }
+  return {buffers.s8.data(), buffers.scale.data()};
+}
+
+void CpuBackend::set_activations(int64_t rows, int64_t k, const InputForms& forms) {
   Activations& x = workspace_.x;
+  x = {};
   x.rows = rows;
   x.k = k;
-  x.stride = is_int8(scheme_) ? kernels::packed_activation_k(k) : k;
-  x.packed = is_int8(scheme_) && kernels::packs_activations(table_.isa, rows);
-  const bool rest = is_int8(scheme_) && planes == 2;
-  x.rest_s8 = rest ? quantized_.data() + quantized_.size() / 2 : nullptr;
-  x.rest_scale = rest ? scales_.data() + scales_.size() / 2 : nullptr;
+  x.stride = kernels::packed_activation_k(k);
+  x.packed = kernels::packs_activations(table_.isa, rows);
+  if (forms.f32) {
+    if (input_.size() == 0)
+      input_ = float_buffer(std::max(max_rows_, logit_group) * max_width(config_));
+    x.f32 = input_.data();
+  }
+  for (int i = 0; i < forms.planes; ++i) {
+    if (forms.s8) x.s8[i] = plane(false, i);
+    if (forms.s8_g128) x.s8_g128[i] = plane(true, i);
+  }
 }
 
 bool CpuBackend::store_activation(float* values, int64_t row, int thread) {
   const Activations& x = workspace_.x;
-  if (!is_int8(scheme_)) {
-    std::memcpy(x.f32 + row * x.stride, values, static_cast<size_t>(x.k) * sizeof(float));
-    return true;
+  if (x.f32) std::copy_n(values, x.k, x.f32 + row * x.k);
+  if (x.s8[0].s8 && x.s8_g128[0].s8) {
+    AlignedBuffer<float>& copy = scratch_[static_cast<size_t>(thread)].copy;
+    if (copy.size() == 0) copy = float_buffer(max_width(config_));
+    std::copy_n(values, x.k, copy.data());
+    if (!store_planes(copy.data(), row, true, thread)) return false;
+  } else if (x.s8_g128[0].s8) {
+    return store_planes(values, row, true, thread);
   }
-  const bool grouped = scheme_ == Scheme::w8a8_g128;
+  return !x.s8[0].s8 || store_planes(values, row, false, thread);
+}
+
+bool CpuBackend::store_planes(float* values, int64_t row, bool grouped, int thread) {
+  const Activations& x = workspace_.x;
+  const Plane(&planes)[2] = grouped ? x.s8_g128 : x.s8;
   const auto quantize = grouped ? table_.quantize_f32_s8_g128 : table_.quantize_f32_s8;
   const int64_t first_scale = row * (grouped ? num_groups(x.k) : 1);
   // Returns the row as it was before packing; null if a value is not finite.
-  const auto store_plane = [&](int8_t* s8, float* scale) -> const int8_t* {
-    int8_t* const q =
-        x.packed ? scratch_[static_cast<size_t>(thread)].int8_row.data() : s8 + row * x.stride;
-    if (!quantize({x.k, values, q, scale + first_scale, table_.activation_xor})) return nullptr;
-    if (x.packed) quant::pack_activations(q, x.k, row, s8);
+  const auto store_plane = [&](const Plane& plane) -> const int8_t* {
+    int8_t* const q = x.packed ? scratch_[static_cast<size_t>(thread)].int8_row.data()
+                               : plane.s8 + row * x.stride;
+    if (!quantize({x.k, values, q, plane.scale + first_scale, table_.activation_xor}))
+      return nullptr;
+    if (x.packed) quant::pack_activations(q, x.k, row, plane.s8);
     return q;
   };
-  const int8_t* const q = store_plane(x.s8, x.scale);
-  if (!q || !x.rest_s8) return q != nullptr;
-  const float* const scale = x.scale + first_scale;
+  const int8_t* const q = store_plane(planes[0]);
+  if (!q || !planes[1].s8) return q != nullptr;
+  const float* const scale = planes[0].scale + first_scale;
   for (int64_t i = 0; i < x.k; ++i) {
     const auto plain = static_cast<int8_t>(q[i] ^ table_.activation_xor);
     values[i] -= scale[grouped ? i / kernels::group_size : 0] * static_cast<float>(plain);
   }
-  return store_plane(x.rest_s8, x.rest_scale) != nullptr;
+  return store_plane(planes[1]) != nullptr;
 }
 
 StepResult CpuBackend::finish(int64_t logit_rows) {
@@ -201,9 +220,10 @@ StepResult CpuBackend::finish(int64_t logit_rows) {
   return {nullptr, best_.data(), top, -1};
 }
 
-bool CpuBackend::norm(const float* weight, const std::span<const int64_t>* rows, int planes) {
+bool CpuBackend::norm(const float* weight, const std::span<const int64_t>* rows,
+                      const InputForms& forms) {
   const int64_t k = config_.hidden_size;
-  set_activations(rows ? static_cast<int64_t>(rows->size()) : batch_->rows(), k, planes);
+  set_activations(rows ? static_cast<int64_t>(rows->size()) : batch_->rows(), k, forms);
   std::atomic<bool> finite{true};
   each_row(workspace_.x.rows, [&](int64_t i, int thread) {
     const int64_t row = rows ? (*rows)[static_cast<size_t>(i)] : i;

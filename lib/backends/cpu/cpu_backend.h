@@ -13,7 +13,9 @@ namespace octet {
 
 class CpuBackend : public Backend {
  public:
-  /// Buffers for up to max_rows rows a step. Errors: OutOfMemory.
+  /// Buffers for up to max_rows rows a step. scheme: the model's; in an int8 one, matrices of a
+  /// float scheme are multiplied so that a row's result depends on that row alone.
+  /// Errors: OutOfMemory.
   CpuBackend(const ModelConfig& config, Scheme scheme, int64_t max_rows,
              const kernels::Table& table, ThreadPool& pool);
 
@@ -25,19 +27,21 @@ class CpuBackend : public Backend {
 
   void start(const Batch& batch) override;
   void embed(const Matrix& table) override;
-  bool norm(const float* weight, const std::span<const int64_t>* rows, int planes) override;
+  bool norm(const float* weight, const std::span<const int64_t>* rows,
+            const InputForms& forms) override;
   void linear(std::span<const LinearTask> tasks, kernels::Store store,
               const Matrix* following) override;
   bool rotate_and_cache(int64_t layer, const float* q_norm, const float* k_norm) override;
-  bool attention(int64_t layer, int planes) override;
-  bool gate_up(const LinearTask& gate, const LinearTask& up, int64_t rotation, int planes,
-               const Matrix* following) override;
+  bool attention(int64_t layer, const InputForms& forms) override;
+  bool gate_up(const LinearTask& gate, const LinearTask& up, int64_t rotation,
+               const InputForms& forms, const Matrix* following) override;
   StepResult finish(int64_t logit_rows) override;
 
  private:
   /// Buffers that belong to one thread of the pool.
   struct Scratch {
     AlignedBuffer<float> row;          // one row before it is quantized
+    AlignedBuffer<float> copy;         // of a row that is quantized in two ways
     AlignedBuffer<int8_t> int8_row;    // of the embedding, of x before it is packed, a key or value
     AlignedBuffer<float> queries;      // rows of one attention item, gathered
     AlignedBuffer<float> partial;      // their result
@@ -70,10 +74,12 @@ class CpuBackend : public Backend {
   void plan_cache(const Batch& batch);
   void plan_attention(const Batch& batch);
   void rotate(float* head, const float* norm, int64_t row);
-  /// Row `row` of x from `k` fp32 values, which a second plane uses up.
+  /// Row `row` of x from `k` fp32 values, which it uses up.
   bool store_activation(float* values, int64_t row, int thread);
+  bool store_planes(float* values, int64_t row, bool grouped, int thread);
   void embed_int8(const Matrix& table, int64_t id, Scratch& scratch, float* out) const;
-  void set_activations(int64_t rows, int64_t k, int planes);
+  void set_activations(int64_t rows, int64_t k, const InputForms& forms);
+  Plane plane(bool grouped, int index);
   void each_row(int64_t rows, FunctionRef<void(int64_t row, int thread)> work);
   bool cache_tokens(const HeadTokens& tokens, int64_t layer, const float* k_norm, Scratch& scratch);
   bool cache_int8(const float* k, const float* v, int64_t slot, std::byte* keys, std::byte* values,
@@ -82,7 +88,7 @@ class CpuBackend : public Backend {
   void merge(const HeadTokens& tokens, const float* partial, int64_t parts);
   int64_t partial_size(const HeadTokens& tokens) const;
 
-  /// Columns [begin, end) of a linear, for some rows; f16 and f32 for all of them. In packed
+  /// Columns [begin, end) of a linear, for some rows; through OpenBLAS for all of them. In packed
   /// activations first_row is a multiple of kernels::activation_rows.
   struct Columns {
     const LinearTask* task;
@@ -95,8 +101,9 @@ class CpuBackend : public Backend {
   };
   void multiply(const Columns& c, Scratch& scratch);
   void multiply_int8(const Columns& c);
-  void multiply_plane(const Columns& c, const int8_t* s8, const float* scale, const float* bias,
-                      kernels::Store store, const int8_t* next);
+  void multiply_plane(const Columns& c, const Plane& x, const float* bias, kernels::Store store,
+                      const int8_t* next);
+  void multiply_dots(const Columns& c);
   void multiply_f32(const Columns& c);
   void multiply_f16(const Columns& c, Scratch& scratch);
   int64_t columns_per_item(int64_t n) const;
@@ -115,8 +122,12 @@ class CpuBackend : public Backend {
   int64_t max_rows_;
   AlignedBuffer<float> floats_;
   AlignedBuffer<float> cos_, sin_;  // [rows, head_dim / 2]
-  AlignedBuffer<int8_t> quantized_;
-  AlignedBuffer<float> scales_;
+  AlignedBuffer<float> input_;      // x as fp32
+  struct PlaneBuffers {
+    AlignedBuffer<int8_t> s8;
+    AlignedBuffer<float> scale;
+  };
+  PlaneBuffers planes_[2][2];  // x for w8a8, and for w8a8-g128
   std::vector<Scratch> scratch_;
   std::vector<HeadTokens> cache_items_;  // each within one block of positions
   std::vector<AttentionItem> attention_items_;

@@ -30,6 +30,8 @@ constexpr int64_t bring_bytes = 96 * 1024;
 constexpr int64_t panel_columns = 128;
 /// Up to this many rows, dot products over fp16 weights beat converting them.
 constexpr int64_t max_dot_rows = 4;
+/// Rows of activations that stay in the L1 cache while dot products pass over the columns.
+constexpr int64_t dot_rows = 4;
 
 int blas(int64_t value) {
   return static_cast<int>(value);
@@ -63,7 +65,7 @@ int64_t CpuBackend::columns_per_item(int64_t n) const {
 const int8_t* CpuBackend::item_weights(const LinearTask& task, int64_t item) const {
   const Matrix& w = *task.weight;
   const int64_t column = item * columns_per_item(w.n);
-  if (column >= w.n) return nullptr;
+  if (column >= w.n || !is_int8(w.scheme)) return nullptr;
   return static_cast<const int8_t*>(w.data) + column * padded_k(w.k);
 }
 
@@ -118,8 +120,8 @@ float* CpuBackend::gate_up_scratch(Scratch& scratch) {
   return scratch.gate_up.data();
 }
 
-bool CpuBackend::gate_up(const LinearTask& gate, const LinearTask& up, int64_t rotation, int planes,
-                         const Matrix* following) {
+bool CpuBackend::gate_up(const LinearTask& gate, const LinearTask& up, int64_t rotation,
+                         const InputForms& forms, const Matrix* following) {
   const int64_t rows = workspace_.x.rows, n = config_.intermediate_size;
   const int64_t columns = columns_per_item(n);
   // Both products of the same columns, and their combination while they are in the cache.
@@ -140,7 +142,7 @@ bool CpuBackend::gate_up(const LinearTask& gate, const LinearTask& up, int64_t r
                           end - begin);
     bring_closer(following, items - 1 - item);
   });
-  set_activations(rows, n, planes);
+  set_activations(rows, n, forms);
   std::atomic<bool> finite{true};
   each_row(rows, [&](int64_t row, int thread) {
     if (rotation > 1) table_.hadamard_f32(gate_ + row * n, n, rotation);
@@ -150,49 +152,73 @@ bool CpuBackend::gate_up(const LinearTask& gate, const LinearTask& up, int64_t r
 }
 
 void CpuBackend::multiply(const Columns& c, Scratch& scratch) {
-  if (scheme_ == Scheme::f32)
-    multiply_f32(c);
-  else if (scheme_ == Scheme::f16)
-    multiply_f16(c, scratch);
-  else
+  const Scheme scheme = c.task->weight->scheme;
+  if (is_int8(scheme))
     multiply_int8(c);
+  else if (is_int8(scheme_) || (scheme == Scheme::f16 && c.rows <= max_dot_rows))
+    multiply_dots(c);
+  else if (scheme == Scheme::f32)
+    multiply_f32(c);
+  else
+    multiply_f16(c, scratch);
 }
 
 void CpuBackend::multiply_int8(const Columns& c) {
   const Matrix& w = *c.task->weight;
   const Activations& x = workspace_.x;
+  const Plane(&planes)[2] = w.scheme == Scheme::w8a8 ? x.s8 : x.s8_g128;
   const float* bias = c.task->bias ? c.task->bias + c.begin : nullptr;
-  if (w.planes == 1) return multiply_plane(c, x.s8, x.scale, bias, c.store, c.next);
+  if (w.planes == 1) return multiply_plane(c, planes[0], bias, c.store, c.next);
   // The columns' weights are in the cache for the second plane.
-  multiply_plane(c, x.s8, x.scale, bias, c.store, nullptr);
-  multiply_plane(c, x.rest_s8, x.rest_scale, nullptr, Store::add, c.next);
+  multiply_plane(c, planes[0], bias, c.store, nullptr);
+  multiply_plane(c, planes[1], nullptr, Store::add, c.next);
 }
 
-void CpuBackend::multiply_plane(const Columns& c, const int8_t* s8, const float* scale,
-                                const float* bias, Store store, const int8_t* next) {
+void CpuBackend::multiply_plane(const Columns& c, const Plane& x, const float* bias, Store store,
+                                const int8_t* next) {
   const Matrix& w = *c.task->weight;
   const int64_t stride = workspace_.x.stride, groups = num_groups(w.k), n = c.end - c.begin;
-  const int8_t* a = s8 + c.first_row * stride;
+  const int8_t* a = x.s8 + c.first_row * stride;
   const int8_t* packed = static_cast<const int8_t*>(w.data) + c.begin * padded_k(w.k);
-  if (scheme_ == Scheme::w8a8) {
-    table_.gemm_s8s8_f32({c.rows, n, w.k, a, stride, scale + c.first_row, packed,
+  if (w.scheme == Scheme::w8a8) {
+    table_.gemm_s8s8_f32({c.rows, n, w.k, a, stride, x.scale + c.first_row, packed,
                           static_cast<const float*>(w.scale) + c.begin,
                           static_cast<const int32_t*>(w.sum) + c.begin, bias, c.out, c.ldc, store,
                           next});
   } else {
     const int64_t group_offset = c.begin * groups;  // [n / 16][groups][16]
-    table_.gemm_s8s8_f32_g128({c.rows, n, w.k, a, stride, scale + c.first_row * groups, packed,
+    table_.gemm_s8s8_f32_g128({c.rows, n, w.k, a, stride, x.scale + c.first_row * groups, packed,
                                static_cast<const uint16_t*>(w.scale) + group_offset,
                                static_cast<const int16_t*>(w.sum) + group_offset, bias, c.out,
                                c.ldc, store, next});
   }
 }
 
+/// A dot product for each row and column.
+void CpuBackend::multiply_dots(const Columns& c) {
+  const Matrix& w = *c.task->weight;
+  const float* x = workspace_.x.f32;
+  const auto dot = [&](int64_t col, int64_t row) {
+    return w.scheme == Scheme::f16
+               ? table_.dot_f16_f32(static_cast<const uint16_t*>(w.data) + col * w.k, x + row * w.k,
+                                    w.k)
+               : table_.dot_f32(static_cast<const float*>(w.data) + col * w.k, x + row * w.k, w.k);
+  };
+  for (int64_t block = 0; block < c.rows; block += dot_rows)
+    for (int64_t col = c.begin; col < c.end; ++col)
+      for (int64_t row = block; row < std::min(block + dot_rows, c.rows); ++row) {
+        float value = dot(col, c.first_row + row);
+        if (c.task->bias) value += c.task->bias[col];
+        float& out = c.out[row * c.ldc + col - c.begin];
+        out = c.store == Store::add ? out + value : value;
+      }
+}
+
 void CpuBackend::multiply_f32(const Columns& c) {
   const Matrix& w = *c.task->weight;
   const Activations& x = workspace_.x;
-  blas_multiply(x.f32, x.stride, static_cast<const float*>(w.data) + c.begin * w.k, c.out, c.ldc,
-                x.rows, c.end - c.begin, w.k, c.store);
+  blas_multiply(x.f32, w.k, static_cast<const float*>(w.data) + c.begin * w.k, c.out, c.ldc, x.rows,
+                c.end - c.begin, w.k, c.store);
   if (c.task->bias) add_bias(c.task->bias + c.begin, c.out, c.ldc, x.rows, c.end - c.begin);
 }
 
@@ -202,22 +228,12 @@ void CpuBackend::multiply_f16(const Columns& c, Scratch& scratch) {
   const auto* weights = static_cast<const uint16_t*>(w.data) + c.begin * w.k;
   const float* bias = c.task->bias ? c.task->bias + c.begin : nullptr;
   const int64_t columns = c.end - c.begin;
-  if (x.rows <= max_dot_rows) {
-    for (int64_t col = 0; col < columns; ++col)
-      for (int64_t row = 0; row < x.rows; ++row) {
-        float value = table_.dot_f16_f32(weights + col * w.k, x.f32 + row * x.stride, w.k);
-        if (bias) value += bias[col];
-        float& out = c.out[row * c.ldc + col];
-        out = c.store == Store::add ? out + value : value;
-      }
-    return;
-  }
   const auto panel_size = static_cast<size_t>(panel_columns * w.k);
   if (scratch.panel.size() < panel_size) scratch.panel = AlignedBuffer<float>(panel_size);
   for (int64_t col = 0; col < columns; col += panel_columns) {
     const int64_t count = std::min(panel_columns, columns - col);
     table_.convert_f16_f32(weights + col * w.k, scratch.panel.data(), count * w.k);
-    blas_multiply(x.f32, x.stride, scratch.panel.data(), c.out + col, c.ldc, x.rows, count, w.k,
+    blas_multiply(x.f32, w.k, scratch.panel.data(), c.out + col, c.ldc, x.rows, count, w.k,
                   c.store);
   }
   if (bias) add_bias(bias, c.out, c.ldc, x.rows, columns);

@@ -21,11 +21,18 @@ int64_t head_group(const ModelConfig& config) {
   return config.num_heads / config.num_kv_heads;
 }
 
-void check_shape(const ModelConfig& config, Scheme scheme, const Weights& weights) {
-  require(is_int8(scheme), ErrorCode::Unsupported,
-          "device cuda runs the schemes w8a8 and w8a8-g128, "
-          "not ",
-          to_string(scheme));
+/// Matrices that are one on the device (CudaWeights).
+void check_schemes(std::initializer_list<const Matrix*> matrices, const char* names) {
+  const Scheme scheme = (*matrices.begin())->scheme;
+  for (const Matrix* matrix : matrices)
+    require(is_int8(matrix->scheme) && matrix->scheme == scheme, ErrorCode::Unsupported,
+            "device cuda: ", names, " are ", to_string(scheme), " and ", to_string(matrix->scheme),
+            "; w8a8 or w8a8-g128 expected, the same for all of them");
+}
+
+void check_shape(const ModelConfig& config, const Weights& weights) {
+  check_schemes({&weights.embedding}, "the embedding's weights");
+  check_schemes({&weights.head}, "the head's weights");
   const auto multiple = [](int64_t value, int64_t of, const char* what) {
     require(value % of == 0, ErrorCode::Unsupported, "device cuda: ", what, " is ", value,
             ", a multiple of ", of, " expected");
@@ -43,6 +50,10 @@ void check_shape(const ModelConfig& config, Scheme scheme, const Weights& weight
     require(layer.down_rotation <= kernels::cuda::max_hadamard, ErrorCode::Unsupported,
             "device cuda: down_proj's input is rotated in blocks of ", layer.down_rotation,
             ", at most ", kernels::cuda::max_hadamard, " expected");
+    check_schemes({&layer.q.weight, &layer.k.weight, &layer.v.weight}, "the weights of q, k, v");
+    check_schemes({&layer.o.weight}, "the weights of o");
+    check_schemes({&layer.gate.weight, &layer.up.weight}, "the weights of gate and up");
+    check_schemes({&layer.down.weight}, "the weights of down");
   }
 }
 
@@ -97,12 +108,11 @@ void DeviceKvMemory::give_back(std::byte* memory, int64_t) noexcept {
   cudaFree(memory);
 }
 
-CudaBackend::CudaBackend(int index, const ModelConfig& config, Scheme scheme, int64_t max_rows,
+CudaBackend::CudaBackend(int index, const ModelConfig& config, int64_t max_rows,
                          const Weights& weights, Progress progress)
     : index_(index),
       name_(str("cuda:", index)),
-      config_((check_shape(config, scheme, weights), config)),
-      grouped_(scheme == Scheme::w8a8_g128),
+      config_((check_shape(config, weights), config)),
       on_device_(index),
       kv_memory_(index),
       architecture_(architecture_name(index)),
@@ -194,8 +204,8 @@ void CudaBackend::embed(const Matrix& table) {
   const StepView& step = step_.view();
   const CudaMatrix& matrix = weights_->of(table);
   kernels::cuda::embed(
-      {step_.rows(), matrix.k, grouped_, matrix.data, matrix.scale, step.rows, workspace_.hidden,
-       hidden_stride_, step.frequencies, angles_, config_.head_dim / 2},
+      {step_.rows(), matrix.k, matrix.grouped, matrix.data, matrix.scale, step.rows,
+       workspace_.hidden, hidden_stride_, step.frequencies, angles_, config_.head_dim / 2},
       queue_);
 }
 
@@ -206,12 +216,14 @@ void CudaBackend::quantize_later(const float* values, int64_t stride, int64_t k,
       values, stride, k, norm, static_cast<float>(config_.rms_norm_eps), rows, planes, finite};
 }
 
-bool CudaBackend::norm(const float* weight, const std::span<const int64_t>* rows, int planes) {
+bool CudaBackend::norm(const float* weight, const std::span<const int64_t>* rows,
+                       const InputForms& forms) {
   if (replaying_) return true;
   const int32_t* row_list =
       rows ? step_.view().logit_rows + (rows->data() - batch_->logit_rows.data()) : nullptr;
   input_rows_ = rows ? static_cast<int64_t>(rows->size()) : step_.rows();
-  quantize_later(workspace_.hidden, hidden_stride_, config_.hidden_size, weight, row_list, planes);
+  quantize_later(workspace_.hidden, hidden_stride_, config_.hidden_size, weight, row_list,
+                 forms.planes);
   return true;
 }
 
@@ -224,7 +236,7 @@ void CudaBackend::multiply(const CudaMatrix& weight, float* out, int64_t out_str
   const kernels::cuda::Linear linear{input_rows_,
                                      weight.k,
                                      weight.n_tiles,
-                                     grouped_,
+                                     weight.grouped,
                                      planes,
                                      weight.data,
                                      weight.scale,
@@ -238,7 +250,7 @@ void CudaBackend::multiply(const CudaMatrix& weight, float* out, int64_t out_str
                                      output};
   const bool decode = input_rows_ * planes <= kernels::cuda::max_decode_rows;
   const bool fused = kernels::cuda::can_fuse(input_rows_, planes, weight.k);
-  if (!fused) kernels::cuda::quantize_rows(*input_, x, input_rows_, grouped_, queue_);
+  if (!fused) kernels::cuda::quantize_rows(*input_, x, input_rows_, weight.grouped, queue_);
   if (decode)
     kernels::cuda::linear_decode(linear, fused ? &*input_ : nullptr, queue_);
   else
@@ -259,14 +271,14 @@ void CudaBackend::linear(std::span<const LinearTask> tasks, kernels::Store store
            store == kernels::Store::add ? Output::add : Output::assign);
 }
 
-bool CudaBackend::gate_up(const LinearTask& gate, const LinearTask&, int64_t rotation, int planes,
-                          const Matrix*) {
+bool CudaBackend::gate_up(const LinearTask& gate, const LinearTask&, int64_t rotation,
+                          const InputForms& forms, const Matrix*) {
   if (replaying_) return true;
   multiply(weights_->of(*gate.weight), gated_, gated_stride_, Output::silu_mul);
   if (rotation > 1)
     kernels::cuda::hadamard(
         {input_rows_, config_.intermediate_size, rotation, gated_, gated_stride_}, queue_);
-  quantize_later(gated_, gated_stride_, config_.intermediate_size, nullptr, nullptr, planes);
+  quantize_later(gated_, gated_stride_, config_.intermediate_size, nullptr, nullptr, forms.planes);
   return true;
 }
 
@@ -291,7 +303,7 @@ void CudaBackend::attend_rows(kernels::cuda::SplitAttention task) {
   }
 }
 
-bool CudaBackend::attention(int64_t layer, int planes) {
+bool CudaBackend::attention(int64_t layer, const InputForms& forms) {
   if (replaying_) return true;
   const float scale = 1.0f / std::sqrt(static_cast<float>(config_.head_dim));
   const StepView& step = step_.view();
@@ -304,7 +316,7 @@ bool CudaBackend::attention(int64_t layer, int planes) {
                                      queue_);
   input_rows_ = step_.rows();
   quantize_later(workspace_.attention, attention_stride_, config_.num_heads * config_.head_dim,
-                 nullptr, nullptr, planes);
+                 nullptr, nullptr, forms.planes);
   return true;
 }
 

@@ -31,8 +31,8 @@ class DeviceKvMemory : public KvMemory {
 class CudaBackend : public Backend {
  public:
   /// Errors: as make_cuda_backend().
-  CudaBackend(int index, const ModelConfig& config, Scheme scheme, int64_t max_rows,
-              const Weights& weights, Progress progress);
+  CudaBackend(int index, const ModelConfig& config, int64_t max_rows, const Weights& weights,
+              Progress progress);
   ~CudaBackend() override;
 
   const Weights& weights() const { return weights_->view(); }
@@ -45,13 +45,14 @@ class CudaBackend : public Backend {
 
   void start(const Batch& batch) override;
   void embed(const Matrix& table) override;
-  bool norm(const float* weight, const std::span<const int64_t>* rows, int planes) override;
+  bool norm(const float* weight, const std::span<const int64_t>* rows,
+            const InputForms& forms) override;
   void linear(std::span<const LinearTask> tasks, kernels::Store store,
               const Matrix* following) override;
   bool rotate_and_cache(int64_t layer, const float* q_norm, const float* k_norm) override;
-  bool attention(int64_t layer, int planes) override;
-  bool gate_up(const LinearTask& gate, const LinearTask& up, int64_t rotation, int planes,
-               const Matrix* following) override;
+  bool attention(int64_t layer, const InputForms& forms) override;
+  bool gate_up(const LinearTask& gate, const LinearTask& up, int64_t rotation,
+               const InputForms& forms, const Matrix* following) override;
   StepResult finish(int64_t logit_rows) override;
 
  private:
@@ -71,7 +72,6 @@ class CudaBackend : public Backend {
   int index_;
   std::string name_;
   const ModelConfig& config_;
-  bool grouped_;
   OnDevice on_device_;  // while the backend is made
   Stream stream_;
   DeviceKvMemory kv_memory_;

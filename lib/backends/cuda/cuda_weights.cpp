@@ -107,6 +107,7 @@ void CudaWeights::upload(std::span<const Part> parts) {
   for (const Part& part : parts) channels += padded_n(part.from->weight.n);
   CudaMatrix& matrix = matrices_.emplace_back();
   matrix.k = shape.k;
+  matrix.grouped = shape.scheme == Scheme::w8a8_g128;
   matrix.n_tiles = channels / tile_n;
   auto* weight = static_cast<std::byte*>(allocate(weight_bytes(channels, shape.k)));
   matrix.data = weight;

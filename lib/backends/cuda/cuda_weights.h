@@ -15,6 +15,7 @@ namespace octet::cuda {
 /// What multiplications of the same activations read: one matrix of all their channels.
 struct CudaMatrix {
   int64_t k = 0, n_tiles = 0;
+  bool grouped = false;  ///< w8a8-g128
   const void *data = nullptr, *scale = nullptr;
   const float* bias = nullptr;
   /// Of the second plane of inputs, where a channel takes two (kernels::cuda::Linear).

@@ -185,7 +185,11 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
   octet::emulator::launch(*config, [=] { kernel(arguments...); });
   return cudaSuccess;
 }
-enum { cudaFuncAttributeMaxDynamicSharedMemorySize };
+enum {
+  cudaFuncAttributeMaxDynamicSharedMemorySize,
+  cudaFuncAttributePreferredSharedMemoryCarveout,
+  cudaSharedmemCarveoutMaxShared
+};
 template <class... Parameters>
 cudaError_t cudaFuncSetAttribute(void (*)(Parameters...), int, int) {
   return cudaSuccess;
