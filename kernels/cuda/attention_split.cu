@@ -120,14 +120,8 @@ class Group {
     }
   }
 
-  /// Nothing is weighed yet. q: the heads' queries [8][head_dim].
-  __device__ void start(const float* q) {
-    max_ = -INFINITY;
-    sum_ = 0;
-#pragma unroll
-    for (int n = 0; n < 4; ++n)
-#pragma unroll
-      for (int i = 0; i < 4; ++i) out_[n][i] = 0;
+  /// The heads' queries [8][head_dim] as operands.
+  __device__ void load_queries(const float* q) {
 #pragma unroll
     for (int s = 0; s < 2; ++s) {
       const int d = place_.key_dim(4 * s);
@@ -273,8 +267,8 @@ class Group {
   Place place_;
   uint4 query_[2];
   float weight_[8][2];
-  float max_, sum_;  // of the lane's head; the sum is of the lane's positions
-  float out_[4][4];  // [dimension][first terms, second terms]
+  float max_ = -INFINITY, sum_ = 0;  // of the lane's head; the sum is of the lane's positions
+  float out_[4][4] = {};             // [dimension][first terms, second terms]
 };
 
 /// Queries to shared memory, rotated, and the row's own key and value as the cache has them: a warp
@@ -401,67 +395,55 @@ __global__ void __maxnreg__(88) attention_split_kernel(SplitAttention a) {
 
   const Shared<groups> shared(head_dim);
   Group<groups> group(a, step, kv_head, shared);
-  const int first_block = first + number;
+  int block = first + number;
   // Nor do positions that were cached before this step; the row's own is not read.
-  const bool early = step.position == step.chunk_position ||
-                     (first_block + 1) * int{kv_block} <= step.chunk_position;
+  const bool early =
+      step.position == step.chunk_position || (block + 1) * int{kv_block} <= step.chunk_position;
   if (!early) wait_previous_kernels();
-  if (first_block <= last) group.ask_for_keys(first_block);
+  if (block <= last) group.ask_for_keys(block);
   commit_copies();
-  if (first_block <= last) group.ask_for_values(first_block);
+  if (block <= last) group.ask_for_values(block);
   commit_copies();
+  if (early) wait_previous_kernels();
+  prepare_heads(a, row, kv_head, heads, shared);
+  group.load_queries(shared.scratch);
+  if (split == parts - 1) store_own(a, step, kv_head, shared);
 
   auto* scores = reinterpret_cast<float4*>(shared.scratch + number * group_scores);
+  for (int turn = first; turn <= last; turn += groups, block += groups) {
+    wait_copies<1>();
+    __syncthreads();
+    if (block <= last) group.score(block, scores + threadIdx.x / 32 % 4 * 128);
+    if (block + groups <= last) group.ask_for_keys(block + groups);
+    commit_copies();
+    __syncthreads();
+    wait_copies<1>();
+    if (block <= last) {
+      group.weigh(block, scores);
+      group.add_values(block);
+    }
+    if (block + groups <= last) group.ask_for_values(block + groups);
+    commit_copies();
+  }
+  __syncthreads();
   float* results = shared.scratch;
   const int64_t part_floats = heads * split_row(head_dim);
+  group.store(heads, results + number * part_floats);
+  __syncthreads();
+
   float* merging = results + groups * part_floats;
+  float* out = a.out + row * a.out_stride + kv_head * heads * head_dim;
   const int64_t slot = item * a.heads.num_kv_heads + kv_head;
   float* partial = a.partial + slot * a.splits * part_floats;
-  // While it waits for the multiplication before, a block goes through its code once with what
-  // happens to be there, and keeps the result to itself: the streams of weights have driven this
-  // code out of every cache, and fetching it took longer than running it.
-  bool real = !has_dependent_launch || !__syncthreads_and(early);
+  // First the groups' results, then, in the block that comes last, the splits'.
+  const float* merged = results;
+  int count = groups;
 #pragma unroll 1
-  for (;; real = true) {
-    if (real && early) wait_previous_kernels();
-    prepare_heads(a, row, kv_head, heads, shared);
-    group.start(shared.scratch);
-    if (real && split == parts - 1) store_own(a, step, kv_head, shared);
-    const int last_turn = real ? last : first;
-    for (int turn = first, block = first_block; turn <= last_turn;
-         turn += groups, block += groups) {
-      wait_copies<1>();
-      __syncthreads();
-      if (block <= last) group.score(block, scores + threadIdx.x / 32 % 4 * 128);
-      const bool more = real && block + groups <= last;
-      if (more) group.ask_for_keys(block + groups);
-      if (real) commit_copies();
-      __syncthreads();
-      wait_copies<1>();
-      if (block <= last) {
-        group.weigh(block, scores);
-        group.add_values(block);
-      }
-      if (more) group.ask_for_values(block + groups);
-      if (real) commit_copies();
-    }
-    __syncthreads();
-    group.store(heads, results + number * part_floats);
-    __syncthreads();
-
-    // First the groups' results, then, in the block that comes last, the splits'.
-    float* out = real ? a.out + row * a.out_stride + kv_head * heads * head_dim : results;
-    const float* merged = results;
-    int count = groups;
-#pragma unroll 1
-    for (bool splits = false;; splits = true, merged = partial, count = parts) {
-      const bool final = splits || parts == 1 || !real;
-      merge_parts(merged, count, heads, head_dim, merging, out,
-                  final ? nullptr : partial + split * part_floats);
-      if (final || !last_to_arrive(a.arrived + slot, parts)) break;
-    }
-    if (real) return;
-    __syncthreads();
+  for (bool splits = false;; splits = true, merged = partial, count = parts) {
+    const bool final = splits || parts == 1;
+    merge_parts(merged, count, heads, head_dim, merging, out,
+                final ? nullptr : partial + split * part_floats);
+    if (final || !last_to_arrive(a.arrived + slot, parts)) return;
   }
 }
 

@@ -164,20 +164,6 @@ class Feed {
   bool started_ = false;
 };
 
-/// The weights that follow those which the block's ring has room for.
-__device__ inline void prefetch_weights(const Linear& a, int ring_bytes) {
-  const int tile_bytes = static_cast<int>(num_chunks(a.k)) * 16 * int{chunk_k};
-  int skipped = ring_bytes, left = decode_prefetch_bytes;
-  for (int64_t tile = blockIdx.x; tile < a.n_tiles && left > 0; tile += gridDim.x) {
-    const int bytes = tile_bytes - skipped;
-    if (bytes > 0) {
-      prefetch(static_cast<const char*>(a.weight) + tile * tile_bytes + skipped, bytes);
-      left -= bytes;
-    }
-    skipped = max(skipped - tile_bytes, 0);
-  }
-}
-
 /// This lane's activations: row lane / 4 of each column of 8 rows.
 template <int columns>
 class Inputs {
@@ -411,7 +397,6 @@ __global__ void __launch_bounds__(block_threads, shared_by(columns, fused))
   char* sums = ring + p.ring_bytes;
   const Constants constants(a, unit_chunks * ahead, sums + decode_sum_bytes(columns));
   Feed<unit_chunks, ahead> feed(a, reinterpret_cast<uint4*>(ring), p.ring_bytes, constants);
-  if (threadIdx.x == 0) prefetch_weights(a, p.ring_bytes);
   // Until here nothing was read that the kernels before write.
   const int rows = static_cast<int>(a.rows), all_rows = rows * a.planes;
   QuantizedRows x;

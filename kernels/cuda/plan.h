@@ -109,10 +109,6 @@ constexpr int64_t warp_chunks(int64_t k, int unit_chunks) {
   return ceil_div(ceil_div(num_chunks(k), unit_chunks), block_warps) * unit_chunks;
 }
 
-/// Weights behind those in its ring that a block brings into the shared cache, while it waits for
-/// the kernels before: 17 MB on an H200, a third of its cache.
-inline constexpr int decode_prefetch_bytes = 128 * 1024;
-
 /// rows times planes: at most max_decode_rows. Weights do not depend on the kernels before, so what
 /// is on its way while those still run costs no time: from sm_80 on much of it, in one block a
 /// multiprocessor, so that blocks of the next kernels find room beside it. sm_75 copies through

@@ -14,9 +14,6 @@ inline constexpr int code_architecture = __CUDA_ARCH__ / 10;
 inline constexpr int code_architecture = 75;
 #endif
 
-/// Whether wait_previous_kernels() may wait.
-inline constexpr bool has_dependent_launch = code_architecture >= 90;
-
 /// d [16][8] += a [16][32] b [32][8], int8 to int32. sm_75 has it as four quarters.
 __device__ inline void mma_s8(int (&d)[4], const uint4& a, uint32_t b0, uint32_t b1) {
 #if __CUDA_ARCH__ >= 800
@@ -113,14 +110,6 @@ template <int pending>
 __device__ inline void wait_copies() {
 #if __CUDA_ARCH__ >= 800
   asm volatile("cp.async.wait_group %0;" ::"n"(pending) : "memory");
-#endif
-}
-
-/// Brings memory, a multiple of 16 bytes, into the cache that all multiprocessors share. Where
-/// there is no dependent launch, nobody has the time to ask for it.
-__device__ inline void prefetch(const void* global, int bytes) {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(global), "r"(bytes) : "memory");
 #endif
 }
 

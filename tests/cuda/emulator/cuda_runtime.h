@@ -75,15 +75,6 @@ inline const dim3& blockDim = octet::emulator::block_size;
 inline void __syncthreads() {
   octet::emulator::sync_threads();
 }
-inline int __syncthreads_and(int value) {
-  static int all = 1;
-  octet::emulator::sync_threads();
-  all = 1;
-  octet::emulator::sync_threads();
-  if (!value) all = 0;
-  octet::emulator::sync_threads();
-  return all;
-}
 inline void __syncwarp() {
   octet::emulator::sync_warp();
 }

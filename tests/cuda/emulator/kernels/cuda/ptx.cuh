@@ -7,7 +7,6 @@
 namespace octet::kernels::cuda {
 
 inline constexpr int code_architecture = 90;
-inline constexpr bool has_dependent_launch = true;
 
 inline int8_t byte_of(uint32_t word, int i) {
   return static_cast<int8_t>(word >> (8 * i) & 0xff);
@@ -75,7 +74,6 @@ inline void commit_copies() {}
 template <int pending>
 void wait_copies() {}
 
-inline void prefetch(const void*, int) {}
 inline void allow_next_kernel() {}
 inline void wait_previous_kernels() {}
 
