@@ -2,9 +2,7 @@
 include(CMakePackageConfigHelpers)
 set(octet_package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/octet)
 
-set_target_properties(octet PROPERTIES VERSION ${PROJECT_VERSION}
-                                       SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
-install(TARGETS octet EXPORT octetTargets
+install(TARGETS ${octet_library} EXPORT octetTargets
         ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
         LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
         RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
@@ -13,7 +11,7 @@ install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/ DESTINATION ${CMAKE_INSTALL_INC
 install(EXPORT octetTargets NAMESPACE octet:: DESTINATION ${octet_package_dir})
 
 # A static library needs at link time what it was built with; a shared one has it inside.
-get_target_property(octet_library_type octet TYPE)
+get_target_property(octet_library_type ${octet_library} TYPE)
 configure_package_config_file(cmake/octetConfig.cmake.in ${PROJECT_BINARY_DIR}/octetConfig.cmake
                               INSTALL_DESTINATION ${octet_package_dir}
                               NO_SET_AND_CHECK_MACRO NO_CHECK_REQUIRED_COMPONENTS_MACRO)

@@ -216,8 +216,10 @@ using AttentionMergeFunction = void (*)(const AttentionMerge&);
 /// Probes of what one thread can do: a loop that only multiplies and adds in registers, repeated
 /// `iterations` times. Returns the operations done (a multiply and an add are two).
 using PeakFunction = uint64_t (*)(uint64_t iterations);
-/// Reads `bytes` (a multiple of 512) from a 64-byte boundary in rising order; returns their sum as
-/// 64-bit words, so that no read can be left out. For the read bandwidth.
+/// Reads `bytes` (a multiple of 512) from a 64-byte boundary, in parts side by side where that is
+/// faster; returns their sum as 64-bit words, so that no read can be left out. For the read
+/// bandwidth.
+inline constexpr uint64_t read_streams = 4;  ///< parts of the x86 kernels
 using ReadFunction = uint64_t (*)(const void* data, uint64_t bytes);
 /// y = x / sqrt(mean(x^2) + eps) * w
 using RmsNormFunction = void (*)(const float* x, const float* w, float* y, int64_t n, float eps);

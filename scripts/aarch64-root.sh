@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 
 root=$PWD/build/aarch64-root
 packages=(libopenblas-dev libpcre2-dev libsentencepiece-dev libutf8proc-dev libxsimd-dev
-  libcli11-dev nlohmann-json3-dev doctest-dev)
+  libcli11-dev nlohmann-json3-dev libboost-dev doctest-dev)
 stamp=$root/.octet-packages
 [ "$(cat "$stamp" 2>/dev/null)" != "${packages[*]}" ] || exit 0
 

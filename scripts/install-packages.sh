@@ -5,7 +5,7 @@ set -euo pipefail
 
 build=(cmake g++ ninja-build pkg-config)
 libraries=(libopenblas-dev libpcre2-dev libsentencepiece-dev libutf8proc-dev libxsimd-dev
-  libcli11-dev nlohmann-json3-dev)
+  libcli11-dev nlohmann-json3-dev libboost-dev)
 tests=(doctest-dev libbenchmark-dev)
 model_download=(python3 python3-pip)
 packages=("${build[@]}" "${libraries[@]}" "${tests[@]}" "${model_download[@]}" "$@")

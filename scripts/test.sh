@@ -1,11 +1,18 @@
 #!/usr/bin/env bash
 # Installs packages, builds and runs every test, and says what ran and what did not.
-# usage: test.sh [PRESET...]   presets of CMakePresets.json: release (unless given), debug, tsan
+# usage: test.sh [--all] [PRESET...]   presets of CMakePresets.json: release (unless given), debug,
+#                                      tsan
+# --all: also a shared build, and the Python package with its examples; downloads what they need.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+all=
+if [ "${1:-}" = --all ]; then
+  all=1
+  shift
+fi
 [ $# -gt 0 ] || set -- release
 
-scripts/install-packages.sh
+scripts/install-packages.sh ${all:+ccache}
 
 summary=()
 status=0
@@ -34,6 +41,23 @@ for preset in "$@"; do
     summary+=("$preset: $reason")
   done < <(grep -o 'not run: .*' "$log" | sort -u)
 done
+
+# also NAME COMMAND...: one more part of the tests; its output's last line and what did not run go
+# into the summary.
+also() {
+  printf '\n== %s\n' "$1"
+  local log=build/also.log
+  "${@:2}" 2>&1 | tee "$log" || status=1
+  summary+=("$1: $(tail -n 1 "$log")")
+  while read -r reason; do
+    summary+=("$1: $reason")
+  done < <(grep -o 'not run: .*' "$log" | sort -u)
+}
+
+if [ "$all" ]; then
+  also 'shared library' scripts/shared-test.sh
+  also 'Python package' scripts/python-test.sh
+fi
 
 printf '\n'
 printf '%s\n' "${summary[@]}"

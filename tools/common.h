@@ -79,5 +79,6 @@ void add_eval(CLI::App& app);
 void add_bench(CLI::App& app);
 void add_inspect(CLI::App& app);
 void add_devices(CLI::App& app);
+void add_serve(CLI::App& app);
 
 }  // namespace octet::tools

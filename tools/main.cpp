@@ -23,6 +23,9 @@ int main(int argc, char** argv) {
   for (auto add : {add_convert, add_run, add_chat, add_logits, add_tokenize, add_template, add_eval,
                    add_bench, add_inspect, add_devices})
     add(app);
+#if OCTET_SERVER
+  add_serve(app);
+#endif
   try {
     app.parse(argc, argv);  // runs the subcommand
     std::cout.flush();

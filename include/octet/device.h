@@ -1,12 +1,13 @@
 #pragma once
 #include <octet/error.h>
+#include <octet/export.h>
 
 #include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
 
-namespace octet {
+namespace OCTET_EXPORT octet {
 
 /// Where a model runs.
 struct Device {
@@ -20,17 +21,34 @@ struct Device {
   static Device parse(std::string_view text);
 };
 
+/// Threads of the host program that work in place of a pool of octet's own. To octet they are one
+/// team: each operation of a decoder step is shared out over them, some hundreds a token.
+struct Executor {
+  using Work = void (*)(void* context, int index);
+  /// Calls work(context, i) for each i in [0, count), each once, and returns when all calls have;
+  /// count is `threads`. Which threads, how many at a time and in what order is the executor's
+  /// choice: calls that begin late find less, or nothing, left to do. work does not throw; neither
+  /// must run.
+  using Run = void (*)(void* host, int count, Work work, void* context);
+  Run run = nullptr;     ///< null: none
+  void* host = nullptr;  ///< the executor's own, for run; outlives the model
+  int threads = 0;       ///< at least 1: calls that can run at the same time
+};
+
 struct DeviceInfo {
   std::string name;         ///< as Device::parse takes it: "cpu", "cuda:0"
   std::string description;  ///< the maker's name for it
-  int threads = 0;          ///< CPUs this process may use, or multiprocessors
+  int threads = 0;          ///< CPUs this process may use (below), or multiprocessors
   uint64_t memory_bytes = 0;
   std::vector<std::string>
       instruction_sets;  ///< of octet's kernels, slowest first; for CUDA what the binary holds
   std::string selected;  ///< the one that is used (OCTET_MAX_ISA lowers it); "none"
 };
 
-/// Everything a model can run on here. Errors: InvalidArgument if OCTET_MAX_ISA names an
+/// Everything a model can run on here. The CPUs that this process may use, which are also the
+/// threads of a model where no number is given: those of its affinity mask, but no more than its
+/// control groups (cpu.max, or cpu.cfs_quota_us over cpu.cfs_period_us, of its own and those above)
+/// give time for, rounded up. Errors: InvalidArgument if OCTET_MAX_ISA names an
 /// instruction set that this CPU does not have.
 std::vector<DeviceInfo> devices();
 

@@ -1,12 +1,15 @@
 #pragma once
+#include <octet/export.h>
+
 #include <exception>
 #include <string>
 
-namespace octet {
+namespace OCTET_EXPORT octet {
 
-/// What kind of failure an Error reports. to_string() gives the name that the command prints.
+/// What kind of failure an Error reports. to_string() gives the name that the command prints. The
+/// numbers are those of octet/c.h, where 0 is success.
 enum class ErrorCode {
-  InvalidFile,      ///< a file's content breaks its format, or disagrees with another part of it
+  InvalidFile = 1,  ///< a file's content breaks its format, or disagrees with another part of it
   Unsupported,      ///< well formed, but something octet does not know
   OutOfMemory,      ///< memory that was asked for is not there; the message names both numbers
   InvalidArgument,  ///< a value from the caller: an option, a shape, an index
@@ -14,6 +17,7 @@ enum class ErrorCode {
   Device,           ///< a device is missing or failed
   Io,               ///< the operating system refused to read or write
   Internal,         ///< a defect in octet
+  Busy,             ///< no place in a queue now; later there may be one
 };
 
 /// "InvalidFile", "Unsupported", ...

@@ -1,11 +1,12 @@
 #pragma once
+#include <octet/export.h>
 #include <octet/function_ref.h>
 #include <octet/model.h>
 
 #include <cstddef>
 #include <cstdint>
 
-namespace octet {
+namespace OCTET_EXPORT octet {
 
 struct EvalOptions {
   int64_t context = 512;   ///< tokens of a window, at least 2

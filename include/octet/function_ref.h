@@ -1,7 +1,9 @@
 #pragma once
+#include <octet/export.h>
+
 #include <type_traits>
 
-namespace octet {
+namespace OCTET_EXPORT octet {
 
 /// A reference to something callable, for the length of one call (std::function would bring
 /// 28,000 preprocessed lines).

@@ -1,7 +1,9 @@
 #pragma once
+#include <octet/export.h>
+
 #include <utility>
 
-namespace octet {
+namespace OCTET_EXPORT octet {
 
 /// A counted reference to an implementation that the headers do not show (std::shared_ptr would
 /// bring 35,000 preprocessed lines). Copies share; the library defines retain() and release()

@@ -1,6 +1,7 @@
 #pragma once
 #include <octet/device.h>
 #include <octet/error.h>
+#include <octet/export.h>
 #include <octet/handle.h>
 #include <octet/tokenizer.h>
 
@@ -9,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-namespace octet {
+namespace OCTET_EXPORT octet {
 
 /// How the weights of the linears, the embedding and the head are stored and multiplied.
 enum class Scheme {
@@ -100,7 +101,8 @@ inline constexpr const char* default_mixed = "k,v";
 
 struct ModelOptions {
   Device device;
-  int threads = 0;                          ///< 0: one for each CPU this process may use
+  int threads = 0;                          ///< 0: one for each CPU this process may use (device.h)
+  Executor executor;                        ///< if its run is set, in place of `threads` of octet's
   Scheme scheme = Scheme::w8a8;             ///< for sources that are quantized while they load
   Rotation rotation = Rotation::automatic;  ///< for these, too
   /// For these in an int8 scheme: the linears, of q,k,v,o,gate,up,down,head, whose inputs take two

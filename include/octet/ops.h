@@ -10,12 +10,14 @@
 ///   rows are not contiguous and where an output overlaps; nothing is written then;
 /// - may throw OutOfMemory where it needs buffers: the int8 linear, quantize, attention, and the
 ///   products of matrices whose rows repeat or overlap.
+#include <octet/export.h>
 #include <octet/handle.h>
 #include <octet/tensor.h>
 
 #include <cstdint>
 
-namespace octet::ops {
+namespace OCTET_EXPORT octet {
+namespace ops {
 
 /// c = a b.
 /// Shapes: a [m, k]; b [k, n]; c [m, n]. a and b may be transposed views (stride 1 in either
@@ -142,4 +144,5 @@ void rope(TensorView<const float, 2> cos, TensorView<const float, 2> sin, Tensor
 void attention(TensorView<const float, 3> q, TensorView<const float, 3> k,
                TensorView<const float, 3> v, float scale, TensorView<float, 3> y);
 
-}  // namespace octet::ops
+}  // namespace ops
+}  // namespace octet

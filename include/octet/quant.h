@@ -1,11 +1,12 @@
 #pragma once
+#include <octet/export.h>
 #include <octet/model.h>
 
 #include <cstdint>
 #include <string>
 #include <vector>
 
-namespace octet {
+namespace OCTET_EXPORT octet {
 
 /// Text that the conversion to an int8 scheme runs the model on, to round each weight by what the
 /// others' errors do to its linear's output (docs/quantization.md).

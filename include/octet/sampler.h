@@ -1,12 +1,13 @@
 #pragma once
 #include <octet/error.h>
+#include <octet/export.h>
 
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
 
-namespace octet {
+namespace OCTET_EXPORT octet {
 
 /// How the next token is drawn from the logits. The steps run in this order: penalties, top_k,
 /// temperature, top_p, min_p, draw. A value at its neutral setting skips its step.

@@ -1,7 +1,7 @@
 #pragma once
+#include <octet/export.h>
 #include <octet/function_ref.h>
-#include <octet/model.h>
-#include <octet/sampler.h>
+#include <octet/generate.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -10,19 +10,7 @@
 #include <string_view>
 #include <vector>
 
-namespace octet {
-
-/// One turn of a conversation.
-struct ChatMessage {
-  std::string role;  ///< "system", "user", "assistant"
-  std::string content;
-};
-
-/// Fills a chat template: the model's own Jinja template, as the prompt's text.
-/// Errors: InvalidArgument (the template refused the messages, with its words); Unsupported if
-/// the model has no template.
-std::string render_chat(const Model& model, std::span<const ChatMessage> messages,
-                        bool add_generation_prompt = true);
+namespace OCTET_EXPORT octet {
 
 /// A model's chat template without its weights: opens at once, from whatever holds one.
 struct ChatFormatImpl;
@@ -42,40 +30,20 @@ class ChatFormat {
   Handle<ChatFormatImpl> impl_;
 };
 
+/// What happens when a conversation no longer fits into the context.
+enum class Overflow {
+  error,  ///< InvalidArgument naming both numbers
+  /// The oldest turns are left out of the prompt until it fits, a user's message with the answer to
+  /// it at a time; system messages and the last user's message stay. The turns stay in messages(),
+  /// and GenerateStats::dropped_turns tells how many were left out.
+  drop_oldest,
+};
+
 struct SessionOptions {
   /// Positions that the KV cache may hold; 0: the model's own limit, at most 4096. More than the
   /// model was trained for is an error unless its RoPE scaling covers it.
   int64_t context = 0;
-};
-
-enum class StopReason { none, end_token, stop_string, limit, callback, context_full };
-const char* to_string(StopReason reason) noexcept;
-
-struct GenerateOptions {
-  SamplerOptions sampler;
-  int64_t max_tokens = 512;
-  std::vector<std::string> stop;  ///< text that ends the generation and is not given out
-  bool stop_at_end_tokens = true;
-  /// Prompt lookup: where the text repeats itself, the next tokens are guessed from the earlier
-  /// place and evaluated in one step, as many as were likely right so far. Changes the speed and
-  /// nothing else. Without effect in the f16 and f32 schemes, whose logits depend on the step.
-  bool lookup = true;
-};
-
-/// What the model's checkpoint recommends; where it is silent, top-k 5 at temperature 0.7.
-GenerateOptions default_options(const Model& model);
-
-/// What the last generation did. Seconds are wall time.
-struct GenerateStats {
-  int64_t prompt_tokens = 0;  ///< evaluated for this call
-  int64_t cached_tokens = 0;  ///< taken from the KV cache
-  int64_t generated_tokens = 0;
-  int64_t drafted_tokens = 0;   ///< guesses by prompt lookup that were evaluated
-  int64_t accepted_tokens = 0;  ///< of these, the ones that became generated tokens
-  double prefill_seconds = 0;
-  double decode_seconds = 0;
-  double first_token_seconds = 0;  ///< call to first token, tokenizer included
-  StopReason stop = StopReason::none;
+  Overflow overflow = Overflow::error;
 };
 
 struct SessionImpl;
@@ -88,9 +56,22 @@ class TextStream;
 /// model's pool). Movable; copies refer to the same sequence.
 class Session {
  public:
-  /// Reserves the KV cache's address space; memory is taken as positions fill up.
+  /// Reserves the KV cache for the whole context; on a CPU memory is taken as positions fill up.
   /// Errors: InvalidArgument, OutOfMemory naming both numbers.
   explicit Session(const Model& model, const SessionOptions& options = {});
+
+  /// Another session that continues from here by itself. Both share the memory of what they have
+  /// in common. Errors: OutOfMemory.
+  Session fork() const;
+
+  /// Writes messages, tokens, keys and values, all or nothing. Errors: Io.
+  void save(const std::string& path) const;
+  /// A saved session, which continues without evaluating anything again.
+  /// Errors: Io; InvalidFile (also for a damaged file); InvalidArgument if it was saved with
+  /// another model or another type of KV cache, or holds more tokens than options.context;
+  /// Unsupported for a newer version.
+  static Session load(const Model& model, const std::string& path,
+                      const SessionOptions& options = {});
 
   // --- conversation ---------------------------------------------------------------------------
 
@@ -98,7 +79,10 @@ class Session {
   /// returns the answer as a range of pieces of text, made while it is iterated:
   ///   for (std::string_view piece : session.stream("Hello")) std::cout << piece;
   /// Iterating to the end, or destroying the stream, adds what was generated as the assistant's
-  /// turn. The default options are default_options(model).
+  /// turn. The default options are default_options(model). The prompt is evaluated before the
+  /// stream is returned. Errors: also Cancelled, if options.cancel ends that (within 50 ms at the
+  /// size 1.5B); the conversation is then as before. Later it ends the stream
+  /// (StopReason::cancelled), as stop() does.
   TextStream stream(std::string_view user);
   TextStream stream(std::string_view user, const GenerateOptions& options);
 
@@ -110,19 +94,31 @@ class Session {
   /// Continues `prompt` as it stands, without the chat template; the session starts over.
   TextStream complete(std::string_view prompt, const GenerateOptions& options);
 
+  /// Removes the last user's message and everything after it; false if there is none. What the
+  /// cache holds of the turns before it stays.
+  bool drop_last_turn();
+  /// The last user's message in other words, and a new answer to it: drop_last_turn(), stream().
+  TextStream edit_last_turn(std::string_view user, const GenerateOptions& options);
+
   const std::vector<ChatMessage>& messages() const;
   /// Replaces the conversation. The cache keeps what the next prompt shares with it.
   void set_messages(std::vector<ChatMessage> messages);
   const GenerateStats& stats() const;
+  /// What was generated last: each token, if options.logprobs asked for them, and the reasoning, if
+  /// options.think.separate did. (A stream gives out both in its own order.)
+  const std::vector<GeneratedToken>& generated() const;
+  const std::string& reasoning() const;
 
   // --- tokens ---------------------------------------------------------------------------------
 
   /// Appends ids to the sequence and evaluates them. on_logits, if given, is called for each row
   /// asked for, in order, with logits [vocab_size] valid during the call: every row, or the last.
-  /// Errors: InvalidArgument for an id outside the vocabulary or a full context (both numbers).
+  /// Errors: InvalidArgument for an id outside the vocabulary or a full context (both numbers);
+  /// Cancelled, with some of the ids appended.
   enum class Rows { none, last, all };
   void evaluate(std::span<const int32_t> ids, Rows rows,
-                FunctionRef<void(int64_t row, std::span<const float> logits)> on_logits);
+                FunctionRef<void(int64_t row, std::span<const float> logits)> on_logits,
+                const CancelToken& cancel = {});
 
   /// Forgets every position from `length` on. Errors: InvalidArgument if length > size().
   void truncate(int64_t length);
@@ -164,7 +160,8 @@ struct TextStreamImpl;
 void retain(TextStreamImpl*) noexcept;
 void release(TextStreamImpl*) noexcept;
 
-/// A single-pass range over an answer's pieces, each valid until the next is made.
+/// A single-pass range over an answer's pieces, each valid until the next is made. With
+/// ThinkBudget::separate a piece is either reasoning or answer.
 class TextStream {
  public:
   class iterator {
@@ -188,6 +185,8 @@ class TextStream {
   /// Makes the first piece. Errors while generating come out of here and of ++.
   iterator begin();
   iterator end() { return iterator(this); }
+  /// Whether the current piece is reasoning.
+  bool reasoning() const;
   /// Ends the answer here: no more tokens are made.
   void stop();
 

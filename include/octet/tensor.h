@@ -6,6 +6,7 @@
 ///   octet::TensorView<const float, 2> v = t;      // refers to it
 ///   v.transpose().at(2, 1);                       // 4
 #include <octet/error.h>
+#include <octet/export.h>
 
 #include <array>
 #include <cstddef>
@@ -16,7 +17,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace octet {
+namespace OCTET_EXPORT octet {
 
 /// Extents, outermost first.
 template <size_t Rank>

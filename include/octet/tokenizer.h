@@ -1,5 +1,6 @@
 #pragma once
 #include <octet/error.h>
+#include <octet/export.h>
 #include <octet/handle.h>
 
 #include <cstdint>
@@ -8,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-namespace octet {
+namespace OCTET_EXPORT octet {
 
 struct EncodeOptions {
   bool add_bos = false;       ///< put the beginning-of-text token first, where the model has one

@@ -3,8 +3,9 @@
 // tiles of 16 x 16 int32. A packed tile's 16 chunks (1 KB) are a B tile as they stand in memory,
 // and packed activations are A tiles. tdpbusd takes 16 cycles for 16 x 16 x 64 products (Intel 64
 // Optimization Reference Manual, chapter 20), and each loaded tile serves two of them: 64 bytes a
-// cycle, more than the second-level cache gives. So K is cut into slices whose weights stay in the
-// first level while the rows pass, and the sums of a slice wait in memory for the next.
+// cycle, more than the second-level cache gives. Rows and weights of short K come from there all
+// the same: sums that wait in memory for the next slice of K cost more than a first level that
+// holds one of the two saves. Only a K beyond 1536 is cut, so that both fit the second level.
 #include "kernels/avx512vnni/gemm_block.h"
 
 namespace octet::kernels {
@@ -15,7 +16,7 @@ inline constexpr int64_t step_k = 64;      // bytes of K in a tile
 inline constexpr int64_t block_side = 32;  // rows and columns of a block
 static_assert(step_k == activation_k && block_side == activation_rows);
 
-inline constexpr int64_t slice_k = 512;     // 16 KB of a block's weights: a third of L1
+inline constexpr int64_t slice_k = 1536;
 inline constexpr int64_t panel_rows = 128;  // rows and tiles of outputs whose sums wait,
 inline constexpr int64_t panel_tiles = 4;   // 32 KB
 inline constexpr int64_t panel_blocks = panel_rows / block_side * panel_tiles / 2;
@@ -234,7 +235,7 @@ void multiply(const Gemm& g) {
       }
     }
   };
-  constexpr int later_rows = block_side / (slice_k / step_k);
+  constexpr int later_rows = (block_side + slice_k / step_k - 1) / (slice_k / step_k);
   const Tiles tiles;
   Sums sums[panel_blocks];
   Later<Work> later;

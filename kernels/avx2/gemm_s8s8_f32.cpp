@@ -4,13 +4,13 @@
 namespace octet::kernels {
 namespace {
 
-template <int rows>
-void block(const GemmS8& g, int64_t row, int64_t tile) {
-  const int64_t k = padded_k(g.k);
-  Int32x8 acc[rows][2];
-  dot<rows>(g.a + row * g.lda, g.lda, g.w + tile * tile_n * k, k / tile_k, acc);
+template <int rows, int tiles>
+void block(const GemmS8& g, int64_t row, int64_t tile, Ahead ahead) {
+  Int32x8 acc[rows][2 * tiles];
+  dot<rows, tiles>(g.a + row * g.lda, g.lda, Weights<tiles>(g, tile, ahead), 0,
+                   padded_k(g.k) / tile_k, acc);
   for (int r = 0; r < rows; ++r)
-    for (int half = 0; half < 2; ++half) {
+    for (int half = 0; half < 2 * tiles; ++half) {
       const int64_t col = tile * tile_n + 8 * half;
       const __m256 scale =
           _mm256_mul_ps(_mm256_set1_ps(g.a_scale[row + r]), _mm256_loadu_ps(g.w_scale + col));
@@ -21,8 +21,8 @@ void block(const GemmS8& g, int64_t row, int64_t tile) {
 }  // namespace
 
 void gemm_s8s8_f32_4x16_avx2(const GemmS8& g) {
-  for_each_block<block_rows, 1>(g, [&](auto rows, int64_t row, int64_t tile, Ahead) {
-    block<decltype(rows)::value>(g, row, tile);
+  for_each_shaped_block(g, [&](auto shape, int64_t row, int64_t tile, Ahead ahead) {
+    block<shape.rows, shape.tiles>(g, row, tile, ahead);
   });
 }
 

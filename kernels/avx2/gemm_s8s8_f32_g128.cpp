@@ -10,41 +10,39 @@ __m256 load_bfloat16(const uint16_t* bits) {
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16));
 }
 
-template <int rows>
-void block(const GemmS8Grouped& g, int64_t row, int64_t tile) {
+template <int rows, int tiles>
+void block(const GemmS8Grouped& g, int64_t row, int64_t tile, Ahead ahead) {
   const int64_t k = padded_k(g.k), groups = num_groups(g.k);
-  const int8_t* a = g.a + row * g.lda;
-  const int8_t* w = g.w + tile * tile_n * k;
-  __m256 value[rows][2];
-  for (int r = 0; r < rows; ++r) value[r][0] = value[r][1] = _mm256_setzero_ps();
+  const Weights<tiles> weights(g, tile, ahead);
+  __m256 value[rows][2 * tiles];
+  for (int r = 0; r < rows; ++r)
+    for (int i = 0; i < 2 * tiles; ++i) value[r][i] = _mm256_setzero_ps();
   for (int64_t group = 0; group < groups; ++group) {
     const int64_t begin = group * group_size;
-    const int64_t size = k - begin < group_size ? k - begin : group_size;
-    Int32x8 acc[rows][2];
-    dot<rows>(a + begin, g.lda, w + begin * tile_n, size / tile_k, acc);
-    const uint16_t* w_scale = g.w_scale + (tile * groups + group) * tile_n;
-#pragma GCC unroll 2
-    for (int half = 0; half < 2; ++half) {
-      const __m256 scales = load_bfloat16(w_scale + 8 * half);
+    const int64_t end = k - begin < group_size ? k : begin + group_size;
+    Int32x8 acc[rows][2 * tiles];
+    dot<rows, tiles>(g.a + row * g.lda, g.lda, weights, begin / tile_k, end / tile_k, acc);
+#pragma GCC unroll 8
+    for (int i = 0; i < 2 * tiles; ++i) {
+      const int64_t at = ((tile + i / 2) * groups + group) * tile_n + i % 2 * 8;
+      const __m256 scales = load_bfloat16(g.w_scale + at);
 #pragma GCC unroll 4
       for (int r = 0; r < rows; ++r) {
         const __m256 scale =
             _mm256_mul_ps(_mm256_set1_ps(g.a_scale[(row + r) * groups + group]), scales);
-        value[r][half] =
-            _mm256_fmadd_ps(_mm256_cvtepi32_ps((__m256i)acc[r][half]), scale, value[r][half]);
+        value[r][i] = _mm256_fmadd_ps(_mm256_cvtepi32_ps((__m256i)acc[r][i]), scale, value[r][i]);
       }
     }
   }
   for (int r = 0; r < rows; ++r)
-    for (int half = 0; half < 2; ++half)
-      store(g, row + r, tile * tile_n + 8 * half, value[r][half]);
+    for (int i = 0; i < 2 * tiles; ++i) store(g, row + r, tile * tile_n + 8 * i, value[r][i]);
 }
 
 }  // namespace
 
 void gemm_s8s8_f32_g128_4x16_avx2(const GemmS8Grouped& g) {
-  for_each_block<block_rows, 1>(g, [&](auto rows, int64_t row, int64_t tile, Ahead) {
-    block<decltype(rows)::value>(g, row, tile);
+  for_each_shaped_block(g, [&](auto shape, int64_t row, int64_t tile, Ahead ahead) {
+    block<shape.rows, shape.tiles>(g, row, tile, ahead);
   });
 }
 

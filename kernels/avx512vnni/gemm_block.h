@@ -1,5 +1,6 @@
 #pragma once
-// The inner loop of the AVX512-VNNI int8 matrix multiplications: up to 12 rows x 32 outputs.
+// The inner loop of the AVX512-VNNI int8 matrix multiplications: up to 12 rows x 32 outputs, or 6 x
+// 64.
 #include "kernels/avx512vnni/intrinsics.h"
 #include "kernels/gemm_blocks.h"
 
@@ -9,17 +10,22 @@ namespace {
 /// 12 x 2 accumulators, two registers of weights and one of activations out of 32.
 inline constexpr int block_rows = 12;
 inline constexpr int block_tiles = 2;
+/// Few rows wait for the memory, which gives more if asked in more places: with pages of 4 KB, 4
+/// tiles side by side were read a quarter faster than 2 (Zen 4; 8 were not faster than 4).
+inline constexpr int few_rows = 6;
+inline constexpr int few_rows_tiles = 4;
 
-/// The columns of one block: two tiles, or one where n ends. Its second tile is then the first
-/// again and stores nothing.
+/// The columns of one block of `tiles` tiles, or fewer where n ends. The others are then the first
+/// again and store nothing.
+template <int tiles>
 struct Columns {
-  int64_t tile[block_tiles];
-  __mmask16 mask[block_tiles];
+  int64_t tile[tiles];
+  __mmask16 mask[tiles];
 
   Columns(int64_t n, int64_t first) {
-    const int64_t tiles = padded_n(n) / tile_n;
-    for (int t = 0; t < block_tiles; ++t) {
-      tile[t] = first + t < tiles ? first + t : first;
+    const int64_t all = padded_n(n) / tile_n;
+    for (int t = 0; t < tiles; ++t) {
+      tile[t] = first + t < all ? first + t : first;
       const int64_t left = n - (first + t) * tile_n;
       const int64_t count = left < 0 ? 0 : left > tile_n ? tile_n : left;
       mask[t] = static_cast<__mmask16>((1u << count) - 1);
@@ -27,19 +33,36 @@ struct Columns {
   }
 };
 
+/// Calls block as for_each_block does, with the shapes above.
+template <class Gemm, class Block>
+void for_each_shaped_block(const Gemm& g, const Block& block) {
+  const int64_t tiles = padded_n(g.n) / tile_n;
+  if (g.m > few_rows) return for_each_block<block_rows, block_tiles>(g, 0, tiles, block);
+  const int64_t fours = tiles / few_rows_tiles * few_rows_tiles;
+  for_each_block<few_rows, few_rows_tiles>(g, 0, fours, block);
+  for_each_block<few_rows, block_tiles>(g, fours, tiles, block);
+}
+
 /// Where the next chunk of each row and tile is. Rows are addressed by threes as p, p + lda and
 /// p + 2 lda: 12 pointers would not fit the integer registers. Each advance hides the pointers from
 /// the compiler, which would otherwise take them apart into 12 again.
-template <int rows>
+template <int rows, int tiles>
 struct Cursor {
   static constexpr int threes = (rows + 2) / 3;
   const int8_t* a[threes];
   int64_t lda;
   const int8_t* w;
   int64_t tile_stride;
+  const int8_t* end;  ///< of the first tile
 
-  Cursor(const int8_t* first_row, int64_t lda_, const int8_t* first_tile, int64_t tile_stride_)
-      : lda(lda_), w(first_tile), tile_stride(tile_stride_) {
+  /// From value `begin` of K on.
+  template <class Gemm>
+  Cursor(const Gemm& g, int64_t row, const Columns<tiles>& columns, int64_t begin)
+      : lda(g.lda),
+        w(g.w + (columns.tile[0] * padded_k(g.k) + begin) * tile_n),
+        tile_stride((columns.tile[1] - columns.tile[0]) * padded_k(g.k) * tile_n),
+        end(w + (padded_k(g.k) - begin) * tile_n) {
+    const int8_t* first_row = g.a + row * lda + begin;
 #pragma GCC unroll 4
     for (int i = 0; i < threes; ++i) a[i] = first_row + 3 * i * lda;
   }
@@ -49,15 +72,19 @@ struct Cursor {
   const int8_t* tile(int t) const {
     return w + t * tile_stride;
   }
-  /// Asks for the lines 1 KB ahead, which may be those of the tiles after: the hardware's
-  /// prefetchers begin anew with each tile.
+  /// Asks for the lines of a later chunk, which are the next block's (at `next`) where these tiles
+  /// end. Into the second level: the first has too few buffers for what is on its way from memory.
+  /// Distances measured on Zen 4. Always inline: GCC 12 takes a function that only prefetches for
+  /// one without effect, and drops its calls.
   template <int chunks>
-  void prefetch() const {
+  [[gnu::always_inline]] void prefetch(const int8_t* next) const {
+    constexpr int64_t distance = tiles == few_rows_tiles ? 2048 : 4096;
+    const int64_t ahead = end - w > distance || !next ? distance : distance + (next - end);
 #pragma GCC unroll 4
     for (int i = 0; i < chunks; ++i)
-#pragma GCC unroll 2
-      for (int t = 0; t < block_tiles; ++t)
-        _mm_prefetch(reinterpret_cast<const char*>(tile(t) + 1024 + 64 * i), _MM_HINT_T0);
+#pragma GCC unroll 4
+      for (int t = 0; t < tiles; ++t)
+        _mm_prefetch(reinterpret_cast<const char*>(tile(t) + ahead + 64 * i), _MM_HINT_T1);
   }
   [[gnu::always_inline]] void advance() {
 #pragma GCC unroll 4
@@ -71,18 +98,19 @@ struct Cursor {
 };
 
 /// acc[r][t] += products of the next chunk of row r (as unsigned bytes) and of tile t.
-template <int rows>
-[[gnu::always_inline]] inline void add_chunk(Cursor<rows>& at, Int32x16 (&acc)[rows][block_tiles]) {
-  __m512i weights[block_tiles];
-#pragma GCC unroll 2
-  for (int t = 0; t < block_tiles; ++t) weights[t] = _mm512_load_si512(at.tile(t));
+template <int rows, int tiles>
+[[gnu::always_inline]] inline void add_chunk(Cursor<rows, tiles>& at,
+                                             Int32x16 (&acc)[rows][tiles]) {
+  __m512i weights[tiles];
+#pragma GCC unroll 4
+  for (int t = 0; t < tiles; ++t) weights[t] = _mm512_load_si512(at.tile(t));
 #pragma GCC unroll 12
   for (int r = 0; r < rows; ++r) {
     int32_t four;
     __builtin_memcpy(&four, at.row(r), sizeof four);
     const __m512i x = _mm512_set1_epi32(four);
-#pragma GCC unroll 2
-    for (int t = 0; t < block_tiles; ++t)
+#pragma GCC unroll 4
+    for (int t = 0; t < tiles; ++t)
       acc[r][t] = (Int32x16)_mm512_dpbusd_epi32((__m512i)acc[r][t], x, weights[t]);
   }
   at.advance();
@@ -91,34 +119,34 @@ template <int rows>
 /// acc[r][t] = start[t] + sum over `chunks` chunks of row r of a and tile w[t], modulo 2^32: with
 /// start = -128 * (sum of w), the sum over (a xor 0x80) is exact.
 /// Few rows have a chain of additions for every other chunk, as vpdpbusd has latency.
-template <int rows>
-[[gnu::always_inline]] inline void dot(Cursor<rows> at, int64_t chunks, Ahead ahead,
-                                       const Int32x16 (&start)[block_tiles],
-                                       Int32x16 (&acc)[rows][block_tiles]) {
-  constexpr int chains = rows == 1 ? 4 : rows <= 3 ? 2 : 1;
+template <int rows, int tiles>
+[[gnu::always_inline]] inline void dot(Cursor<rows, tiles> at, int64_t chunks, Ahead ahead,
+                                       const Int32x16 (&start)[tiles],
+                                       Int32x16 (&acc)[rows][tiles]) {
+  constexpr int chains = rows * tiles <= 2 ? 4 : rows * tiles <= 6 ? 2 : 1;
   constexpr int unroll = 4;
-  Int32x16 sum[chains][rows][block_tiles];
+  Int32x16 sum[chains][rows][tiles];
 #pragma GCC unroll 4
   for (int i = 0; i < chains; ++i)
 #pragma GCC unroll 12
     for (int r = 0; r < rows; ++r)
-#pragma GCC unroll 2
-      for (int t = 0; t < block_tiles; ++t) sum[i][r][t] = i == 0 ? start[t] : Int32x16{};
+#pragma GCC unroll 4
+      for (int t = 0; t < tiles; ++t) sum[i][r][t] = i == 0 ? start[t] : Int32x16{};
   int64_t c = 0;
   for (; c < ahead.lines && c < chunks; ++c) {
     _mm_prefetch(reinterpret_cast<const char*>(ahead.from + 64 * c), _MM_HINT_T1);
-    add_chunk<rows>(at, sum[0]);
+    add_chunk(at, sum[0]);
   }
   for (; c + unroll <= chunks; c += unroll) {
-    if (ahead.stream) at.template prefetch<unroll>();
+    if (ahead.stream) at.template prefetch<unroll>(ahead.from);
 #pragma GCC unroll 4
-    for (int i = 0; i < unroll; ++i) add_chunk<rows>(at, sum[i % chains]);
+    for (int i = 0; i < unroll; ++i) add_chunk(at, sum[i % chains]);
   }
-  for (; c < chunks; ++c) add_chunk<rows>(at, sum[0]);
+  for (; c < chunks; ++c) add_chunk(at, sum[0]);
 #pragma GCC unroll 12
   for (int r = 0; r < rows; ++r)
-#pragma GCC unroll 2
-    for (int t = 0; t < block_tiles; ++t) {
+#pragma GCC unroll 4
+    for (int t = 0; t < tiles; ++t) {
       acc[r][t] = sum[0][r][t];
 #pragma GCC unroll 4
       for (int i = 1; i < chains; ++i)
@@ -142,17 +170,15 @@ template <class Gemm>
 }
 
 /// The whole products of a block: those of GemmS8 and GemmS8S32.
-template <int rows, class Gemm>
-[[gnu::always_inline]] inline void multiply(const Gemm& g, int64_t row, const Columns& columns,
-                                            Ahead ahead, Int32x16 (&acc)[rows][block_tiles]) {
-  const int64_t k = padded_k(g.k);
-  Int32x16 start[block_tiles];
-#pragma GCC unroll 2
-  for (int t = 0; t < block_tiles; ++t)
+template <int rows, int tiles, class Gemm>
+[[gnu::always_inline]] inline void multiply(const Gemm& g, int64_t row,
+                                            const Columns<tiles>& columns, Ahead ahead,
+                                            Int32x16 (&acc)[rows][tiles]) {
+  Int32x16 start[tiles];
+#pragma GCC unroll 4
+  for (int t = 0; t < tiles; ++t)
     start[t] = correction(_mm512_loadu_si512(g.w_sum + columns.tile[t] * tile_n));
-  const Cursor<rows> at(g.a + row * g.lda, g.lda, g.w + columns.tile[0] * tile_n * k,
-                        (columns.tile[1] - columns.tile[0]) * tile_n * k);
-  dot<rows>(at, k / tile_k, ahead, start, acc);
+  dot(Cursor<rows, tiles>(g, row, columns, 0), padded_k(g.k) / tile_k, ahead, start, acc);
 }
 
 }  // namespace

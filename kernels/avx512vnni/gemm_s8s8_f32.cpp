@@ -4,13 +4,13 @@
 namespace octet::kernels {
 namespace {
 
-template <int rows>
+template <int rows, int tiles>
 void block(const GemmS8& g, int64_t row, int64_t tile, Ahead ahead) {
-  const Columns columns(g.n, tile);
-  Int32x16 acc[rows][block_tiles];
-  multiply<rows>(g, row, columns, ahead, acc);
-#pragma GCC unroll 2
-  for (int t = 0; t < block_tiles; ++t) {
+  const Columns<tiles> columns(g.n, tile);
+  Int32x16 acc[rows][tiles];
+  multiply<rows, tiles>(g, row, columns, ahead, acc);
+#pragma GCC unroll 4
+  for (int t = 0; t < tiles; ++t) {
     const int64_t col = columns.tile[t] * tile_n;
     const __m512 w_scale = _mm512_loadu_ps(g.w_scale + col);
 #pragma GCC unroll 12
@@ -25,10 +25,9 @@ void block(const GemmS8& g, int64_t row, int64_t tile, Ahead ahead) {
 }  // namespace
 
 void gemm_s8s8_f32_12x32_avx512vnni(const GemmS8& g) {
-  for_each_block<block_rows, block_tiles>(g,
-                                          [&](auto rows, int64_t row, int64_t tile, Ahead ahead) {
-                                            block<decltype(rows)::value>(g, row, tile, ahead);
-                                          });
+  for_each_shaped_block(g, [&](auto shape, int64_t row, int64_t tile, Ahead ahead) {
+    block<shape.rows, shape.tiles>(g, row, tile, ahead);
+  });
 }
 
 }  // namespace octet::kernels

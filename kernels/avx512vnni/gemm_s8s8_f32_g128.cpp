@@ -5,30 +5,28 @@
 namespace octet::kernels {
 namespace {
 
-template <int rows>
+template <int rows, int tiles>
 void block(const GemmS8Grouped& g, int64_t row, int64_t tile, Ahead ahead) {
   const int64_t k = padded_k(g.k), groups = num_groups(g.k);
-  const Columns columns(g.n, tile);
-  __m512 value[rows][block_tiles];
+  const Columns<tiles> columns(g.n, tile);
+  __m512 value[rows][tiles];
   for (int r = 0; r < rows; ++r)
-    for (int t = 0; t < block_tiles; ++t) value[r][t] = _mm512_setzero_ps();
+    for (int t = 0; t < tiles; ++t) value[r][t] = _mm512_setzero_ps();
   for (int64_t group = 0; group < groups; ++group) {
     const int64_t begin = group * group_size;
     const int64_t size = k - begin < group_size ? k - begin : group_size;
-    Int32x16 start[block_tiles], acc[rows][block_tiles];
-#pragma GCC unroll 2
-    for (int t = 0; t < block_tiles; ++t)
+    Int32x16 start[tiles], acc[rows][tiles];
+#pragma GCC unroll 4
+    for (int t = 0; t < tiles; ++t)
       start[t] = correction(load_sums(g.w_sum + (columns.tile[t] * groups + group) * tile_n));
-    const Cursor<rows> at(g.a + row * g.lda + begin, g.lda,
-                          g.w + (columns.tile[0] * k + begin) * tile_n,
-                          (columns.tile[1] - columns.tile[0]) * tile_n * k);
+    const Cursor<rows, tiles> at(g, row, columns, begin);
+    dot(at, size / tile_k, ahead, start, acc);
     // The first groups ask for the next columns' weights, a line a chunk.
     const int64_t lines = ahead.lines < size / tile_k ? ahead.lines : size / tile_k;
-    dot<rows>(at, size / tile_k, Ahead{ahead.from, lines, ahead.stream}, start, acc);
     ahead.from += 64 * lines;
     ahead.lines -= lines;
-#pragma GCC unroll 2
-    for (int t = 0; t < block_tiles; ++t) {
+#pragma GCC unroll 4
+    for (int t = 0; t < tiles; ++t) {
       const __m512 w_scale = load_bfloat16(g.w_scale + (columns.tile[t] * groups + group) * tile_n);
 #pragma GCC unroll 12
       for (int r = 0; r < rows; ++r) {
@@ -39,17 +37,16 @@ void block(const GemmS8Grouped& g, int64_t row, int64_t tile, Ahead ahead) {
     }
   }
   for (int r = 0; r < rows; ++r)
-    for (int t = 0; t < block_tiles; ++t)
+    for (int t = 0; t < tiles; ++t)
       store(g, row + r, columns.tile[t] * tile_n, columns.mask[t], value[r][t]);
 }
 
 }  // namespace
 
 void gemm_s8s8_f32_g128_12x32_avx512vnni(const GemmS8Grouped& g) {
-  for_each_block<block_rows, block_tiles>(g,
-                                          [&](auto rows, int64_t row, int64_t tile, Ahead ahead) {
-                                            block<decltype(rows)::value>(g, row, tile, ahead);
-                                          });
+  for_each_shaped_block(g, [&](auto shape, int64_t row, int64_t tile, Ahead ahead) {
+    block<shape.rows, shape.tiles>(g, row, tile, ahead);
+  });
 }
 
 }  // namespace octet::kernels

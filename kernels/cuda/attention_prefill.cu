@@ -224,15 +224,15 @@ __global__ void __launch_bounds__(threads, 2) attention_prefill_kernel(PrefillAt
   const AttentionTile tile = a.tile[a.tiles - 1 - blockIdx.y];  // the longest first
   const int64_t kv_head = blockIdx.x;
   const QueryRows rows(a, tile, kv_head);
-  std::byte* const cache = a.step[tile.first_row].cache;
+  std::byte* const* const table = a.step[tile.first_row].blocks;
   const Tile<position_tiles> keys{dynamic_shared<uint4>()};
   const Tile<dim_tiles> values{keys.data + head_dim * position_tiles};
   uint4* const queries = values.data + kv_block * dim_tiles + threadIdx.x;
   const auto copy_keys = [&](int block) {
-    keys.template copy<head_dim>(CacheBlock(a.heads, cache, block, kv_head).keys);
+    keys.template copy<head_dim>(CacheBlock(a.heads, table, block, kv_head).keys);
   };
   const auto copy_values = [&](int block) {
-    values.template copy<kv_block>(CacheBlock(a.heads, cache, block, kv_head).values);
+    values.template copy<kv_block>(CacheBlock(a.heads, table, block, kv_head).values);
   };
   const int blocks = rows.cache_blocks();
   copy_keys(0);

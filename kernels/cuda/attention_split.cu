@@ -93,7 +93,7 @@ class Group {
   // Loops are not unrolled where there is time: a block of threads runs this code once, from
   // memory.
   __device__ void ask_for_keys(int block) {
-    const CacheBlock cached(a_.heads, step_.cache, block, kv_head_);
+    const CacheBlock cached(a_.heads, step_.blocks, block, kv_head_);
 #pragma unroll 1
     for (int s = 0; s < 2; ++s) {
       // Of dimensions that are not there, others: their queries are 0.
@@ -106,7 +106,7 @@ class Group {
     }
   }
   __device__ void ask_for_values(int block) {
-    const CacheBlock cached(a_.heads, step_.cache, block, kv_head_);
+    const CacheBlock cached(a_.heads, step_.blocks, block, kv_head_);
     const uint16_t* from = cached.values + place_.value_position(0) * head_dim_ +
                            min(place_.value_dim(), head_dim_ - 4);
 #pragma unroll 1
@@ -306,7 +306,7 @@ __device__ inline void prepare_heads(const SplitAttention& a, int64_t row, int64
 template <int groups>
 __device__ inline void store_own(const SplitAttention& a, const StepRow& step, int64_t kv_head,
                                  const Shared<groups>& shared) {
-  const CacheBlock block(a.heads, step.cache, step.position / kv_block, kv_head);
+  const CacheBlock block(a.heads, step.blocks, step.position / kv_block, kv_head);
   const int64_t slot = step.position % kv_block, head_dim = a.heads.head_dim;
   for (int64_t i = threadIdx.x; i < head_dim; i += Shared<groups>::threads) {
     block.keys[i * kv_block + slot] = shared.own_key[i];

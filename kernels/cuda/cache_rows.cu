@@ -15,7 +15,7 @@ __global__ void __launch_bounds__(threads) cache_rows_kernel(CacheRows a) {
   const int64_t kv_head = blockIdx.y * (threads / 32) + threadIdx.x / 32;
   if (kv_head >= a.heads.num_kv_heads) return;
   const StepRow step = a.step[row];
-  const CacheBlock block(a.heads, step.cache, step.position / kv_block, kv_head);
+  const CacheBlock block(a.heads, step.blocks, step.position / kv_block, kv_head);
   const int64_t slot = step.position % kv_block;
   const RotatedHead key(a.qkv.k + row * a.qkv.stride + kv_head * d, static_cast<int>(d / 2),
                         a.qkv.angles + row * d, a.qkv.k_norm, a.qkv.eps);

@@ -23,9 +23,9 @@ struct Queue {
 struct StepRow {
   int32_t id;
   int32_t position;
-  int32_t chunk;           ///< in StepView::frequencies
-  int32_t chunk_position;  ///< of the chunk's first row: positions before it were cached earlier
-  std::byte* cache;        ///< the sequence's KvCache
+  int32_t chunk;             ///< in StepView::frequencies
+  int32_t chunk_position;    ///< of the chunk's first row: positions before it were cached earlier
+  std::byte* const* blocks;  ///< of the sequence's KvCache
 };
 
 /// Consecutive rows of one sequence for prefill attention, and the query rows of one block.
@@ -128,7 +128,6 @@ void embed(const Embed& embed, const Queue& queue);
 /// What attention's kernels share.
 struct Heads {
   int64_t num_heads, num_kv_heads, head_dim;
-  int64_t block_bytes;  ///< of a KvCache: one block, all layers
   int64_t layer;
 };
 

@@ -105,9 +105,9 @@ void block(const GemmS8S32& g, int64_t row, int64_t tile) {
 /// All of c, for any of the three kinds of operands.
 template <class Dot, class Gemm>
 void gemm(const Gemm& g) {
-  for_each_block<Dot::most_rows, 1>(g, [&](auto rows, int64_t row, int64_t tile, Ahead) {
-    block<Dot, decltype(rows)::value>(g, row, tile);
-  });
+  for_each_block<Dot::most_rows, 1>(
+      g, 0, padded_n(g.n) / tile_n,
+      [&](auto shape, int64_t row, int64_t tile, Ahead) { block<Dot, shape.rows>(g, row, tile); });
 }
 
 /// The four bytes at p, four times.

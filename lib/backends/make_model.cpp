@@ -14,7 +14,7 @@ constexpr int64_t cpu_rows = 512, cuda_rows = 2048;
 
 void use_cpu(ModelImpl& impl, const ModelOptions& options) {
   impl.max_rows = options.max_rows > 0 ? options.max_rows : cpu_rows;
-  impl.pool = std::make_unique<ThreadPool>(thread_count(options.threads));
+  impl.pool = make_pool(options);
   impl.backend = std::make_unique<CpuBackend>(impl.config, impl.schemes.model, impl.max_rows,
                                               active_kernels(), *impl.pool);
 }
@@ -23,6 +23,7 @@ void use_cuda(ModelImpl& impl, const ModelOptions& options, Progress progress) {
   require(impl.kv_cache != KvCacheType::int8, ErrorCode::Unsupported,
           "device cuda: kv_cache int8 is not there yet, f16 expected");
   impl.max_rows = options.max_rows > 0 ? options.max_rows : cuda_rows;
+  impl.weights_fingerprint = weights_fingerprint(impl.config, impl.weights);
   impl.backend =
       make_cuda_backend(options.device.index, impl.config, impl.max_rows, impl.weights, progress);
   impl.store.reset();
@@ -46,6 +47,13 @@ int thread_count(int asked) {
   require(asked >= 0 && asked <= max_threads, ErrorCode::InvalidArgument, "threads: ", asked,
           ", 0 (one a CPU) to ", max_threads, " expected");
   return asked == 0 ? usable_cpus() : asked;
+}
+
+std::unique_ptr<ThreadPool> make_pool(const ModelOptions& options) {
+  if (!options.executor.run) return std::make_unique<ThreadPool>(thread_count(options.threads));
+  require(options.executor.threads <= max_threads, ErrorCode::InvalidArgument,
+          "executor.threads: ", options.executor.threads, ", at most ", max_threads, " expected");
+  return std::make_unique<ThreadPool>(options.executor);
 }
 
 Model make_model(const ModelConfig& config, const Schemes& schemes, const RotationSizes& rotation,
@@ -76,6 +84,8 @@ Model make_model(const ModelConfig& config, const Schemes& schemes, const Rotati
       use_best(*impl, options, progress);
       break;
   }
+  impl->kv_pool =
+      std::make_unique<KvPool>(impl->config, impl->kv_cache, impl->backend->kv_memory());
   return Model(Handle<ModelImpl>(impl.release()));
 }
 

@@ -4,11 +4,14 @@
 #include <string_view>
 #include <vector>
 
+#include "lib/convert/scaled_checkpoint.h"
 #include "lib/convert/write_tensors.h"
 #include "lib/model/backend.h"
 #include "lib/model/rotation.h"
 
 namespace octet {
+
+class Moments;
 
 /// Runs a checkpoint's decoder over calibration text in fp32, a layer at a time, so that memory is
 /// that of one layer, its moments and the residual stream of all tokens.
@@ -18,6 +21,9 @@ class Calibration {
   /// Errors: InvalidArgument for an id outside the vocabulary.
   Calibration(const Checkpoint& checkpoint, const RotationSizes& rotation,
               std::vector<std::vector<int32_t>> windows, ThreadPool& pool);
+  /// Runs the source of `scaled`, and gives it the scales of each layer before its feedbacks.
+  Calibration(ScaledCheckpoint& scaled, std::vector<std::vector<int32_t>> windows,
+              ThreadPool& pool);
   ~Calibration();
 
   /// The linears of one layer; to be called for each layer in rising order.
@@ -31,14 +37,21 @@ class Calibration {
   /// Brings each window's residual stream into the backend's workspace, calls work(), and keeps
   /// what it made of it.
   void each_window(FunctionRef<void()> work);
+  struct Inputs;
+  LayerScales scale_layer(const LayerWeights& weights, const Inputs& inputs) const;
+  void transform(const LayerScales& scales, Inputs& inputs) const;
+  std::vector<float> scale_head(const std::vector<double>& energy) const;
 
   const Checkpoint& checkpoint_;
   RotationSizes rotation_;
+  ScaledCheckpoint* scaled_ = nullptr;
   std::vector<std::vector<int32_t>> windows_;
   ThreadPool& pool_;
   ModelConfig config_;  // of one layer
   std::unique_ptr<Backend> backend_;
-  std::unique_ptr<KvCache> cache_;
+  KvPool pool_of_cache_;
+  KvReservation reservation_;
+  KvCache cache_;
   Rope rope_;
   std::vector<float> hidden_;  // the residual stream of all windows [tokens, hidden_size]
 };

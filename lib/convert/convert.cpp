@@ -27,20 +27,33 @@ ModelText text_of(const Checkpoint& checkpoint) {
 struct Source {
   std::unique_ptr<Checkpoint> checkpoint;
   RotationSizes rotation;
+  ScaledCheckpoint* scaled = nullptr;  ///< the checkpoint, if calibration is to scale it
 };
 
-Source rotate_if(Rotation rotation, Scheme scheme, std::unique_ptr<Checkpoint> checkpoint) {
+Source rotate_if(Rotation rotation, Scheme scheme, bool calibrated,
+                 std::unique_ptr<Checkpoint> checkpoint) {
   if (rotation == Rotation::off || (rotation == Rotation::automatic && !is_int8(scheme)))
     return {std::move(checkpoint), {}};
+  if (rotation == Rotation::automatic && calibrated) {
+    auto scaled = std::make_unique<ScaledCheckpoint>(std::move(checkpoint));
+    ScaledCheckpoint* const view = scaled.get();
+    return {std::move(scaled), view->sizes(), view};
+  }
   const RotationSizes sizes = rotation_sizes(checkpoint->config());
   return {rotated_checkpoint(std::move(checkpoint)), sizes};
 }
 
+Calibration make_calibration(const Source& source, std::vector<std::vector<int32_t>> windows,
+                             ThreadPool& pool) {
+  if (source.scaled) return Calibration(*source.scaled, std::move(windows), pool);
+  return Calibration(*source.checkpoint, source.rotation, std::move(windows), pool);
+}
+
 /// Every tensor of a checkpoint into the sink, in the scheme's form. windows: token ids to
 /// calibrate with; none: weights are rounded to nearest. Returns the number of weights.
-int64_t write_model(const Checkpoint& checkpoint, const RotationSizes& rotation, Scheme scheme,
-                    std::vector<std::vector<int32_t>> windows, TensorSink& sink, ThreadPool& pool,
-                    Progress progress) {
+int64_t write_model(const Source& source, Scheme scheme, std::vector<std::vector<int32_t>> windows,
+                    TensorSink& sink, ThreadPool& pool, Progress progress) {
+  const Checkpoint& checkpoint = *source.checkpoint;
   const ModelConfig& config = checkpoint.config();
   const std::vector<ModelTensor> all = model_tensors(config);
   WeightCounter counter(progress, all);
@@ -49,28 +62,27 @@ int64_t write_model(const Checkpoint& checkpoint, const RotationSizes& rotation,
     writer.write(all, {}, &counter);
     return counter.total();
   }
-  Calibration calibration(checkpoint, rotation, std::move(windows), pool);
+  Calibration calibration = make_calibration(source, std::move(windows), pool);
   writer.write(std::span(all).first(1), {}, &counter);  // the embedding
-  for (int64_t layer = 0; layer < config.num_layers; ++layer)
-    writer.write(layer_tensors(config, layer), calibration.layer(layer), &counter);
+  for (int64_t layer = 0; layer < config.num_layers; ++layer) {
+    const Feedbacks feedbacks = calibration.layer(layer);
+    writer.write(layer_tensors(config, layer), feedbacks, &counter);
+  }
   const auto rest = 1 + layer_tensors(config, 0).size() * static_cast<size_t>(config.num_layers);
-  writer.write(std::span(all).subspan(rest), calibration.head(), &counter);
+  const Feedbacks feedbacks = calibration.head();
+  writer.write(std::span(all).subspan(rest), feedbacks, &counter);
   return counter.total();
 }
 
 Model quantize_in_memory(std::unique_ptr<Checkpoint> original, const ModelOptions& options,
                          Progress progress) {
-  const auto [checkpoint, rotation] =
-      rotate_if(options.rotation, options.scheme, std::move(original));
-  const ModelConfig& config = checkpoint->config();
+  const Source source = rotate_if(options.rotation, options.scheme, false, std::move(original));
+  const ModelConfig& config = source.checkpoint->config();
   const TwoPlanes mixed = two_planes(config, options.scheme, options.mixed);
   auto store = std::make_unique<MemoryStore>(stored_tensors(model_tensors(config), options.scheme));
-  {
-    ThreadPool pool(thread_count(options.threads));
-    write_model(*checkpoint, rotation, options.scheme, {}, *store, pool, progress);
-  }
-  return make_model(config, options.scheme, rotation, mixed, text_of(*checkpoint), std::move(store),
-                    options, progress);
+  write_model(source, options.scheme, {}, *store, *make_pool(options), progress);
+  return make_model(config, options.scheme, source.rotation, mixed, text_of(*source.checkpoint),
+                    std::move(store), options, progress);
 }
 
 /// The text to calibrate with, as windows of ids; none where calibration is off, or the checkpoint
@@ -106,15 +118,16 @@ ConvertReport convert(const std::string& source, const std::string& output,
   const auto start = std::chrono::steady_clock::now();
   require(!OctetFile::open(source), ErrorCode::InvalidArgument, source,
           ": is a converted octet file already; give the checkpoint it was made from");
-  const auto [checkpoint, rotation] =
-      rotate_if(options.rotation, options.scheme, open_checkpoint(source));
-  const ModelText text = text_of(*checkpoint);
+  std::unique_ptr<Checkpoint> original = open_checkpoint(source);
+  const ModelText text = text_of(*original);
   auto windows = windows_for(options, text.tokenizer);
-  const std::vector<StoredTensor> plan =
-      stored_tensors(model_tensors(checkpoint->config()), options.scheme);
-  const TwoPlanes mixed = two_planes(checkpoint->config(), options.scheme, options.mixed);
+  const Source prepared =
+      rotate_if(options.rotation, options.scheme, !windows.empty(), std::move(original));
+  const ModelConfig& config = prepared.checkpoint->config();
+  const std::vector<StoredTensor> plan = stored_tensors(model_tensors(config), options.scheme);
+  const TwoPlanes mixed = two_planes(config, options.scheme, options.mixed);
   OctetWriter writer(output,
-                     {checkpoint->config(), options.scheme, rotation, mixed, text.chat_template,
+                     {config, options.scheme, prepared.rotation, mixed, text.chat_template,
                       text.bos_token, text.eos_token},
                      plan, text.tokenizer);
   ThreadPool pool(thread_count(options.threads));
@@ -122,8 +135,8 @@ ConvertReport convert(const std::string& source, const std::string& output,
   ConvertReport report;
   for (const std::vector<int32_t>& window : windows)
     report.calibration_tokens += static_cast<int64_t>(window.size());
-  report.input_weights = write_model(*checkpoint, rotation, options.scheme, std::move(windows),
-                                     writer, pool, progress);
+  report.input_weights =
+      write_model(prepared, options.scheme, std::move(windows), writer, pool, progress);
   report.output_bytes = writer.finish();
   report.tensors = static_cast<int64_t>(plan.size());
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

@@ -50,6 +50,29 @@ bool Moments::finite() const {
   return true;
 }
 
+/// H is symmetric, and R its own inverse: R (S H S) R is the transpose of (S H S) R, times R again.
+void Moments::transform(std::span<const float> scale, const quant::Rotation& rotation,
+                        ThreadPool& pool) {
+  float* const h = h_.data();
+  pool.for_each(k_, [&](int64_t i, int) {  // below the diagonal nothing is kept
+    for (int64_t j = 0; j < i; ++j) h[i * k_ + j] = h[j * k_ + i];
+  });
+  pool.for_each(k_, [&](int64_t i, int) {
+    for (int64_t j = 0; j < k_; ++j)
+      h[i * k_ + j] *= scale[static_cast<size_t>(i)] * scale[static_cast<size_t>(j)];
+    rotation.apply(h + i * k_, k_ / rotation.size());
+  });
+  const int64_t tiles = (k_ + tile - 1) / tile;
+  pool.for_each(tiles * tiles, [&](int64_t item, int) {  // transposes
+    const int64_t i0 = item / tiles * tile, j0 = item % tiles * tile;
+    if (j0 < i0) return;
+    for (int64_t i = i0; i < std::min(i0 + tile, k_); ++i)
+      for (int64_t j = std::max(j0, i + 1); j < std::min(j0 + tile, k_); ++j)
+        std::swap(h[i * k_ + j], h[j * k_ + i]);
+  });
+  pool.for_each(k_, [&](int64_t i, int) { rotation.apply(h + i * k_, k_ / rotation.size()); });
+}
+
 /// Right-looking, from the last tile column to the first: the factor's column of tiles, then what
 /// it takes from the tiles to the left.
 quant::Feedback Moments::factor(ThreadPool& pool) && {

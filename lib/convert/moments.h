@@ -1,7 +1,10 @@
 #pragma once
+#include <span>
+
 #include "lib/core/aligned.h"
 #include "lib/core/thread_pool.h"
 #include "quant/gptq.h"
+#include "quant/rotation.h"
 
 namespace octet {
 
@@ -16,6 +19,9 @@ class Moments {
 
   /// Whether every input was (its squares fit fp32).
   bool finite() const;
+
+  /// Those of the inputs R (s x): scale [k], rotation on each run of its size.
+  void transform(std::span<const float> scale, const quant::Rotation& rotation, ThreadPool& pool);
 
   /// H + 0.01 mean(diagonal) = U D U^T, U unit upper triangular. The damping makes up for inputs
   /// that were seen too seldom: any finite H works, also one of zeros or of fewer inputs than

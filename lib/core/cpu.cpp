@@ -2,7 +2,11 @@
 
 #include <sched.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstdlib>
+#include <fstream>
+#include <limits>
 #include <string>
 
 #include "lib/core/error.h"
@@ -19,7 +23,43 @@ std::string list_isas(kernels::IsaMask mask) {
   return names;
 }
 
+/// CPUs a control group is limited to; infinity if it is not, or does not exist.
+/// Version 2 has "QUOTA PERIOD" or "max PERIOD" in one file, version 1 two files and -1 for none.
+double group_limit(const std::string& folder, bool version2) {
+  double quota = 0, period = 0;
+  if (version2)
+    std::ifstream(folder + "/cpu.max") >> quota >> period;
+  else if (std::ifstream(folder + "/cpu.cfs_quota_us") >> quota)
+    std::ifstream(folder + "/cpu.cfs_period_us") >> period;
+  return quota > 0 && period > 0 ? quota / period : std::numeric_limits<double>::infinity();
+}
+
+/// Whether a line of /proc/self/cgroup, "ID:CONTROLLERS:PATH", names a controller.
+bool has_controller(const std::string& controllers, std::string_view name) {
+  return ("," + controllers + ",").find("," + std::string(name) + ",") != std::string::npos;
+}
+
 }  // namespace
+
+int control_group_cpus(const std::string& root) {
+  double limit = std::numeric_limits<double>::infinity();
+  std::ifstream groups(root + "/proc/self/cgroup");
+  for (std::string id, controllers, path; std::getline(groups, id, ':') &&
+                                          std::getline(groups, controllers, ':') &&
+                                          std::getline(groups, path);) {
+    const bool version2 = controllers.empty();
+    if (!version2 && !has_controller(controllers, "cpu")) continue;
+    const std::string mount = root + (version2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/cpu");
+    // In a container the path may be the host's; the container's group is then the mount itself.
+    for (;; path.resize(path.find_last_of('/'))) {
+      while (path.ends_with('/')) path.pop_back();
+      limit = std::min(limit, group_limit(mount + path, version2));
+      if (path.find('/') == std::string::npos) break;
+    }
+  }
+  // Beyond int there is no limit.
+  return limit < 1e6 ? static_cast<int>(std::ceil(limit)) : 0;
+}
 
 kernels::Table select_kernels(kernels::IsaMask cpu, const char* max_isa) {
   if (!max_isa || !*max_isa) return kernels::make_table(cpu);
@@ -41,7 +81,9 @@ const kernels::Table& active_kernels() {
 int usable_cpus() {
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
-  return CPU_COUNT(&set) > 0 ? CPU_COUNT(&set) : 1;
+  const int allowed = std::max(1, CPU_COUNT(&set));
+  const int limit = control_group_cpus("");
+  return limit > 0 ? std::min(limit, allowed) : allowed;
 }
 
 }  // namespace octet

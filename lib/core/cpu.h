@@ -1,4 +1,6 @@
 #pragma once
+#include <string>
+
 #include "kernels/table.h"
 
 namespace octet {
@@ -11,7 +13,13 @@ const kernels::Table& active_kernels();
 /// The same decision as a pure function; max_isa may be null or empty.
 kernels::Table select_kernels(kernels::IsaMask cpu, const char* max_isa);
 
-/// CPUs that this process may run on (affinity mask), at least 1.
+/// CPUs that this process may use: those of its affinity mask, but not more than
+/// control_group_cpus(). At least 1.
 int usable_cpus();
+
+/// CPUs that the control groups of this process (version 1 or 2) give it time for: the least quota
+/// over period of its own group and those above, rounded up; 0 if none has a limit.
+/// root: what stands before /proc and /sys, empty but in tests.
+int control_group_cpus(const std::string& root);
 
 }  // namespace octet

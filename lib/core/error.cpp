@@ -20,6 +20,8 @@ const char* to_string(ErrorCode code) noexcept {
       return "Io";
     case ErrorCode::Internal:
       return "Internal";
+    case ErrorCode::Busy:
+      return "Busy";
   }
   return "Internal";
 }

@@ -33,28 +33,39 @@ bool spin_until(Done done) {
 
 }  // namespace
 
-ThreadPool::ThreadPool(int threads) {
+ThreadPool::ThreadPool(int threads) : threads_(threads) {
   require(threads >= 1, ErrorCode::InvalidArgument, "threads: ", threads, ", at least 1 expected");
   try {
     for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { worker(i); });
   } catch (const std::system_error& error) {
     const size_t started = workers_.size();
-    stop_ = true;
-    loop_.fetch_add(1);
-    { std::lock_guard lock(mutex_); }
-    wake_.notify_all();
-    for (std::thread& thread : workers_) thread.join();
+    end_workers();
     fail(ErrorCode::OutOfMemory, "cannot start ", threads, " threads, only ", started + 1, ": ",
          error.what());
   }
 }
 
+ThreadPool::ThreadPool(const Executor& executor) : threads_(executor.threads), executor_(executor) {
+  require(threads_ >= 1, ErrorCode::InvalidArgument, "executor.threads: ", threads_,
+          ", at least 1 expected");
+}
+
 ThreadPool::~ThreadPool() {
+  end_workers();
+}
+
+void ThreadPool::end_workers() {
   stop_ = true;
-  loop_.fetch_add(1);
-  { std::lock_guard lock(mutex_); }  // a worker is either before its check or asleep
-  wake_.notify_all();
+  wake_workers();
   for (std::thread& thread : workers_) thread.join();
+}
+
+void ThreadPool::wake_workers() {
+  loop_.fetch_add(1, std::memory_order_seq_cst);
+  // A worker counts itself before it looks at loop_ for the last time: one of us sees the other.
+  if (asleep_.load(std::memory_order_seq_cst) == 0) return;
+  { std::lock_guard lock(mutex_); }  // it is either before that look or asleep
+  wake_.notify_all();
 }
 
 void ThreadPool::for_each(int64_t items, FunctionRef<void(int64_t, int)> work) {
@@ -64,26 +75,40 @@ void ThreadPool::for_each(int64_t items, FunctionRef<void(int64_t, int)> work) {
   items_ = items;
   error_ = nullptr;
   next_.store(0, std::memory_order_relaxed);
-  const bool alone = items == 1 || workers_.empty();
-  if (!alone) {
-    busy_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
-    loop_.fetch_add(1, std::memory_order_seq_cst);
-    { std::lock_guard lock(mutex_); }
-    wake_.notify_all();
-  }
-  take_items(0);
-  if (!alone) {
-    const auto finished = [&] { return busy_.load(std::memory_order_acquire) == 0; };
-    while (!spin_until(finished)) std::this_thread::yield();
-  }
+  if (items == 1 || threads_ == 1)
+    take_items(0);
+  else if (executor_.run)
+    run_executor();
+  else
+    run_team();
   if (error_) std::rethrow_exception(error_);
 }
 
+void ThreadPool::run_team() {
+  busy_.store(threads_ - 1, std::memory_order_relaxed);
+  wake_workers();
+  take_items(0);
+  const auto finished = [&] { return busy_.load(std::memory_order_acquire) == 0; };
+  while (!spin_until(finished)) std::this_thread::yield();
+}
+
+void ThreadPool::run_executor() {
+  const auto work = [](void* pool, int thread) {
+    static_cast<ThreadPool*>(pool)->take_items(thread);
+  };
+  executor_.run(executor_.host, threads_, work, this);
+  require(next_.load() >= items_, ErrorCode::InvalidArgument,
+          "executor: run() returned before its work was done");
+}
+
 void ThreadPool::take_items(int thread) {
-  for (;;) {
+  // Reading first: the threads that find nothing left do not take the counter from each other.
+  while (next_.load(std::memory_order_relaxed) < items_) {
     const int64_t item = next_.fetch_add(1, std::memory_order_relaxed);
     if (item >= items_) return;
     try {
+      require(!cancelled_ || !cancelled_->load(std::memory_order_relaxed), ErrorCode::Cancelled,
+              "the work was cancelled");
       (*work_)(item, thread);
     } catch (...) {
       std::lock_guard lock(error_mutex_);
@@ -95,11 +120,13 @@ void ThreadPool::take_items(int thread) {
 
 void ThreadPool::worker(int thread) {
   uint64_t seen = 0;
-  const auto changed = [&] { return loop_.load(std::memory_order_acquire) != seen; };
+  const auto changed = [&] { return loop_.load(std::memory_order_seq_cst) != seen; };
   for (;;) {
     if (!spin_until(changed)) {
       std::unique_lock lock(mutex_);
+      asleep_.fetch_add(1, std::memory_order_seq_cst);
       wake_.wait(lock, changed);
+      asleep_.fetch_sub(1, std::memory_order_relaxed);
     }
     seen = loop_.load(std::memory_order_acquire);
     if (stop_) return;

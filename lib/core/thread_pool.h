@@ -1,4 +1,5 @@
 #pragma once
+#include <octet/device.h>
 #include <octet/function_ref.h>
 
 #include <atomic>
@@ -11,38 +12,54 @@
 
 namespace octet {
 
-/// A fixed team of threads that share the items of one loop at a time. The caller is one of them.
-/// Idle threads spin for some tens of microseconds (the gap between two operations of a decoder
-/// step), then sleep. for_each() does not allocate.
+/// A fixed team of threads that share the items of one loop at a time: the pool's own, of which the
+/// caller is one, or those of an Executor. Idle threads spin for some tens of microseconds (the gap
+/// between two operations of a decoder step), then sleep. for_each() does not allocate.
 class ThreadPool {
  public:
   /// threads: at least 1. Errors: OutOfMemory if the system gives no more threads.
   explicit ThreadPool(int threads);
+  /// executor.run is not null. Errors: InvalidArgument if executor.threads is not positive.
+  explicit ThreadPool(const Executor& executor);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
-  int threads() const { return static_cast<int>(workers_.size()) + 1; }
+  /// Loops from now on end early when `flag` turns true; null: they do not.
+  void cancel_with(const std::atomic<bool>* flag) { cancelled_ = flag; }
+
+  int threads() const { return threads_; }
 
   /// Calls work(item, thread) for every item in [0, items), each once, handed out in rising order
   /// to whichever thread is free; returns when all are done. Rethrows the first exception (the
   /// items that have not begun are then left out). Calls from several threads take turns.
   /// Not to be called from inside `work`.
+  /// Errors: Cancelled, where cancel_with() has set a flag and it is true; InvalidArgument if an
+  /// executor did not run it.
   void for_each(int64_t items, FunctionRef<void(int64_t item, int thread)> work);
 
  private:
   void worker(int thread);
+  void wake_workers();
+  void end_workers();
   void take_items(int thread);
+  void run_team();
+  void run_executor();
 
+  // What threads wait for or change together has a cache line each.
+  alignas(64) std::atomic<uint64_t> loop_{0};  // number of the current loop; workers wait for it
+  alignas(64) std::atomic<int64_t> next_{0};   // next item to hand out
+  alignas(64) std::atomic<int> busy_{0};       // workers that have not finished the current loop
+  alignas(64) std::atomic<int> asleep_{0};     // workers that must be woken
+  std::atomic<bool> stop_{false};
+  int threads_;
+  Executor executor_;
   std::vector<std::thread> workers_;
   std::mutex turn_;   // one loop at a time
   std::mutex mutex_;  // guards sleeping
   std::condition_variable wake_;
-  std::atomic<uint64_t> loop_{0};  // number of the current loop; a change wakes the workers
-  std::atomic<int64_t> next_{0};   // next item to hand out
-  std::atomic<int> busy_{0};       // workers that have not finished the current loop
-  std::atomic<bool> stop_{false};
   int64_t items_ = 0;
+  const std::atomic<bool>* cancelled_ = nullptr;
   const FunctionRef<void(int64_t, int)>* work_ = nullptr;
   std::mutex error_mutex_;
   std::exception_ptr error_;

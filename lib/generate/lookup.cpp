@@ -42,28 +42,31 @@ int64_t Lookup::guess(const Session& session, int32_t id, int64_t most) {
   return length_.choose(match_, extra_row_cost(session.model(), session.size()), limit);
 }
 
-void Lookup::evaluate(Session& session, int64_t drafts) {
+void Lookup::evaluate(Session& session, int64_t drafts, const CancelToken& cancel) {
   const size_t rows = drafts > 0 ? ids_.size() : 1;
   if (rows_.size() < rows * vocab_) rows_.resize(rows * vocab_);
-  std::vector<int32_t>& tokens = session.impl()->tokens;
+  std::vector<int32_t>& tokens = session.impl()->sequence.tokens;
   const size_t length = tokens.size();
-  session.evaluate(std::span(ids_).first(static_cast<size_t>(1 + drafts)), Session::Rows::all,
-                   [&](int64_t i, std::span<const float> logits) {
-                     std::copy(logits.begin(), logits.end(), row(i).begin());
-                   });
+  session.evaluate(
+      std::span(ids_).first(static_cast<size_t>(1 + drafts)), Session::Rows::all,
+      [&](int64_t i, std::span<const float> logits) {
+        std::copy(logits.begin(), logits.end(), row(i).begin());
+      },
+      cancel);
   // Guesses are in the cache, but not in the sequence until they are drawn.
   tokens.resize(length + 1);
   session.impl()->stats.drafted_tokens += drafts;
 }
 
-std::span<float> Lookup::advance(Session& session, int32_t id, int64_t most) {
+std::span<float> Lookup::advance(Session& session, int32_t id, int64_t most,
+                                 const CancelToken& cancel) {
   if (guessed(id) && right_ <= evaluated_) {
-    session.impl()->tokens.push_back(id);
+    session.impl()->sequence.tokens.push_back(id);
     ++session.impl()->stats.accepted_tokens;
     return row(right_);
   }
   const int64_t drafts = guess(session, id, most);
-  evaluate(session, drafts);
+  evaluate(session, drafts, cancel);
   evaluated_ = drafts;
   // Without a draft, whether the first guess is right is still worth knowing.
   guesses_ = match_ > 0 ? std::max<int64_t>(drafts, 1) : 0;

@@ -24,7 +24,9 @@ class Lookup {
 
   /// Appends `id` to the session's sequence and returns the logits after it, valid and the
   /// caller's to change until the next call. `most`: how many more tokens will be drawn.
-  std::span<float> advance(Session& session, int32_t id, int64_t most);
+  /// Errors: as Session::evaluate().
+  std::span<float> advance(Session& session, int32_t id, int64_t most,
+                           const CancelToken& cancel = {});
 
   /// The sequence was changed by others: what was evaluated ahead is void.
   void sequence_grew() { guesses_ = 0; }
@@ -33,7 +35,7 @@ class Lookup {
  private:
   bool guessed(int32_t id);
   int64_t guess(const Session& session, int32_t id, int64_t most);
-  void evaluate(Session& session, int64_t drafts);
+  void evaluate(Session& session, int64_t drafts, const CancelToken& cancel);
   std::span<float> row(int64_t i) {
     return std::span(rows_).subspan(static_cast<size_t>(i) * vocab_, vocab_);
   }

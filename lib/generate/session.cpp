@@ -12,14 +12,14 @@ namespace {
 
 constexpr int64_t default_context = 4096;
 
-int64_t context_of(const Model& model, const SessionOptions& options) {
-  const int64_t limit = context_limit(model.config());
-  require(options.context >= 0 && options.context <= limit, ErrorCode::InvalidArgument,
-          "context: ", options.context, " positions, but this model was made for at most ", limit);
-  return options.context > 0 ? options.context : std::min(limit, default_context);
-}
-
 }  // namespace
+
+int64_t context_of(const Model& model, int64_t asked) {
+  const int64_t limit = context_limit(model.config());
+  require(asked >= 0 && asked <= limit, ErrorCode::InvalidArgument, "context: ", asked,
+          " positions, but this model was made for at most ", limit);
+  return asked > 0 ? asked : std::min(limit, default_context);
+}
 
 void retain(SessionImpl* impl) noexcept {
   retain_counted(impl);
@@ -28,16 +28,26 @@ void release(SessionImpl* impl) noexcept {
   release_counted(impl);
 }
 
-SessionImpl::SessionImpl(const Model& owner, int64_t positions)
+SessionImpl::SessionImpl(const Model& owner, int64_t positions, Overflow policy)
     : model(owner),
-      context(positions),
       rope(make_rope(owner.config(), positions)),
-      cache(owner.config(), owner.kv_cache(), positions, owner.impl()->backend->kv_memory()) {
-  tokens.reserve(static_cast<size_t>(positions));
-}
+      reservation(*owner.impl()->kv_pool, kv_blocks(positions)),
+      sequence(*owner.impl()->kv_pool, rope, positions),
+      overflow(policy) {}
 
 Session::Session(const Model& model, const SessionOptions& options)
-    : impl_(new SessionImpl(model, context_of(model, options))) {}
+    : impl_(new SessionImpl(model, context_of(model, options.context), options.overflow)) {}
+
+Session Session::fork() const {
+  Session copy(model(), {.context = context(), .overflow = impl_->overflow});
+  SessionImpl& to = *copy.impl_;
+  const auto blocks = static_cast<size_t>(kv_blocks(size()));
+  for (KvBlock* block : impl_->sequence.cache.blocks().first(blocks))
+    to.sequence.cache.append_shared(block);
+  to.sequence.tokens.assign(tokens().begin(), tokens().end());
+  to.messages = impl_->messages;
+  return copy;
+}
 
 const std::vector<ChatMessage>& Session::messages() const {
   return impl_->messages;
@@ -45,17 +55,23 @@ const std::vector<ChatMessage>& Session::messages() const {
 void Session::set_messages(std::vector<ChatMessage> messages) {
   impl_->messages = std::move(messages);
 }
+const std::vector<GeneratedToken>& Session::generated() const {
+  return impl_->generated;
+}
+const std::string& Session::reasoning() const {
+  return impl_->reasoning;
+}
 const GenerateStats& Session::stats() const {
   return impl_->stats;
 }
 int64_t Session::size() const {
-  return static_cast<int64_t>(impl_->tokens.size());
+  return static_cast<int64_t>(impl_->sequence.tokens.size());
 }
 int64_t Session::context() const {
-  return impl_->context;
+  return impl_->sequence.context;
 }
 const std::vector<int32_t>& Session::tokens() const {
-  return impl_->tokens;
+  return impl_->sequence.tokens;
 }
 const Model& Session::model() const {
   return impl_->model;
@@ -64,21 +80,8 @@ const Model& Session::model() const {
 void Session::truncate(int64_t length) {
   require(length >= 0 && length <= size(), ErrorCode::InvalidArgument, "truncate to ", length,
           " positions: the session has ", size());
-  impl_->tokens.resize(static_cast<size_t>(length));
-  impl_->cache.release_from(length);
+  impl_->sequence.truncate(length);
   if (impl_->lookup) impl_->lookup->sequence_cut(length);
-}
-
-std::string render_chat(const Model& model, std::span<const ChatMessage> messages,
-                        bool add_generation_prompt) {
-  ModelImpl& impl = *model.impl();
-  require(!impl.text.chat_template.empty(), ErrorCode::Unsupported,
-          "this model has no chat template; use plain prompts (--raw)");
-  // Parsed late: a model whose template octet does not know still continues plain text.
-  std::call_once(impl.template_parsed,
-                 [&] { impl.chat_template.emplace(impl.text.chat_template); });
-  return impl.chat_template->render({messages.begin(), messages.end()}, add_generation_prompt,
-                                    impl.text.bos_token, impl.text.eos_token);
 }
 
 }  // namespace octet

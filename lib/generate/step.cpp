@@ -1,38 +1,25 @@
 // Ragged steps: cutting the callers' inputs into batches that the backend's workspace holds.
-#include <octet/session.h>
+#include "lib/generate/step.h"
 
 #include <algorithm>
 
+#include "lib/core/cancel_flag.h"
 #include "lib/core/error.h"
 #include "lib/generate/session_impl.h"
 #include "lib/model/decoder.h"
-#include "lib/model/model_impl.h"
 
 namespace octet {
 namespace {
 
 using Rows = Session::Rows;
 
-void check_input(const StepInput& input, const Model& model) {
-  const SessionImpl& session = *input.session->impl();
-  require(&*session.model.impl() == &*model.impl(), ErrorCode::InvalidArgument,
-          "step: sessions of different models");
-  const int64_t vocab = model.config().vocab_size;
+void check_input(const SequenceInput& input, int64_t vocab) {
   for (int32_t id : input.ids)
     require(id >= 0 && id < vocab, ErrorCode::InvalidArgument, "token id ", id,
             " is outside the vocabulary of ", vocab);
-  const auto length = static_cast<int64_t>(session.tokens.size() + input.ids.size());
-  require(length <= session.context, ErrorCode::InvalidArgument, "the sequence would have ", length,
-          " tokens, the session's context holds ", session.context);
-}
-
-void check_inputs(std::span<const StepInput> inputs, const Model& model) {
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    check_input(inputs[i], model);
-    for (size_t j = 0; j < i; ++j)
-      require(&*inputs[i].session->impl() != &*inputs[j].session->impl(),
-              ErrorCode::InvalidArgument, "step: inputs ", j, " and ", i, " are the same session");
-  }
+  const auto length = input.sequence->size() + static_cast<int64_t>(input.ids.size());
+  require(length <= input.sequence->context, ErrorCode::InvalidArgument, "the sequence would have ",
+          length, " tokens, the session's context holds ", input.sequence->context);
 }
 
 /// A logits row that a caller wants: which input, and which of its rows.
@@ -46,27 +33,27 @@ struct Wanted {
 struct BatchBuilder {
   std::vector<int32_t> ids;
   std::vector<Chunk> chunks;
-  std::vector<SessionImpl*> sessions;  // of the chunks
+  std::vector<Sequence*> sequences;  // of the chunks
   std::vector<int64_t> logit_rows;
   std::vector<Wanted> wanted;  // for each of logit_rows
 
   void clear() {
     ids.clear();
     chunks.clear();
-    sessions.clear();
+    sequences.clear();
     logit_rows.clear();
     wanted.clear();
   }
 
   /// Adds the next `count` ids of an input, of which `done` are already evaluated.
-  void add(size_t index, const StepInput& input, int64_t done, int64_t count) {
-    SessionImpl& session = *input.session->impl();
+  void add(size_t index, const SequenceInput& input, int64_t done, int64_t count) {
+    Sequence& sequence = *input.sequence;
     const auto first_row = static_cast<int64_t>(ids.size());
     const auto part = input.ids.subspan(static_cast<size_t>(done), static_cast<size_t>(count));
+    sequence.cache.extend(sequence.size(), count);
     ids.insert(ids.end(), part.begin(), part.end());
-    chunks.push_back({&session.cache, &session.rope, first_row, count,
-                      static_cast<int64_t>(session.tokens.size())});
-    sessions.push_back(&session);
+    chunks.push_back({&sequence.cache, &sequence.rope, first_row, count, sequence.size()});
+    sequences.push_back(&sequence);
     const auto last = static_cast<int64_t>(input.ids.size()) - 1;
     for (int64_t i = 0; i < count; ++i) {
       const int64_t row = done + i;
@@ -80,8 +67,7 @@ struct BatchBuilder {
   void commit() {
     for (size_t i = 0; i < chunks.size(); ++i) {
       const auto begin = ids.begin() + chunks[i].first_row;
-      sessions[i]->tokens.insert(sessions[i]->tokens.end(), begin, begin + chunks[i].rows);
-      if (sessions[i]->lookup) sessions[i]->lookup->sequence_grew();
+      sequences[i]->tokens.insert(sequences[i]->tokens.end(), begin, begin + chunks[i].rows);
     }
   }
 };
@@ -93,10 +79,10 @@ struct Cut {
 };
 
 /// Fills the batch with up to `room` rows.
-void fill(BatchBuilder& batch, std::span<const StepInput> inputs, Cut& at, int64_t room) {
+void fill(BatchBuilder& batch, std::span<const SequenceInput> inputs, Cut& at, int64_t room) {
   batch.clear();
   while (at.input < inputs.size() && room > 0) {
-    const StepInput& input = inputs[at.input];
+    const SequenceInput& input = inputs[at.input];
     const int64_t left = static_cast<int64_t>(input.ids.size()) - at.done;
     const int64_t count = std::min(left, room);
     if (count > 0) batch.add(at.input, input, at.done, count);
@@ -105,50 +91,71 @@ void fill(BatchBuilder& batch, std::span<const StepInput> inputs, Cut& at, int64
   }
 }
 
-/// on_row(wanted, logits, best)
-template <class OnRow>
-void run_steps(std::span<const StepInput> inputs, int64_t top, const OnRow& on_row) {
-  if (inputs.empty()) return;
-  const Model model = inputs[0].session->model();
-  ModelImpl& impl = *model.impl();
-  check_inputs(inputs, model);
-  std::lock_guard turn(impl.step);
+/// The sessions' sequences as inputs; what they have evaluated ahead becomes void.
+std::span<const SequenceInput> sequences_of(std::span<const StepInput> inputs) {
+  thread_local std::vector<SequenceInput> sequences;
+  sequences.clear();
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    SessionImpl& session = *inputs[i].session->impl();
+    require(&*session.model.impl() == &*inputs[0].session->model().impl(),
+            ErrorCode::InvalidArgument, "step: sessions of different models");
+    for (size_t j = 0; j < i; ++j)
+      require(&session.sequence != sequences[j].sequence, ErrorCode::InvalidArgument,
+              "step: inputs ", j, " and ", i, " are the same session");
+    if (session.lookup) session.lookup->sequence_grew();
+    sequences.push_back({&session.sequence, inputs[i].ids, inputs[i].rows});
+  }
+  return sequences;
+}
+
+}  // namespace
+
+void run_step(ModelImpl& model, std::span<const SequenceInput> inputs, const StepOptions& options,
+              RowReceiver on_row) {
+  for (const SequenceInput& input : inputs) check_input(input, model.config.vocab_size);
+  std::lock_guard turn(model.step);
 
   thread_local BatchBuilder batch;
   for (Cut at; at.input < inputs.size();) {
-    fill(batch, inputs, at, impl.max_rows);
+    fill(batch, inputs, at, model.max_rows);
     if (batch.ids.empty()) return;
-    decode(impl.config, impl.weights, *impl.backend,
-           {batch.ids, batch.chunks, batch.logit_rows, top},
+    decode(model.config, model.weights, *model.backend,
+           {batch.ids, batch.chunks, batch.logit_rows, options.top, options.cancelled},
            [&](int64_t i, std::span<const float> logits, std::span<const TopLogit> best) {
-             on_row(batch.wanted[static_cast<size_t>(i)], logits, best);
+             const Wanted& wanted = batch.wanted[static_cast<size_t>(i)];
+             on_row(wanted.input, wanted.row, logits, best);
            });
     batch.commit();
   }
 }
 
-}  // namespace
-
 void step(std::span<const StepInput> inputs,
           FunctionRef<void(size_t, int64_t, std::span<const float>)> on_logits) {
-  run_steps(inputs, 0, [&](const Wanted& wanted, std::span<const float> logits, auto) {
-    on_logits(wanted.input, wanted.row, logits);
-  });
+  if (inputs.empty()) return;
+  run_step(*inputs[0].session->model().impl(), sequences_of(inputs), {},
+           [&](size_t input, int64_t row, std::span<const float> logits, auto) {
+             on_logits(input, row, logits);
+           });
 }
 
 void step_top(std::span<const StepInput> inputs, int64_t count,
               FunctionRef<void(size_t, int64_t, std::span<const TopLogit>)> on_best) {
   require(count >= 1 && count <= max_top_logits, ErrorCode::InvalidArgument, "step_top: ", count,
           " logits a row, 1 to ", max_top_logits, " expected");
-  run_steps(inputs, count, [&](const Wanted& wanted, auto, std::span<const TopLogit> best) {
-    on_best(wanted.input, wanted.row, best);
-  });
+  if (inputs.empty()) return;
+  run_step(*inputs[0].session->model().impl(), sequences_of(inputs), {.top = count},
+           [&](size_t input, int64_t row, auto, std::span<const TopLogit> best) {
+             on_best(input, row, best);
+           });
 }
 
 void Session::evaluate(std::span<const int32_t> ids, Rows rows,
-                       FunctionRef<void(int64_t, std::span<const float>)> on_logits) {
+                       FunctionRef<void(int64_t, std::span<const float>)> on_logits,
+                       const CancelToken& cancel) {
   const StepInput input[] = {{this, ids, rows}};
-  step(input, [&](size_t, int64_t row, std::span<const float> logits) { on_logits(row, logits); });
+  run_step(
+      *model().impl(), sequences_of(input), {.cancelled = cancel ? &cancel.impl()->set : nullptr},
+      [&](size_t, int64_t row, std::span<const float> logits, auto) { on_logits(row, logits); });
 }
 
 }  // namespace octet

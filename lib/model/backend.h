@@ -3,6 +3,7 @@
 // buffers in its own memory.
 #include <octet/session.h>
 
+#include <atomic>
 #include <cstdint>
 #include <initializer_list>
 #include <span>
@@ -29,6 +30,8 @@ struct Batch {
   std::span<const Chunk> chunks;        ///< cover the rows in order
   std::span<const int64_t> logit_rows;  ///< rows whose logits are wanted, rising
   int64_t top = 0;                      ///< of these the best so many; 0: all of them
+  /// Ends the step (ErrorCode::Cancelled) when it turns true; may be null.
+  const std::atomic<bool>* cancelled = nullptr;
   int64_t rows() const { return static_cast<int64_t>(ids.size()); }
 };
 
@@ -110,8 +113,9 @@ class Backend {
   /// hidden = table[ids]
   virtual void embed(const Matrix& table) = 0;
 
-  /// x = quantized(RMSNorm(hidden[rows]) * weight); rows: null for all
-  virtual bool norm(const float* weight, const std::span<const int64_t>* rows,
+  /// x = quantized(H(RMSNorm(hidden[rows]) * weight)); rows: null for all.
+  /// H: Hadamard blocks of size `rotation` (kernels/types.h, hadamard_f32); 1 for none.
+  virtual bool norm(const float* weight, const std::span<const int64_t>* rows, int64_t rotation,
                     const InputForms& forms) = 0;
 
   /// out (=, +=) x W^T + bias for each task. following: the matrix of the next linear, which
@@ -127,9 +131,12 @@ class Backend {
   virtual bool attention(int64_t layer, const InputForms& forms) = 0;
 
   /// x = quantized(H(SiLU(x Wgate^T + bias) * (x Wup^T + bias))); the tasks' out is not used.
-  /// H: Hadamard blocks of size `rotation` (kernels/types.h, hadamard_f32); 1 for none.
+  /// H: as in norm().
   virtual bool gate_up(const LinearTask& gate, const LinearTask& up, int64_t rotation,
                        const InputForms& forms, const Matrix* following) = 0;
+
+  /// out [rows, hidden_size], in the host's memory, = RMSNorm(hidden) * weight, after finish().
+  virtual void read_hidden(const float* weight, float* out) = 0;
 
   /// Waits for the operations so far. logit_rows: rows of the head's last linear to be read.
   virtual StepResult finish(int64_t logit_rows) = 0;

@@ -41,7 +41,7 @@ void attention_block(const LayerWeights& w, int64_t layer, Backend& backend,
                      const InputObserver* observer) {
   const Workspace& s = backend.workspace();
   const InputForms forms = forms_for({&w.q.weight, &w.k.weight, &w.v.weight});
-  require_finite(backend.norm(w.input_norm, nullptr, forms), layer, qkv_input);
+  require_finite(backend.norm(w.input_norm, nullptr, w.norm_rotation, forms), layer, qkv_input);
   if (observer) (*observer)(LinearInput::qkv, s.x);
   const LinearTask qkv[] = {
       {&w.q.weight, w.q.bias, s.q}, {&w.k.weight, w.k.bias, s.k}, {&w.v.weight, w.v.bias, s.v}};
@@ -57,7 +57,7 @@ void mlp_block(const LayerWeights& w, int64_t layer, Backend& backend, const Mat
                const InputObserver* observer) {
   const Workspace& s = backend.workspace();
   const InputForms forms = forms_for({&w.gate.weight, &w.up.weight});
-  require_finite(backend.norm(w.post_norm, nullptr, forms), layer, mlp_input);
+  require_finite(backend.norm(w.post_norm, nullptr, w.norm_rotation, forms), layer, mlp_input);
   if (observer) (*observer)(LinearInput::gate_up, s.x);
   require_finite(
       backend.gate_up({&w.gate.weight, w.gate.bias, nullptr}, {&w.up.weight, w.up.bias, nullptr},
@@ -77,8 +77,9 @@ void head(const ModelConfig& config, const Weights& weights, Backend& backend, c
     const int64_t count = std::min(logit_group, wanted - begin);
     const auto rows =
         batch.logit_rows.subspan(static_cast<size_t>(begin), static_cast<size_t>(count));
-    require_finite(backend.norm(weights.final_norm, &rows, forms_for({&weights.head})),
-                   config.num_layers, head_input);
+    require_finite(
+        backend.norm(weights.final_norm, &rows, weights.head_rotation, forms_for({&weights.head})),
+        config.num_layers, head_input);
     const LinearTask task[] = {{&weights.head, nullptr, s.logits}};
     backend.linear(task, Store::assign, nullptr);
     const StepResult result = finish(config, backend, count);
@@ -126,6 +127,7 @@ void decode(const ModelConfig& config, const Weights& weights, Backend& backend,
   backend.embed(weights.embedding);
   if (observer) (*observer)(0, hidden);
   for (int64_t layer = 0; layer < config.num_layers; ++layer) {
+    require(!batch.cancelled || !*batch.cancelled, ErrorCode::Cancelled, "the step was cancelled");
     const auto i = static_cast<size_t>(layer);
     const bool last = layer + 1 == config.num_layers;
     decode_layer(weights.layers[i], layer, backend,

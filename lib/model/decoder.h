@@ -26,7 +26,7 @@ using LogitsReceiver =
 
 /// One step of the decoder: evaluates every row of the batch, extends the caches, hands out the
 /// logits asked for. Errors: InvalidFile naming the layer where a value that is not finite
-/// appeared.
+/// appeared; Cancelled.
 void decode(const ModelConfig& config, const Weights& weights, Backend& backend, const Batch& batch,
             LogitsReceiver on_logits, const HiddenObserver* observer = nullptr);
 

@@ -12,10 +12,11 @@ namespace {
 
 constexpr const char* format_key = "octet.format";
 /// 2: inputs of linears are to be prepared in ways that format 1 does not know: rotated, or split
-/// into two planes. 3: matrices may be of other schemes than the model's.
+/// into two planes. 3: matrices may be of other schemes than the model's, and the inputs of q, k,
+/// v, gate, up and head rotated.
 constexpr const char* plain_format = "1";
 constexpr const char* prepared_format = "2";
-constexpr const char* schemes_format = "3";
+constexpr const char* newest_format = "3";
 constexpr const char* schemes_key = "octet.schemes";
 constexpr const char* rotation_key = "octet.rotation";
 constexpr const char* two_planes_key = "octet.two_planes";
@@ -34,9 +35,9 @@ OctetHeader read_header(const Safetensors& file, const std::string& path) {
     return found == file.metadata.end() ? std::string() : found->second;
   };
   const std::string version = value(format_key, true);
-  require(version == plain_format || version == prepared_format || version == schemes_format,
+  require(version == plain_format || version == prepared_format || version == newest_format,
           ErrorCode::Unsupported, path, ": octet file format version '", version,
-          "', this octet reads versions ", plain_format, " to ", schemes_format,
+          "', this octet reads versions ", plain_format, " to ", newest_format,
           "; a newer octet wrote it");
   OctetHeader header;
   header.config = config_from_json(value("octet.config", true), path);
@@ -102,8 +103,8 @@ OctetWriter::OctetWriter(const std::string& path, const OctetHeader& header,
                          const std::vector<StoredTensor>& plan,
                          const std::optional<Tokenizer>& tokenizer) {
   const bool rotated = header.rotation.any(), mixed = !header.two_planes.empty();
-  const bool others = !header.schemes.others.empty();
-  std::map<std::string, std::string> metadata = {{format_key, others             ? schemes_format
+  const bool others = !header.schemes.others.empty(), newest = others || header.rotation.norm > 1;
+  std::map<std::string, std::string> metadata = {{format_key, newest             ? newest_format
                                                               : rotated || mixed ? prepared_format
                                                                                  : plain_format},
                                                  {"octet.config", config_to_json(header.config)},

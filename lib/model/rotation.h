@@ -12,8 +12,9 @@ struct RotationSizes {
   int64_t hidden = 1;  ///< R1, the residual stream
   int64_t head = 1;    ///< R2, each value head
   int64_t down = 1;    ///< R4: down_proj's input is multiplied by Hadamard blocks of this size
+  int64_t norm = 1;    ///< the same for what RMSNorms give to q, k, v, gate, up and the head
 
-  bool any() const { return hidden > 1 || head > 1 || down > 1; }
+  bool any() const { return hidden > 1 || head > 1 || down > 1 || norm > 1; }
 };
 
 /// As JSON text, for the converted file, and back. Errors: InvalidFile if it is none, or does not

@@ -81,6 +81,7 @@ LayerWeights bind_layer(Binder& binder, const RotationSizes& rotation, int64_t i
   layer.up = binder.linear(prefix + "mlp.up_proj");
   layer.down = binder.linear(prefix + "mlp.down_proj");
   layer.down_rotation = rotation.down;
+  layer.norm_rotation = rotation.norm;
   return layer;
 }
 
@@ -104,6 +105,7 @@ Weights bind_weights(const ModelConfig& config, const Schemes& schemes,
   weights.final_norm = binder.vector("model.norm.weight");
   weights.head = config.tied_head ? weights.embedding : binder.matrix("lm_head.weight");
   weights.head.planes = binder.planes("lm_head.weight");
+  weights.head_rotation = rotation.norm;
   weights.bytes = binder.bytes();
   weights.decode_bytes = weights.bytes - (config.tied_head ? 0 : weights.embedding.bytes);
   return weights;

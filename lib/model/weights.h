@@ -37,13 +37,16 @@ struct LayerWeights {
   Linear gate, up, down;
   /// down's input is multiplied by Hadamard blocks of this size; 1: it isn't.
   int64_t down_rotation;
+  /// The same for the input of q, k, v, and for that of gate and up.
+  int64_t norm_rotation;
 };
 
 struct Weights {
   Matrix embedding;  ///< [vocab, hidden]
   std::vector<LayerWeights> layers;
   const float* final_norm;
-  Matrix head;  ///< [vocab, hidden]; the embedding where it is tied
+  Matrix head;            ///< [vocab, hidden]; the embedding where it is tied
+  int64_t head_rotation;  ///< as LayerWeights::norm_rotation
 
   int64_t bytes = 0;         ///< all
   int64_t decode_bytes = 0;  ///< read for each decoded token: everything but the embedding's rows

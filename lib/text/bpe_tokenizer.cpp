@@ -156,6 +156,16 @@ class BpeTokenizer final : public TokenizerImpl {
     return id == -1 ? index_.find(token) : id;
   }
 
+  int32_t find_added(std::string_view text, size_t from, size_t& begin,
+                     size_t& end) const override {
+    AddedTokenMatcher::Match best, other;
+    if (!raw_added_.find(text, from, best)) best = {text.size(), text.size(), -1};
+    if (normalized_added_.find(text, from, other) && other.begin < best.begin) best = other;
+    begin = best.begin;
+    end = best.end;
+    return best.id;
+  }
+
   std::vector<std::byte> serialize() const override {
     FlatWriter out(FlatKind::bpe);
     write_bpe_model(model_, out);

@@ -97,6 +97,15 @@ class SentencepieceTokenizer final : public TokenizerImpl {
     return at == ids_.end() ? -1 : at->second;
   }
 
+  int32_t find_added(std::string_view text, size_t from, size_t& begin,
+                     size_t& end) const override {
+    AddedTokenMatcher::Match match;
+    if (!matcher_.find(text, from, match)) return -1;
+    begin = match.begin;
+    end = match.end;
+    return match.id;
+  }
+
   std::vector<std::byte> serialize() const override {
     FlatWriter out(FlatKind::sentencepiece);
     out.text(proto_);

@@ -18,6 +18,9 @@ struct TokenizerImpl : Counted {
   virtual bool has_text(int32_t id) const = 0;
   virtual bool is_special(int32_t id) const = 0;
   virtual int32_t find(std::string_view token) const = 0;
+  /// The leftmost text at or after `from` that spells an added token; -1: there is none.
+  virtual int32_t find_added(std::string_view text, size_t from, size_t& begin,
+                             size_t& end) const = 0;
   /// A flat form that TokenizerSource::Kind::flat reads back in well under 50 ms.
   virtual std::vector<std::byte> serialize() const = 0;
 

@@ -2,9 +2,12 @@
 
 #include <doctest/doctest.h>
 
+#include <filesystem>
+#include <fstream>
 #include <string>
 
 #include "lib/core/error.h"
+#include "support/temporary_folder.h"
 
 using namespace octet;
 using namespace octet::kernels;
@@ -34,4 +37,61 @@ TEST_CASE("an instruction set that the CPU lacks, or that does not exist, is an 
       ("OCTET_MAX_ISA=sse9: no such instruction set; known: ref, " + a + ", " + b + ", " + c)
           .c_str(),
       Error);
+}
+
+namespace {
+
+/// A folder with files as /proc and /sys have them.
+class Root {
+ public:
+  void write(const std::string& path, const std::string& text) {
+    const std::filesystem::path file = folder_.file(path);
+    std::filesystem::create_directories(file.parent_path());
+    std::ofstream(file) << text;
+  }
+  int cpus() const { return control_group_cpus(folder_.path()); }
+
+ private:
+  octet::test::TemporaryFolder folder_;
+};
+
+}  // namespace
+
+TEST_CASE("control groups of version 2 limit the threads, also from above") {
+  Root root;
+  CHECK(root.cpus() == 0);
+  root.write("proc/self/cgroup", "0::/jobs/one\n");
+  CHECK(root.cpus() == 0);
+  root.write("sys/fs/cgroup/jobs/one/cpu.max", "max 100000\n");
+  CHECK(root.cpus() == 0);
+  root.write("sys/fs/cgroup/jobs/one/cpu.max", "400000 100000\n");
+  CHECK(root.cpus() == 4);
+  root.write("sys/fs/cgroup/jobs/cpu.max", "150000 100000\n");
+  CHECK(root.cpus() == 2);
+}
+
+TEST_CASE("in a container the limit stands at the mount, whatever the path says") {
+  Root root;
+  root.write("proc/self/cgroup", "0::/../../docker/0123\n");
+  root.write("sys/fs/cgroup/cpu.max", "50000 100000\n");
+  CHECK(root.cpus() == 1);
+}
+
+TEST_CASE("control groups of version 1 limit the threads") {
+  Root root;
+  root.write("proc/self/cgroup", "9:name=systemd:/\n3:cpuset:/a\n2:cpu,cpuacct:/a:b\n0::/\n");
+  root.write("sys/fs/cgroup/cpu/a:b/cpu.cfs_quota_us", "-1\n");
+  root.write("sys/fs/cgroup/cpu/a:b/cpu.cfs_period_us", "100000\n");
+  CHECK(root.cpus() == 0);
+  root.write("sys/fs/cgroup/cpu/a:b/cpu.cfs_quota_us", "300000\n");
+  CHECK(root.cpus() == 3);
+}
+
+TEST_CASE("damaged control group files mean no limit") {
+  Root root;
+  root.write("proc/self/cgroup", "0::/a\nnonsense\n");
+  for (const char* text : {"", "x y", "100000", "100000 0", "-5 100000", "1e300 1"}) {
+    root.write("sys/fs/cgroup/a/cpu.max", text);
+    CHECK_MESSAGE(root.cpus() == 0, text);
+  }
 }

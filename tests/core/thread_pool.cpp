@@ -67,3 +67,42 @@ TEST_CASE("loops from several threads take turns") {
 TEST_CASE("a pool without threads is refused") {
   CHECK_THROWS_AS(ThreadPool(0), Error);
 }
+
+namespace {
+
+/// Executors of a host program.
+void one_after_another(void*, int count, Executor::Work work, void* context) {
+  for (int i = count - 1; i >= 0; --i) work(context, i);
+}
+void threads_of_its_own(void*, int count, Executor::Work work, void* context) {
+  std::vector<std::thread> threads;
+  for (int i = 0; i < count; ++i) threads.emplace_back(work, context, i);
+  for (std::thread& thread : threads) thread.join();
+}
+void forgetful(void*, int, Executor::Work, void*) {}
+
+}  // namespace
+
+TEST_CASE("a host's executor runs every item once, and an exception comes out of for_each") {
+  for (Executor::Run run : {one_after_another, threads_of_its_own}) {
+    ThreadPool pool(Executor{run, nullptr, 3});
+    CHECK(pool.threads() == 3);
+    std::vector<std::atomic<int>> runs(100);
+    std::atomic<int> wrong_thread{0};
+    pool.for_each(100, [&](int64_t item, int thread) {
+      runs[static_cast<size_t>(item)]++;
+      if (thread < 0 || thread >= 3) wrong_thread++;
+    });
+    for (auto& count : runs) CHECK(count == 1);
+    CHECK(wrong_thread == 0);
+    CHECK_THROWS_AS(pool.for_each(9, [](int64_t, int) { throw std::runtime_error("item"); }),
+                    std::runtime_error);
+  }
+}
+
+TEST_CASE("an executor that does not run its work is an error, and so is one without threads") {
+  ThreadPool pool(Executor{forgetful, nullptr, 2});
+  CHECK_THROWS_WITH_AS(pool.for_each(5, [](int64_t, int) {}),
+                       "executor: run() returned before its work was done", Error);
+  CHECK_THROWS_AS(ThreadPool(Executor{forgetful, nullptr, 0}), Error);
+}

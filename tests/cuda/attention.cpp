@@ -27,9 +27,8 @@ struct Sequence {
     std::mt19937 generator(5);
     const auto real = [&] { return static_cast<float>(generator() % 20001) / 10000.0f - 1.0f; };
     for (int64_t i = 0; i < rows * s.heads * s.head_dim; ++i) q.push_back(3 * real());
-    const int64_t block_halves = 2 * layers * s.kv_heads * kv_block * s.head_dim;
+    block_halves = 2 * layers * s.kv_heads * kv_block * s.head_dim;
     cache.assign(blocks * block_halves, 0);
-    block_bytes = block_halves * 2;
     for (int64_t head = 0; head < s.kv_heads; ++head)
       for (int64_t j = 0; j < length; ++j)
         for (int64_t d = 0; d < s.head_dim; ++d) {
@@ -38,11 +37,12 @@ struct Sequence {
         }
   }
 
-  // lib/model/kv_cache.h: keys [head_dim][64], values [64][head_dim].
+  /// Where block `index` of the sequence lies: the last one first.
+  int64_t place(int64_t index) const { return (blocks - 1 - index) * block_halves; }
+  // lib/model/kv_pool.h: keys [head_dim][64], values [64][head_dim].
   int64_t block(int64_t head, int64_t j, bool values) const {
-    return (j / kv_block * 2 * layers + 2 * layer + (values ? 1 : 0)) * shape.kv_heads * kv_block *
-               shape.head_dim +
-           head * kv_block * shape.head_dim;
+    return place(j / kv_block) +
+           ((2 * layer + (values ? 1 : 0)) * shape.kv_heads + head) * kv_block * shape.head_dim;
   }
   int64_t key(int64_t head, int64_t j, int64_t d) const {
     return block(head, j, false) + d * kv_block + j % kv_block;
@@ -75,14 +75,19 @@ struct Sequence {
   }
 
   kernels::cuda::Heads device_heads() const {
-    return {shape.heads, shape.kv_heads, shape.head_dim, block_bytes, layer};
+    return {shape.heads, shape.kv_heads, shape.head_dim, layer};
   }
-  std::vector<StepRow> step(const uint16_t* device_cache) const {
+  std::vector<std::byte*> table(uint16_t* device_cache) const {
+    std::vector<std::byte*> pointers;
+    for (int64_t i = 0; i < blocks; ++i)
+      pointers.push_back(reinterpret_cast<std::byte*>(device_cache + place(i)));
+    return pointers;
+  }
+  std::vector<StepRow> step(std::byte* const* device_table) const {
     std::vector<StepRow> step_rows;
     for (int64_t row = 0; row < rows; ++row)
       step_rows.push_back({0, static_cast<int32_t>(length - rows + row), 0,
-                           static_cast<int32_t>(length - rows),
-                           reinterpret_cast<std::byte*>(const_cast<uint16_t*>(device_cache))});
+                           static_cast<int32_t>(length - rows), device_table});
     return step_rows;
   }
   float scale() const { return 1.0f / std::sqrt(static_cast<float>(shape.head_dim)); }
@@ -90,7 +95,7 @@ struct Sequence {
   int64_t kv_width() const { return shape.kv_heads * shape.head_dim; }
 
   Shape shape;
-  int64_t rows, length, blocks, block_bytes;
+  int64_t rows, length, blocks, block_halves;
   std::vector<float> q;
   std::vector<uint16_t> cache;
 };
@@ -154,7 +159,8 @@ std::vector<float> run_split(const Sequence& s, const kernels::cuda::HeadRows* h
       for (int64_t d = 0; d < s.shape.head_dim; ++d)
         filled[s.key(head, s.length - 1, d)] = filled[s.value(head, s.length - 1, d)] = 0x4321;
   const OnGpu<uint16_t> cache(filled);
-  const OnGpu<StepRow> step(s.step(cache.data()));
+  const OnGpu<std::byte*> table(s.table(cache.data()));
+  const OnGpu<StepRow> step(s.step(table.data()));
   const DeviceHeads heads(s);
   const OnGpu<float> out(s.rows * s.width(), NAN);
   const kernels::cuda::Queue queue = default_queue();
@@ -175,7 +181,8 @@ std::vector<float> run_split(const Sequence& s, const kernels::cuda::HeadRows* h
 std::vector<float> run_prefill(const Sequence& s,
                                const kernels::cuda::HeadRows* head_rows = nullptr) {
   const OnGpu<uint16_t> cache(s.cache);
-  const OnGpu<StepRow> step(s.step(cache.data()));
+  const OnGpu<std::byte*> table(s.table(cache.data()));
+  const OnGpu<StepRow> step(s.step(table.data()));
   const DeviceHeads heads(s);
   const OnGpu<float> out(s.rows * s.width(), NAN);
   std::vector<kernels::cuda::AttentionTile> tiles;
@@ -278,7 +285,8 @@ TEST_CASE("cuda: keys are normalized, rotated and cached, values cached; queries
       for (float& x : norm) x = real();
       const float* weight = with_norm ? norm.data() : nullptr;
       const OnGpu<uint16_t> cache(s.cache);
-      const OnGpu<StepRow> step(s.step(cache.data()));
+      const OnGpu<std::byte*> table(s.table(cache.data()));
+      const OnGpu<StepRow> step(s.step(table.data()));
       const OnGpu<float> device_qkv(qkv), device_angles(angles), device_norm(norm);
       const float *q = device_qkv.data(), *on_device = with_norm ? device_norm.data() : nullptr;
       const kernels::cuda::HeadRows head_rows{q,

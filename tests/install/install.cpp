@@ -123,6 +123,25 @@ TEST_CASE("generate writes text from a model, and an error where there is none")
   CHECK(run_program({examples() + "/generate"}).status == 2);
 }
 
+TEST_CASE("generate in C writes the same text, and the same error") {
+  CHECK(succeed({examples() + "/generate_c", model(), "Hi"}) ==
+        succeed({examples() + "/generate", model(), "Hi"}));
+  const CommandResult missing = run_program({examples() + "/generate_c", "no-such-file", "Hi"});
+  CHECK(missing.status == 1);
+  CHECK(contains(missing.err, "generate_c: Io: no-such-file"));
+  CHECK(run_program({examples() + "/generate_c"}).status == 2);
+}
+
+#if SHARED
+TEST_CASE("a C compiler needs no more than the shared library's name") {
+  const std::string program = workplace().path("generate_c");
+  const std::string libraries = prefix() + "/" LIBRARY_DIR;
+  succeed({"/usr/bin/cc", "-std=c99", "-I" + prefix() + "/include", SOURCE "/examples/generate.c",
+           "-o", program, "-L" + libraries, "-loctet", "-Wl,-rpath," + libraries});
+  CHECK(succeed({program, model(), "Hi"}) == succeed({examples() + "/generate_c", model(), "Hi"}));
+}
+#endif
+
 TEST_CASE("custom_sampler writes the same text each time, and another for another prompt") {
   const std::string program = examples() + "/custom_sampler";
   const std::string text = succeed({program, model(), "Hi"});

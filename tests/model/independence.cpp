@@ -2,7 +2,9 @@
 // bit.
 #include <doctest/doctest.h>
 
+#include <atomic>
 #include <cstring>
+#include <thread>
 
 #include "support/evaluate.h"
 #include "support/fixtures.h"
@@ -56,6 +58,30 @@ TEST_CASE("the number of threads does not change a bit") {
         CHECK(same_bits(alone(open_variant(name, variant, threads), ids), reference));
       }
     }
+}
+
+TEST_CASE("a model on the host's executor gives the same bits and counts its threads") {
+  struct Host {
+    std::atomic<int> loops{0};
+    static void run(void* self, int count, Executor::Work work, void* context) {
+      static_cast<Host*>(self)->loops++;
+      std::vector<std::thread> threads;
+      for (int i = 1; i < count; ++i) threads.emplace_back(work, context, i);
+      work(context, 0);
+      for (std::thread& thread : threads) thread.join();
+    }
+  } host;
+  ModelOptions options;
+  options.device = Device::cpu();
+  options.executor = {Host::run, &host, 3};
+  const Model model = Model::open(fixture(models[0]), options);
+  CHECK(model.threads() == 3);
+  const int before = host.loops;
+  const std::vector<int32_t> ids = some_ids(model, 20, 1);
+  CHECK(same_bits(alone(model, ids), alone(open_variant(models[0], variants[0], 1), ids)));
+  CHECK(host.loops > before);
+  options.executor.threads = 0;
+  CHECK_THROWS_AS(Model::open(fixture(models[0]), options), Error);
 }
 
 TEST_CASE("how a prompt is cut into chunks does not change a bit") {

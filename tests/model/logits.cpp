@@ -60,7 +60,8 @@ void check_hidden(const Model& model, const Expected& expected, const std::strin
   const std::vector<int32_t> ids = expected.i32(prompt + ".ids");
   const ModelConfig& config = model.config();
   Session session(model, {.context = static_cast<int64_t>(ids.size())});
-  SessionImpl& sequence = *session.impl();
+  Sequence& sequence = session.impl()->sequence;
+  sequence.cache.extend(0, static_cast<int64_t>(ids.size()));
   ModelImpl& impl = *model.impl();
   const Chunk chunk[] = {{&sequence.cache, &sequence.rope, 0, static_cast<int64_t>(ids.size()), 0}};
   int64_t seen = 0;

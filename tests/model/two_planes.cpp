@@ -71,9 +71,10 @@ struct LastRow {
 LastRow last_row(const Model& model, std::span<const int32_t> ids) {
   LastRow result;
   Session session(model, {.context = 32});
-  SessionImpl& sequence = *session.impl();
+  Sequence& sequence = session.impl()->sequence;
   ModelImpl& impl = *model.impl();
   const auto rows = static_cast<int64_t>(ids.size()), width = impl.config.hidden_size;
+  sequence.cache.extend(0, rows);
   const Chunk chunk[] = {{&sequence.cache, &sequence.rope, 0, rows, 0}};
   const int64_t wanted[] = {rows - 1};
   const auto observe = [&](int64_t, const float* hidden) {

@@ -102,17 +102,18 @@ void CpuBackend::rotate(float* head, const float* norm, int64_t row) {
 
 bool CpuBackend::rotate_and_cache(int64_t layer, const float* q_norm, const float* k_norm) {
   const auto cached = static_cast<int64_t>(cache_items_.size());
+  const int64_t rows = batch_->rows(), some = rows_per_item(rows);
   std::atomic<bool> finite{true};
-  pool_.for_each(cached + batch_->rows(), [&](int64_t i, int thread) {
+  pool_.for_each(cached + (rows + some - 1) / some, [&](int64_t i, int thread) {
     if (i < cached) {
       Scratch& scratch = scratch_[static_cast<size_t>(thread)];
       if (!cache_tokens(cache_items_[static_cast<size_t>(i)], layer, k_norm, scratch))
         finite = false;
       return;
     }
-    const int64_t row = i - cached;
-    for (int64_t head = 0; head < config_.num_heads; ++head)
-      rotate(workspace_.q + (row * config_.num_heads + head) * config_.head_dim, q_norm, row);
+    const int64_t first = (i - cached) * some, end = std::min(rows, first + some);
+    for (int64_t head = first * config_.num_heads; head < end * config_.num_heads; ++head)
+      rotate(workspace_.q + head * config_.head_dim, q_norm, head / config_.num_heads);
   });
   return finite;
 }
@@ -145,7 +146,7 @@ void CpuBackend::plan_attention(const Batch& batch) {
         merge_items_.push_back({tokens, used, spans(positions)});
         for (int64_t span = 0; span < positions; span += kv_span, used += partial_size(tokens))
           attention_items_.push_back({tokens, span, std::min(span + kv_span, positions), used});
-        planned += spans(chunk.cache->num_blocks() * kv_block) * partial_size(tokens);
+        planned += spans(chunk.cache->max_blocks() * kv_block) * partial_size(tokens);
       }
     }
   // The longest first, so that no thread is left with one when the others are done.
@@ -199,8 +200,8 @@ void CpuBackend::attend(const AttentionItem& item, int64_t layer, Scratch& scrat
   scratch.value_blocks.clear();
   const KvCache& kv = *tokens.chunk->cache;
   // For the whole context at once: a growing sequence must not allocate.
-  scratch.key_blocks.reserve(static_cast<size_t>(kv.num_blocks()));
-  scratch.value_blocks.reserve(static_cast<size_t>(kv.num_blocks()));
+  scratch.key_blocks.reserve(static_cast<size_t>(kv.max_blocks()));
+  scratch.value_blocks.reserve(static_cast<size_t>(kv.max_blocks()));
   for (int64_t block = 0; block * kv_block < item.end_position; ++block) {
     scratch.key_blocks.push_back(kv.keys(block, layer, tokens.kv_head));
     scratch.value_blocks.push_back(kv.values(block, layer, tokens.kv_head));

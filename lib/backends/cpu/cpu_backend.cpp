@@ -71,12 +71,21 @@ void CpuBackend::allocate(int64_t max_rows) {
   }
 }
 
+int64_t CpuBackend::rows_per_item(int64_t rows) const {
+  return std::clamp<int64_t>(rows / (items_per_thread * pool_.threads()), 1, 16);
+}
+
 void CpuBackend::each_row(int64_t rows, FunctionRef<void(int64_t, int)> work) {
-  pool_.for_each(rows, work);
+  const int64_t some = rows_per_item(rows);
+  pool_.for_each((rows + some - 1) / some, [&](int64_t item, int thread) {
+    const int64_t end = std::min(rows, (item + 1) * some);
+    for (int64_t row = item * some; row < end; ++row) work(row, thread);
+  });
 }
 
 void CpuBackend::start(const Batch& batch) {
   batch_ = &batch;
+  pool_.cancel_with(batch.cancelled);
   plan_cache(batch);
   plan_attention(batch);
   const int64_t half = config_.head_dim / 2;
@@ -194,6 +203,14 @@ bool CpuBackend::store_planes(float* values, int64_t row, bool grouped, int thre
   return store_plane(planes[1]) != nullptr;
 }
 
+void CpuBackend::read_hidden(const float* weight, float* out) {
+  const int64_t k = config_.hidden_size;
+  each_row(batch_->rows(), [&](int64_t row, int) {
+    table_.rms_norm_f32(workspace_.hidden + row * k, weight, out + row * k, k,
+                        static_cast<float>(config_.rms_norm_eps));
+  });
+}
+
 StepResult CpuBackend::finish(int64_t logit_rows) {
   const int64_t top = batch_->top, vocab = config_.vocab_size;
   if (top == 0) return {workspace_.logits, nullptr, vocab, -1};
@@ -220,7 +237,7 @@ StepResult CpuBackend::finish(int64_t logit_rows) {
   return {nullptr, best_.data(), top, -1};
 }
 
-bool CpuBackend::norm(const float* weight, const std::span<const int64_t>* rows,
+bool CpuBackend::norm(const float* weight, const std::span<const int64_t>* rows, int64_t rotation,
                       const InputForms& forms) {
   const int64_t k = config_.hidden_size;
   set_activations(rows ? static_cast<int64_t>(rows->size()) : batch_->rows(), k, forms);
@@ -230,6 +247,7 @@ bool CpuBackend::norm(const float* weight, const std::span<const int64_t>* rows,
     float* normed = scratch_[static_cast<size_t>(thread)].row.data();
     table_.rms_norm_f32(workspace_.hidden + row * k, weight, normed, k,
                         static_cast<float>(config_.rms_norm_eps));
+    if (rotation > 1) table_.hadamard_f32(normed, k, rotation);
     if (!store_activation(normed, i, thread)) finite = false;
   });
   return finite;

@@ -12,6 +12,9 @@
 namespace octet {
 
 class CpuBackend : public Backend {
+  /// Items for each thread that leave it at most a tenth of the time idle at the end.
+  static constexpr int64_t items_per_thread = 4;
+
  public:
   /// Buffers for up to max_rows rows a step. scheme: the model's; in an int8 one, matrices of a
   /// float scheme are multiplied so that a row's result depends on that row alone.
@@ -27,7 +30,7 @@ class CpuBackend : public Backend {
 
   void start(const Batch& batch) override;
   void embed(const Matrix& table) override;
-  bool norm(const float* weight, const std::span<const int64_t>* rows,
+  bool norm(const float* weight, const std::span<const int64_t>* rows, int64_t rotation,
             const InputForms& forms) override;
   void linear(std::span<const LinearTask> tasks, kernels::Store store,
               const Matrix* following) override;
@@ -35,6 +38,7 @@ class CpuBackend : public Backend {
   bool attention(int64_t layer, const InputForms& forms) override;
   bool gate_up(const LinearTask& gate, const LinearTask& up, int64_t rotation,
                const InputForms& forms, const Matrix* following) override;
+  void read_hidden(const float* weight, float* out) override;
   StepResult finish(int64_t logit_rows) override;
 
  private:
@@ -80,6 +84,9 @@ class CpuBackend : public Backend {
   void embed_int8(const Matrix& table, int64_t id, Scratch& scratch, float* out) const;
   void set_activations(int64_t rows, int64_t k, const InputForms& forms);
   Plane plane(bool grouped, int index);
+  /// Rows of work that takes about a microsecond each to hand out at once: with one at a time, many
+  /// threads would mostly wait for the pool's counter.
+  int64_t rows_per_item(int64_t rows) const;
   void each_row(int64_t rows, FunctionRef<void(int64_t row, int thread)> work);
   bool cache_tokens(const HeadTokens& tokens, int64_t layer, const float* k_norm, Scratch& scratch);
   bool cache_int8(const float* k, const float* v, int64_t slot, std::byte* keys, std::byte* values,
@@ -106,12 +113,17 @@ class CpuBackend : public Backend {
   void multiply_dots(const Columns& c);
   void multiply_f32(const Columns& c);
   void multiply_f16(const Columns& c, Scratch& scratch);
-  int64_t columns_per_item(int64_t n) const;
+  /// Of a linear [n, k].
+  int64_t columns_per_item(int64_t n, int64_t k) const;
   int64_t row_parts(int64_t column_items) const;
-  /// The weights of item `item` of a linear, or null.
-  const int8_t* item_weights(const LinearTask& task, int64_t item) const;
+  struct RowRange {
+    int64_t first, count;
+  };
+  RowRange rows_of_part(int64_t part, int64_t parts) const;
+  /// The weights of a linear from column `column` on, or null.
+  const int8_t* item_weights(const LinearTask& task, int64_t column) const;
   void bring_closer(const Matrix* following, int64_t items_left) const;
-  float* gate_up_scratch(Scratch& scratch);
+  float* gate_up_scratch(Scratch& scratch, int64_t columns);
 
   const ModelConfig& config_;
   Scheme scheme_;

@@ -46,6 +46,10 @@ void check_shape(const ModelConfig& config, const Weights& weights) {
   require(head_group(config) <= kernels::cuda::max_head_group, ErrorCode::Unsupported,
           "device cuda: ", head_group(config), " query heads share a kv head, at most ",
           kernels::cuda::max_head_group, " expected");
+  require(
+      weights.head_rotation == 1, ErrorCode::Unsupported,
+      "device cuda: the inputs of the model's linears are scaled and rotated, which this backend "
+      "does not do yet; convert it with --rotate on");
   for (const LayerWeights& layer : weights.layers) {
     require(layer.down_rotation <= kernels::cuda::max_hadamard, ErrorCode::Unsupported,
             "device cuda: down_proj's input is rotated in blocks of ", layer.down_rotation,
@@ -86,7 +90,7 @@ kernels::cuda::Queue make_queue(int index, cudaStream_t stream) {
 
 }  // namespace
 
-std::byte* DeviceKvMemory::take(int64_t bytes, int64_t context) {
+std::byte* DeviceKvMemory::take(int64_t bytes, int64_t positions) {
   const OnDevice device(index_);
   void* memory = nullptr;
   size_t free = 0, total = 0;
@@ -94,7 +98,7 @@ std::byte* DeviceKvMemory::take(int64_t bytes, int64_t context) {
   const cudaError_t status = cudaMalloc(&memory, static_cast<size_t>(bytes));
   if (status == cudaErrorMemoryAllocation) {
     cudaGetLastError();
-    fail(ErrorCode::OutOfMemory, "the KV cache of a context of ", context, " tokens needs ",
+    fail(ErrorCode::OutOfMemory, "the KV cache of a context of ", positions, " tokens needs ",
          static_cast<double>(bytes) / 1e9, " GB, cuda:", index_, " has ",
          static_cast<double>(free) / 1e9, " GB free");
   }
@@ -106,6 +110,23 @@ std::byte* DeviceKvMemory::take(int64_t bytes, int64_t context) {
 
 void DeviceKvMemory::give_back(std::byte* memory, int64_t) noexcept {
   cudaFree(memory);
+}
+
+void DeviceKvMemory::copy(std::byte* to, const std::byte* from, int64_t bytes) {
+  transfer(to, from, bytes, cudaMemcpyDeviceToDevice);
+}
+void DeviceKvMemory::read(std::byte* host, const std::byte* from, int64_t bytes) {
+  transfer(host, from, bytes, cudaMemcpyDeviceToHost);
+}
+void DeviceKvMemory::write(std::byte* to, const std::byte* host, int64_t bytes) {
+  transfer(to, host, bytes, cudaMemcpyHostToDevice);
+}
+
+/// Between steps, whose stream does not wait for this one.
+void DeviceKvMemory::transfer(void* to, const void* from, int64_t bytes, cudaMemcpyKind kind) {
+  const OnDevice device(index_);
+  check(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), kind, nullptr), "cudaMemcpy");
+  check(cudaStreamSynchronize(nullptr), "cudaMemcpy");
 }
 
 CudaBackend::CudaBackend(int index, const ModelConfig& config, int64_t max_rows,
@@ -177,8 +198,7 @@ kernels::cuda::HeadRows CudaBackend::head_rows() const {
 }
 
 kernels::cuda::Heads CudaBackend::heads(int64_t layer) const {
-  const int64_t block_bytes = kernels::kv_block * kv_bytes_per_token(config_, KvCacheType::f16);
-  return {config_.num_heads, config_.num_kv_heads, config_.head_dim, block_bytes, layer};
+  return {config_.num_heads, config_.num_kv_heads, config_.head_dim, layer};
 }
 
 void CudaBackend::start(const Batch& batch) {
@@ -216,7 +236,7 @@ void CudaBackend::quantize_later(const float* values, int64_t stride, int64_t k,
       values, stride, k, norm, static_cast<float>(config_.rms_norm_eps), rows, planes, finite};
 }
 
-bool CudaBackend::norm(const float* weight, const std::span<const int64_t>* rows,
+bool CudaBackend::norm(const float* weight, const std::span<const int64_t>* rows, int64_t,
                        const InputForms& forms) {
   if (replaying_) return true;
   const int32_t* row_list =
@@ -333,6 +353,28 @@ void CudaBackend::select_best(int64_t logit_rows) {
   kernels::cuda::top({logit_rows, config_.vocab_size, logits_stride_, workspace_.logits,
                       batch_->top, top_partial_.as<kernels::cuda::Candidate>(), best()},
                      queue_);
+}
+
+/// On the host: embeddings are read once a prompt, not once a token.
+void CudaBackend::read_hidden(const float* weight, float* out) {
+  const int64_t k = config_.hidden_size;
+  std::vector<float> norm(static_cast<size_t>(k));
+  const auto receive = [&](float* to, const float* from) {
+    check(cudaMemcpyAsync(to, from, static_cast<size_t>(k) * sizeof(float), cudaMemcpyDeviceToHost,
+                          stream_.get()),
+          "reading hidden states");
+  };
+  receive(norm.data(), weight);
+  for (int64_t row = 0; row < step_.rows(); ++row)
+    receive(out + row * k, workspace_.hidden + row * hidden_stride_);
+  check(cudaStreamSynchronize(stream_.get()), "reading hidden states");
+  for (int64_t row = 0; row < step_.rows(); ++row) {
+    float* const x = out + row * k;
+    double squares = 0;
+    for (int64_t i = 0; i < k; ++i) squares += double{x[i]} * x[i];
+    const double scale = 1 / std::sqrt(squares / static_cast<double>(k) + config_.rms_norm_eps);
+    for (int64_t i = 0; i < k; ++i) x[i] = static_cast<float>(x[i] * scale) * norm[i];
+  }
 }
 
 StepResult CudaBackend::finish(int64_t logit_rows) {

@@ -16,15 +16,19 @@
 
 namespace octet::cuda {
 
-/// Caches in a device's memory, all of it taken at once and zeroed.
+/// Caches in a device's memory.
 class DeviceKvMemory : public KvMemory {
  public:
   explicit DeviceKvMemory(int index) : index_(index) {}
-  std::byte* take(int64_t bytes, int64_t context) override;
+  std::byte* take(int64_t bytes, int64_t positions) override;
   void give_back(std::byte* memory, int64_t bytes) noexcept override;
-  void discard(std::byte*, int64_t) override {}
+  void discard(std::byte*, int64_t) noexcept override {}
+  void copy(std::byte* to, const std::byte* from, int64_t bytes) override;
+  void read(std::byte* host, const std::byte* from, int64_t bytes) override;
+  void write(std::byte* to, const std::byte* host, int64_t bytes) override;
 
  private:
+  void transfer(void* to, const void* from, int64_t bytes, cudaMemcpyKind kind);
   int index_;
 };
 
@@ -45,7 +49,7 @@ class CudaBackend : public Backend {
 
   void start(const Batch& batch) override;
   void embed(const Matrix& table) override;
-  bool norm(const float* weight, const std::span<const int64_t>* rows,
+  bool norm(const float* weight, const std::span<const int64_t>* rows, int64_t rotation,
             const InputForms& forms) override;
   void linear(std::span<const LinearTask> tasks, kernels::Store store,
               const Matrix* following) override;
@@ -53,6 +57,7 @@ class CudaBackend : public Backend {
   bool attention(int64_t layer, const InputForms& forms) override;
   bool gate_up(const LinearTask& gate, const LinearTask& up, int64_t rotation,
                const InputForms& forms, const Matrix* following) override;
+  void read_hidden(const float* weight, float* out) override;
   StepResult finish(int64_t logit_rows) override;
 
  private:

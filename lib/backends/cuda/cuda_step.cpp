@@ -1,6 +1,7 @@
 #include "lib/backends/cuda/cuda_step.h"
 
 #include <algorithm>
+#include <cstring>
 #include <limits>
 
 namespace octet::cuda {
@@ -48,7 +49,7 @@ void CudaStep::add_chunk(const Chunk& chunk, int64_t index, const Batch& batch, 
   for (int64_t i = 0; i < chunk.rows; ++i) {
     const int64_t row = chunk.first_row + i;
     host.rows[row] = {batch.ids[static_cast<size_t>(row)], i32(chunk.first_position + i),
-                      i32(index), i32(chunk.first_position), chunk.cache->memory()};
+                      i32(index), i32(chunk.first_position), nullptr};
     if (split) host.split_rows[split_rows_++] = i32(row);
   }
   if (split) {
@@ -62,6 +63,36 @@ void CudaStep::add_chunk(const Chunk& chunk, int64_t index, const Batch& batch, 
                             i32(chunk.first_position)};
 }
 
+void CudaStep::send_tables(const Batch& batch, StepView& host, cudaStream_t stream) {
+  // For the whole contexts at once: a growing sequence must not allocate, nor move the others.
+  int64_t needed = 0;
+  for (const Chunk& chunk : batch.chunks) needed += chunk.cache->max_blocks();
+  bool changed = needed > table_capacity_;
+  if (changed) {
+    const int64_t bytes = needed * static_cast<int64_t>(sizeof(std::byte*));
+    device_tables_ = DeviceMemory(bytes, "the tables of KV blocks");
+    host_tables_ = PinnedMemory(bytes);
+    std::memset(host_tables_.as<void>(), 0, static_cast<size_t>(bytes));
+    table_capacity_ = needed;
+  }
+  int64_t first = 0;
+  for (const Chunk& chunk : batch.chunks) {
+    for (int64_t i = 0; i < chunk.rows; ++i)
+      host.rows[chunk.first_row + i].blocks = device_tables_.as<std::byte*>() + first;
+    std::byte** entry = host_tables_.as<std::byte*>() + first;
+    for (const KvBlock* block : chunk.cache->blocks()) {
+      changed |= *entry != block->data;
+      *entry++ = block->data;
+    }
+    first += chunk.cache->max_blocks();
+  }
+  if (changed)
+    check(cudaMemcpyAsync(device_tables_.as<void>(), host_tables_.as<void>(),
+                          static_cast<size_t>(first) * sizeof(std::byte*), cudaMemcpyHostToDevice,
+                          stream),
+          "sending a step");
+}
+
 void CudaStep::send(const Batch& batch, cudaStream_t stream) {
   rows_ = batch.rows();
   split_rows_ = tiles_ = launched_splits_ = 0;
@@ -71,6 +102,7 @@ void CudaStep::send(const Batch& batch, cudaStream_t stream) {
   *host.first_bad = std::numeric_limits<int32_t>::max();
   for (int64_t i = 0; i < chunks; ++i)
     add_chunk(batch.chunks[static_cast<size_t>(i)], i, batch, host);
+  send_tables(batch, host, stream);
   std::copy(batch.logit_rows.begin(), batch.logit_rows.end(), host.logit_rows);
   single_rows_ = chunks == rows_;
   repeatable_ = tiles_ == 0 && static_cast<int64_t>(batch.logit_rows.size()) == rows_;

@@ -42,6 +42,7 @@ class CudaStep {
   /// The parts' places for this many rows and chunks; returns the bytes up to the tiles' end.
   int64_t place(std::byte* base, int64_t rows, int64_t chunks, int64_t tiles, StepView& view) const;
   void add_chunk(const Chunk& chunk, int64_t index, const Batch& batch, StepView& host);
+  void send_tables(const Batch& batch, StepView& host, cudaStream_t stream);
 
   int64_t half_;   // of a head
   int64_t group_;  // query heads of a kv head
@@ -49,6 +50,10 @@ class CudaStep {
   bool has_prefill_;
   DeviceMemory device_memory_;
   PinnedMemory host_memory_;
+  /// For each chunk, pointers to its cache's blocks; sent only if they have changed.
+  DeviceMemory device_tables_;
+  PinnedMemory host_tables_;
+  int64_t table_capacity_ = 0;
   StepView device_{};
   int64_t rows_ = 0, split_rows_ = 0, tiles_ = 0, launched_splits_ = 0;
   bool single_rows_ = false, repeatable_ = false;

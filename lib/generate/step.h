@@ -1,0 +1,34 @@
+#pragma once
+#include <octet/session.h>
+
+#include <atomic>
+
+#include "lib/generate/sequence.h"
+#include "lib/model/model_impl.h"
+
+namespace octet {
+
+/// What one sequence contributes to a step.
+struct SequenceInput {
+  Sequence* sequence;
+  std::span<const int32_t> ids;
+  Session::Rows rows;
+};
+
+struct StepOptions {
+  int64_t top = 0;  ///< hand out the best so many logits of a row; 0: all of them
+  const std::atomic<bool>* cancelled = nullptr;
+};
+
+/// Gets the logits, or the best of them, of each row asked for.
+using RowReceiver = FunctionRef<void(size_t input, int64_t row, std::span<const float> logits,
+                                     std::span<const TopLogit> best)>;
+
+/// Evaluates the ids and appends them to their sequences, in batches of up to the model's rows. The
+/// sequences differ. After an error, the sequences have grown by whole batches.
+/// Errors: InvalidArgument for ids outside the vocabulary or a full context; Cancelled; as
+/// decode().
+void run_step(ModelImpl& model, std::span<const SequenceInput> inputs, const StepOptions& options,
+              RowReceiver on_row);
+
+}  // namespace octet

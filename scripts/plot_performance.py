@@ -1,0 +1,132 @@
+#!/usr/bin/env python3
+"""Draws speed against prompt length, depth and threads from results of `octet bench --json`.
+
+usage: plot_performance.py measure RESULTS -- MODEL [octet bench's options]
+           runs the sweeps (a few minutes; the machine should do nothing else) and adds one JSON
+           object a line to RESULTS
+       plot_performance.py draw RESULTS FOLDER
+           writes FOLDER/prompt.svg, depth.svg and threads.svg
+
+Standard library only. Needs the release build of octet (or OCTET, its path) to measure.
+"""
+import json
+import math
+import os
+import pathlib
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+OCTET = os.environ.get("OCTET", str(ROOT / "build/release/bin/octet"))
+PROMPTS = (1, 4, 16, 64, 128, 256, 512, 1024, 2048)
+DEPTHS = (1024, 2048, 4096, 8192, 16384, 32768)
+SHORT = ("--prompt", "8", "--gen", "16")  # where only one of the two speeds is looked at
+COLORS = ("#1b6ca8", "#c8553d", "#4f772d", "#7b4b94")
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 520, 300, 60, 46, 34, 14
+
+
+def measure(results, arguments):
+    threads = int(subprocess.run(["nproc"], capture_output=True, text=True, check=True).stdout)
+    sweeps = [("prompt", ("--prompt", str(n), "--gen", "1")) for n in PROMPTS]
+    sweeps += [("depth", (*SHORT, "--depth", str(n))) for n in DEPTHS]
+    sweeps += [("threads", ("--threads", str(n))) for n in range(1, threads + 1)]
+    with open(results, "a", encoding="utf-8") as file:
+        for sweep, options in sweeps:
+            command = [OCTET, "bench", *arguments, *options, "--json"]
+            print(" ".join(command), flush=True)
+            result = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+            file.write(json.dumps({"sweep": sweep, **result}) + "\n")
+            file.flush()
+
+
+def ticks(low, high, logarithmic):
+    """Round values that cover [low, high]."""
+    if logarithmic:
+        values, value = [], 1
+        while value < high * 1.01:
+            if value >= low * 0.99:
+                values.append(value)
+            value *= 2
+        return values[:: 1 + len(values) // 10]
+    step = 1
+    while high / step > 6:
+        step = step * 5 // 2 if str(step).startswith("2") else step * 2
+    return list(range(0, int(high) + step, step))
+
+
+def draw(path, title, x_title, y_title, series, logarithmic):
+    """series: {name: [(x, median, min, max)]}"""
+    points = [point for values in series.values() for point in values]
+    xs = ticks(min(p[0] for p in points), max(p[0] for p in points), logarithmic)
+    ys = ticks(0, max(p[3] for p in points), False)
+    low, high = min(p[0] for p in points), max(p[0] for p in points)
+
+    def place_x(x):
+        share = math.log(x / low) / math.log(high / low) if logarithmic and high > low else \
+            (x - low) / (high - low or 1)
+        return LEFT + share * (WIDTH - LEFT - RIGHT)
+
+    def place_y(y):
+        return HEIGHT - BOTTOM - y / ys[-1] * (HEIGHT - BOTTOM - TOP)
+
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
+           'font-family="sans-serif" font-size="12">',
+           f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>',
+           f'<text x="{LEFT}" y="18" font-size="13">{title}</text>',
+           f'<text x="{(LEFT + WIDTH) / 2}" y="{HEIGHT - 8}" text-anchor="middle">{x_title}</text>',
+           f'<text transform="translate(14 {HEIGHT / 2}) rotate(-90)" text-anchor="middle">'
+           f'{y_title}</text>']
+    for y in ys:
+        out.append(f'<path d="M{LEFT} {place_y(y):.1f}H{WIDTH - RIGHT}" stroke="#ddd"/>'
+                   f'<text x="{LEFT - 6}" y="{place_y(y) + 4:.1f}" text-anchor="end">{y}</text>')
+    for x in xs:
+        out.append(f'<text x="{place_x(x):.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">'
+                   f'{x}</text>')
+    for (name, values), color, line in zip(series.items(), COLORS, range(len(series))):
+        values = sorted(values)
+        way = " ".join(f"{place_x(x):.1f},{place_y(median):.1f}" for x, median, _, _ in values)
+        out.append(f'<polyline points="{way}" fill="none" stroke="{color}" stroke-width="2"/>')
+        for x, median, least, most in values:
+            out.append(f'<path d="M{place_x(x):.1f} {place_y(least):.1f}V{place_y(most):.1f}" '
+                       f'stroke="{color}"/><circle cx="{place_x(x):.1f}" '
+                       f'cy="{place_y(median):.1f}" r="3" fill="{color}"/>')
+        out.append(f'<text x="{WIDTH - RIGHT}" y="{TOP + 14 * line}" text-anchor="end" '
+                   f'fill="{color}">{name}</text>')
+    path.write_text("\n".join(out) + "\n</svg>\n", encoding="utf-8")
+    print(path)
+
+
+def series_of(results, sweep, speed, x):
+    """{"scheme, KV cache, instruction set": points} of one sweep."""
+    series = {}
+    for result in results:
+        if result["sweep"] != sweep:
+            continue
+        rate = result[speed]["tokens_per_second"]
+        name = f'{result["scheme"]}, {result["kv_cache"]} KV, {result["isa"]}'
+        series.setdefault(name, []).append((x(result), rate["median"], rate["min"], rate["max"]))
+    return series
+
+
+def main():
+    if len(sys.argv) > 4 and sys.argv[1] == "measure" and sys.argv[3] == "--":
+        return measure(sys.argv[2], sys.argv[4:])
+    if len(sys.argv) != 4 or sys.argv[1] != "draw":
+        sys.exit(__doc__)
+    with open(sys.argv[2], encoding="utf-8") as file:
+        results = [json.loads(line) for line in file]
+    folder = pathlib.Path(sys.argv[3])
+    folder.mkdir(parents=True, exist_ok=True)
+    plots = (("prompt", "prefill", "Prefill", "tokens of the prompt", True,
+              lambda r: r["prefill"]["tokens"]),
+             ("depth", "decode", "Decode", "tokens in the KV cache", True,
+              lambda r: r["decode"]["depth"]),
+             ("threads", "prefill", "Prefill of 512", "threads", False, lambda r: r["threads"]))
+    for sweep, speed, title, x_title, logarithmic, x in plots:
+        series = series_of(results, sweep, speed, x)
+        if series:
+            draw(folder / f"{sweep}.svg", title, x_title, "tokens/s", series, logarithmic)
+
+
+if __name__ == "__main__":
+    main()
