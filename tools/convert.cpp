@@ -9,6 +9,7 @@ namespace octet::tools {
 namespace {
 
 struct ConvertArguments : CommonOptions {
+  std::vector<std::string> lora;
   std::string source, output, scheme = "w8a8", rotation = "auto", mixed = default_mixed,
                               calibrate = "builtin";
 };
@@ -19,6 +20,7 @@ void run(const ConvertArguments& arguments) {
   options.rotation = parse_rotation(arguments.rotation);
   options.mixed = arguments.mixed;
   options.threads = arguments.threads;
+  options.adapters = parse_lora(arguments.lora);
   if (arguments.calibrate == "off") {
     options.calibration = Calibrate::off;
   } else if (arguments.calibrate != "builtin") {
@@ -62,8 +64,10 @@ void add_convert(CLI::App& app) {
   command->add_option("--scheme", arguments->scheme, "w8a8, w8a8-g128, f16 or f32")
       ->capture_default_str();
   command
-      ->add_option("--rotate", arguments->rotation,
-                   "spread outliers over all channels: auto (on for the int8 schemes), on or off")
+      ->add_option(
+          "--rotate", arguments->rotation,
+          "spread outliers over all channels: auto (on for the int8 schemes), on, off, or folded: "
+          "without what a model needs at run time, for `octet export`")
       ->capture_default_str();
   command
       ->add_option("--mixed", arguments->mixed,
@@ -74,6 +78,7 @@ void add_convert(CLI::App& app) {
       ->add_option("--calibrate", arguments->calibrate,
                    "int8 schemes: a text file that weights are rounded for, builtin, or off")
       ->capture_default_str();
+  add_lora(*command, arguments->lora);
   arguments->add_to(*command);
   command->callback([arguments] { run(*arguments); });
 }

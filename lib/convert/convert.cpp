@@ -2,14 +2,17 @@
 #include <octet/quant.h>
 
 #include <chrono>
+#include <cmath>
 
 #include "lib/convert/calibration.h"
+#include "lib/convert/lora_checkpoint.h"
 #include "lib/convert/memory_store.h"
 #include "lib/convert/random_checkpoint.h"
 #include "lib/convert/rotated_checkpoint.h"
 #include "lib/convert/write_tensors.h"
 #include "lib/core/cpu.h"
 #include "lib/core/error.h"
+#include "lib/model/folded_columns.h"
 #include "lib/model/octet_file.h"
 #include "lib/text/tokenizer_impl.h"
 
@@ -26,21 +29,61 @@ ModelText text_of(const Checkpoint& checkpoint) {
 /// A checkpoint as it is to be stored.
 struct Source {
   std::unique_ptr<Checkpoint> checkpoint;
-  RotationSizes rotation;
+  Schemes schemes;
+  RotationSizes rotation = {};
+  TwoPlanes two_planes = {};
   ScaledCheckpoint* scaled = nullptr;  ///< the checkpoint, if calibration is to scale it
 };
 
-Source rotate_if(Rotation rotation, Scheme scheme, bool calibrated,
-                 std::unique_ptr<Checkpoint> checkpoint) {
+bool any_quantized(const Checkpoint& checkpoint) {
+  for (const ModelTensor& tensor : model_tensors(checkpoint.config()))
+    if (checkpoint.is_quantized(tensor.name)) return true;
+  return false;
+}
+
+/// A checkpoint whose linears are int8 already: they stay as they are, the others stay float.
+Source take_quantized(std::unique_ptr<Checkpoint> checkpoint, Scheme scheme, Rotation rotation) {
+  const std::string& path = checkpoint->path();
+  require(scheme == Scheme::w8a8, ErrorCode::Unsupported, path, ": scheme ", to_string(scheme),
+          ", but the checkpoint holds int8 weights with a scale a channel: w8a8 expected, or f16 "
+          "or f32");
+  require(rotation == Rotation::automatic || rotation == Rotation::off, ErrorCode::InvalidArgument,
+          path, ": rotation ", to_string(rotation),
+          ", but the checkpoint's int8 weights cannot be rotated");
+  Schemes schemes(scheme);
+  for (const ModelTensor& tensor : model_tensors(checkpoint->config())) {
+    if (tensor.shape.size() != 2 || checkpoint->is_quantized(tensor.name)) continue;
+    const bool wide = checkpoint->find(tensor.name)->type == "F32";
+    schemes.others[tensor.name] = wide ? Scheme::f32 : Scheme::f16;
+  }
+  return {std::move(checkpoint), std::move(schemes)};
+}
+
+/// calibrated: there are tokens to calibrate with.
+Source prepare(std::unique_ptr<Checkpoint> checkpoint, Scheme scheme, Rotation rotation,
+               std::string_view mixed, bool calibrated) {
+  TwoPlanes planes = two_planes(checkpoint->config(), scheme, mixed);
+  if (is_int8(scheme) && any_quantized(*checkpoint))
+    return take_quantized(std::move(checkpoint), scheme, rotation);
   if (rotation == Rotation::off || (rotation == Rotation::automatic && !is_int8(scheme)))
-    return {std::move(checkpoint), {}};
+    return {std::move(checkpoint), scheme, {}, std::move(planes)};
   if (rotation == Rotation::automatic && calibrated) {
     auto scaled = std::make_unique<ScaledCheckpoint>(std::move(checkpoint));
     ScaledCheckpoint* const view = scaled.get();
-    return {std::move(scaled), view->sizes(), view};
+    return {std::move(scaled), scheme, view->sizes(), std::move(planes), view};
   }
-  const RotationSizes sizes = rotation_sizes(checkpoint->config());
-  return {rotated_checkpoint(std::move(checkpoint)), sizes};
+  RotationSizes sizes = rotation_sizes(checkpoint->config());
+  if (rotation == Rotation::folded) sizes.down = 1;
+  return {rotated_checkpoint(std::move(checkpoint), sizes), scheme, sizes, std::move(planes)};
+}
+
+/// What is stored: the model's tensors, and what adapters need.
+std::vector<ModelTensor> planned_tensors(const Source& source) {
+  const ModelConfig& config = source.checkpoint->config();
+  std::vector<ModelTensor> tensors = model_tensors(config);
+  for (ModelTensor& tensor : folded_columns(config, source.rotation))
+    tensors.push_back(std::move(tensor));
+  return tensors;
 }
 
 Calibration make_calibration(const Source& source, std::vector<std::vector<int32_t>> windows,
@@ -51,13 +94,13 @@ Calibration make_calibration(const Source& source, std::vector<std::vector<int32
 
 /// Every tensor of a checkpoint into the sink, in the scheme's form. windows: token ids to
 /// calibrate with; none: weights are rounded to nearest. Returns the number of weights.
-int64_t write_model(const Source& source, Scheme scheme, std::vector<std::vector<int32_t>> windows,
+int64_t write_model(const Source& source, std::vector<std::vector<int32_t>> windows,
                     TensorSink& sink, ThreadPool& pool, Progress progress) {
   const Checkpoint& checkpoint = *source.checkpoint;
   const ModelConfig& config = checkpoint.config();
-  const std::vector<ModelTensor> all = model_tensors(config);
+  const std::vector<ModelTensor> all = planned_tensors(source);
   WeightCounter counter(progress, all);
-  TensorWriter writer(checkpoint, all, scheme, sink, pool);
+  TensorWriter writer(checkpoint, all, source.schemes, sink, pool);
   if (windows.empty()) {
     writer.write(all, {}, &counter);
     return counter.total();
@@ -76,20 +119,26 @@ int64_t write_model(const Source& source, Scheme scheme, std::vector<std::vector
 
 Model quantize_in_memory(std::unique_ptr<Checkpoint> original, const ModelOptions& options,
                          Progress progress) {
-  const Source source = rotate_if(options.rotation, options.scheme, false, std::move(original));
+  const Source source =
+      prepare(std::move(original), options.scheme, options.rotation, options.mixed, false);
   const ModelConfig& config = source.checkpoint->config();
-  const TwoPlanes mixed = two_planes(config, options.scheme, options.mixed);
-  auto store = std::make_unique<MemoryStore>(stored_tensors(model_tensors(config), options.scheme));
-  write_model(source, options.scheme, {}, *store, *make_pool(options), progress);
-  return make_model(config, options.scheme, source.rotation, mixed, text_of(*source.checkpoint),
-                    std::move(store), options, progress);
+  auto store =
+      std::make_unique<MemoryStore>(stored_tensors(planned_tensors(source), source.schemes));
+  write_model(source, {}, *store, *make_pool(options), progress);
+  return make_model(config, source.schemes, source.rotation, source.two_planes,
+                    text_of(*source.checkpoint), std::move(store), options, progress);
 }
 
-/// The text to calibrate with, as windows of ids; none where calibration is off, or the checkpoint
-/// has no tokenizer and no text was asked for.
+/// The text to calibrate with, as windows of ids; none where calibration is off, or nothing was
+/// asked for and the checkpoint has no tokenizer or is quantized already.
 std::vector<std::vector<int32_t>> windows_for(const ConvertOptions& options,
+                                              const Checkpoint& checkpoint,
                                               const std::optional<Tokenizer>& tokenizer) {
   const bool asked = options.calibration == Calibrate::text;
+  const bool quantized = is_int8(options.scheme) && any_quantized(checkpoint);
+  require(!asked || !quantized, ErrorCode::InvalidArgument, checkpoint.path(),
+          ": calibration: the checkpoint's weights are int8 already");
+  if (quantized) return {};
   if (!is_int8(options.scheme) || options.calibration == Calibrate::off) return {};
   require(tokenizer || !asked, ErrorCode::InvalidArgument,
           "calibration: the checkpoint has no tokenizer for the text");
@@ -113,30 +162,49 @@ Model Model::random(std::string_view shape, const ModelOptions& options, Progres
   return quantize_in_memory(random_checkpoint(shape), options, progress);
 }
 
+namespace {
+
+/// The checkpoint with the adapters of the options merged into it.
+std::unique_ptr<Checkpoint> open_merged(const std::string& source, const ConvertOptions& options) {
+  std::unique_ptr<Checkpoint> checkpoint = open_checkpoint(source);
+  if (options.adapters.empty()) return checkpoint;
+  require(!any_quantized(*checkpoint), ErrorCode::InvalidArgument, source,
+          ": its weights are int8 already, no adapter can be merged into them; use the adapter "
+          "beside them, at run time");
+  std::vector<ScaledAdapter> adapters;
+  for (const AdapterSource& adapter : options.adapters) {
+    require(std::isfinite(adapter.scale), ErrorCode::InvalidArgument, adapter.directory,
+            ": adapter scale ", adapter.scale, ", a finite number expected");
+    adapters.push_back({PeftAdapter(adapter.directory, checkpoint->config()), adapter.scale});
+  }
+  return lora_checkpoint(std::move(checkpoint), std::move(adapters));
+}
+
+}  // namespace
+
 ConvertReport convert(const std::string& source, const std::string& output,
                       const ConvertOptions& options, Progress progress) {
   const auto start = std::chrono::steady_clock::now();
   require(!OctetFile::open(source), ErrorCode::InvalidArgument, source,
           ": is a converted octet file already; give the checkpoint it was made from");
-  std::unique_ptr<Checkpoint> original = open_checkpoint(source);
+  std::unique_ptr<Checkpoint> original = open_merged(source, options);
   const ModelText text = text_of(*original);
-  auto windows = windows_for(options, text.tokenizer);
-  const Source prepared =
-      rotate_if(options.rotation, options.scheme, !windows.empty(), std::move(original));
+  auto windows = windows_for(options, *original, text.tokenizer);
+  const Source prepared = prepare(std::move(original), options.scheme, options.rotation,
+                                  options.mixed, !windows.empty());
   const ModelConfig& config = prepared.checkpoint->config();
-  const std::vector<StoredTensor> plan = stored_tensors(model_tensors(config), options.scheme);
-  const TwoPlanes mixed = two_planes(config, options.scheme, options.mixed);
+  const std::vector<StoredTensor> plan =
+      stored_tensors(planned_tensors(prepared), prepared.schemes);
   OctetWriter writer(output,
-                     {config, options.scheme, prepared.rotation, mixed, text.chat_template,
-                      text.bos_token, text.eos_token},
+                     {config, prepared.schemes, prepared.rotation, prepared.two_planes,
+                      text.chat_template, text.bos_token, text.eos_token},
                      plan, text.tokenizer);
   ThreadPool pool(thread_count(options.threads));
 
   ConvertReport report;
   for (const std::vector<int32_t>& window : windows)
     report.calibration_tokens += static_cast<int64_t>(window.size());
-  report.input_weights =
-      write_model(prepared, options.scheme, std::move(windows), writer, pool, progress);
+  report.input_weights = write_model(prepared, std::move(windows), writer, pool, progress);
   report.output_bytes = writer.finish();
   report.tensors = static_cast<int64_t>(plan.size());
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

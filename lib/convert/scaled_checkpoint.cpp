@@ -6,6 +6,7 @@
 #include "lib/convert/rotated_checkpoint.h"
 #include "lib/core/cpu.h"
 #include "lib/core/error.h"
+#include "lib/model/folded_columns.h"
 
 namespace octet {
 namespace {
@@ -72,7 +73,13 @@ void ScaledCheckpoint::fold_all() {
     fold("mlp.gate_proj.weight", s.gate_up, &norm_);
     fold("mlp.up_proj.weight", s.gate_up, &norm_, &s.down);
     fold("mlp.down_proj.weight", s.down, &down_);
+    const auto index = static_cast<int64_t>(i);
+    columns_[columns_name(index, "qkv")] = &s.qkv;
+    columns_[columns_name(index, "o")] = &query_heads_[i];
+    columns_[columns_name(index, "gate_up")] = &s.gate_up;
+    columns_[columns_name(index, "down")] = &s.down;
   }
+  columns_[head_columns_name] = &head_;
   folds_["model.norm.weight"] = {"model.norm.weight", &head_, nullptr};
   const bool tied = source_->config().tied_head;
   folds_["lm_head.weight"] = {tied ? "model.embed_tokens.weight" : "lm_head.weight", &head_,
@@ -90,6 +97,11 @@ void ScaledCheckpoint::set_head(Scale scale) {
 
 void ScaledCheckpoint::read_rows(std::string_view name, int64_t begin, int64_t end,
                                  float* out) const {
+  if (const auto columns = columns_.find(name); columns != columns_.end()) {
+    require(!columns->second->empty(), ErrorCode::Internal, path_, ": '", name,
+            "' has no scales yet");
+    return invert(*columns->second, out);
+  }
   const CheckpointTensor* tensor = find(name);
   require(tensor, ErrorCode::Internal, path_, ": no tensor '", name, "'");
   const int64_t k = tensor->shape.back();
@@ -113,13 +125,17 @@ void ScaledCheckpoint::fold_vector(const Fold& fold, int64_t count, float* out) 
   if (fold.right) fold.right->apply(out, count / fold.right->size());
 }
 
+void ScaledCheckpoint::invert(const Scale& scale, float* out) {
+  std::transform(scale.begin(), scale.end(), out, [](float value) { return 1.0f / value; });
+}
+
 /// diag(rows) W diag(1 / columns) right
 void ScaledCheckpoint::fold_rows(const Fold& fold, int64_t begin, int64_t end, int64_t k,
                                  float* out) const {
   source_->read_rows(fold.source, begin, end, out);
   require_finite(*source_, fold.source, begin, k, {out, static_cast<size_t>((end - begin) * k)});
-  Scale inverse;
-  for (float scale : *fold.columns) inverse.push_back(1.0f / scale);
+  Scale inverse(fold.columns->size());
+  invert(*fold.columns, inverse.data());
   for (int64_t row = begin; row < end; ++row) {
     float* const values = out + (row - begin) * k;
     const float factor = fold.rows ? (*fold.rows)[static_cast<size_t>(row)] : 1.0f;

@@ -29,6 +29,7 @@ std::vector<float> for_query_heads(const std::vector<float>& o, const ModelConfi
 ///   q, k, gate, head  W diag(1/s) H      up    diag(s of down) W diag(1/s) H
 ///   v     R2 diag(s of o) W diag(1/s) H  down  W diag(1/s) H      v's bias  R2 diag(s of o) b
 /// The residual stream and the embedding stay as they are. The head becomes a matrix of its own.
+/// The tensors of lib/model/folded_columns.h can be read, too.
 class ScaledCheckpoint : public Checkpoint {
  public:
   explicit ScaledCheckpoint(std::unique_ptr<Checkpoint> source);
@@ -57,6 +58,7 @@ class ScaledCheckpoint : public Checkpoint {
   void fold_rows(const Fold& fold, int64_t begin, int64_t end, int64_t k, float* out) const;
   void fold_heads(const Fold& fold, int64_t begin, int64_t end, int64_t k, float* out) const;
   void fold_vector(const Fold& fold, int64_t count, float* out) const;
+  static void invert(const Scale& scale, float* out);
 
   std::unique_ptr<Checkpoint> source_;
   RotationSizes sizes_;
@@ -65,6 +67,7 @@ class ScaledCheckpoint : public Checkpoint {
   std::vector<Scale> query_heads_;  // LayerScales::o for each query head
   Scale head_;
   std::map<std::string, Fold, std::less<>> folds_;
+  std::map<std::string, const Scale*, std::less<>> columns_;  // 1 / s: lib/model/folded_columns.h
 };
 
 /// The sizes of the matrices that ScaledCheckpoint uses for this shape.

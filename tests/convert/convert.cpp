@@ -151,7 +151,7 @@ TEST_CASE("damaged converted files are errors") {
   };
   CHECK(code_of(bytes.substr(0, bytes.size() - 1)) == ErrorCode::InvalidFile);
   CHECK(code_of(bytes.substr(0, 100)) == ErrorCode::InvalidFile);
-  CHECK(code_of(replaced("\"octet.format\":\"2\"", "\"octet.format\":\"3\"")) ==
+  CHECK(code_of(replaced("\"octet.format\":\"2\"", "\"octet.format\":\"4\"")) ==
         ErrorCode::Unsupported);
   CHECK(code_of(replaced("\"octet.scheme\":\"w8a8\"", "\"octet.scheme\":\"w4a4\"")) ==
         ErrorCode::Unsupported);

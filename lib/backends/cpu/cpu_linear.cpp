@@ -85,6 +85,7 @@ void CpuBackend::linear(std::span<const LinearTask> tasks, Store store, const Ma
     const int64_t columns = columns_per_item(task.weight->n, task.weight->k);
     return (task.weight->n + columns - 1) / columns;
   };
+  project(tasks);
   int64_t column_items = 0;
   for (const LinearTask& task : tasks) column_items += items_of(task);
   const int64_t parts = row_parts(column_items), items = column_items * parts;
@@ -142,6 +143,8 @@ bool CpuBackend::gate_up(const LinearTask& gate, const LinearTask& up, int64_t r
   int64_t columns = columns_per_item(n, gate.weight->k);
   if (is_int8(scheme_)) columns = std::min(columns, int8_columns);
   const int64_t column_items = (n + columns - 1) / columns, parts = row_parts(column_items);
+  const LinearTask tasks[] = {gate, up};
+  project(tasks);
   pool_.for_each(column_items * parts, [&](int64_t index, int thread) {
     const int64_t item = index / parts;
     const RowRange range = rows_of_part(index % parts, parts);
@@ -155,8 +158,8 @@ bool CpuBackend::gate_up(const LinearTask& gate, const LinearTask& up, int64_t r
       multiply({&task, range.first, range.count, begin, end, Store::assign, out, columns, next},
                scratch);
     };
-    multiply_by(gate, gates, item_weights(up, begin));
-    multiply_by(up, ups, item_weights(gate, (index + pool_.threads()) / parts * columns));
+    multiply_by(tasks[0], gates, item_weights(up, begin));
+    multiply_by(tasks[1], ups, item_weights(gate, (index + pool_.threads()) / parts * columns));
     for (int64_t row = 0; row < range.count; ++row)
       table_.silu_mul_f32(gates + row * columns, ups + row * columns,
                           gate_ + (range.first + row) * n + begin, end - begin);
@@ -172,6 +175,11 @@ bool CpuBackend::gate_up(const LinearTask& gate, const LinearTask& up, int64_t r
 }
 
 void CpuBackend::multiply(const Columns& c, Scratch& scratch) {
+  multiply_base(c, scratch);
+  add_projections(c);
+}
+
+void CpuBackend::multiply_base(const Columns& c, Scratch& scratch) {
   const Scheme scheme = c.task->weight->scheme;
   if (is_int8(scheme))
     multiply_int8(c);
