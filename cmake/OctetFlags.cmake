@@ -15,6 +15,10 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_L
     target_compile_options(octet_flags INTERFACE -Wno-uninitialized)
   endif()
 endif()
+# For tools and tests, where the library does the work: they compile in two thirds of the time.
+add_library(octet_light_flags INTERFACE)
+target_link_libraries(octet_light_flags INTERFACE octet_flags)
+target_compile_options(octet_light_flags INTERFACE $<$<CONFIG:Release>:-O1>)
 if(OCTET_SANITIZE)
   # -O1 keeps the sanitized suite inside its time; every finding still aborts the test.
   add_compile_options(-fsanitize=${OCTET_SANITIZE} -fno-sanitize-recover=all

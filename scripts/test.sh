@@ -2,7 +2,8 @@
 # Installs packages, builds and runs every test, and says what ran and what did not.
 # usage: test.sh [--all] [PRESET...]   presets of CMakePresets.json: release (unless given), debug,
 #                                      tsan
-# --all: also a shared build, and the Python package with its examples; downloads what they need.
+# --all: also a shared build, the Python package with its examples, and the server from outside;
+#        downloads what they need.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 all=
@@ -57,6 +58,7 @@ also() {
 if [ "$all" ]; then
   also 'shared library' scripts/shared-test.sh
   also 'Python package' scripts/python-test.sh
+  also 'server' scripts/test-server.sh
 fi
 
 printf '\n'

@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <memory>
 
+#include "bench_serve.h"
 #include "common.h"
 
 namespace octet::tools {
@@ -15,6 +16,7 @@ struct BenchArguments : CommonOptions {
   std::vector<std::string> lora;
   int64_t prompt = 512, generate = 64, depth = 0, batch = 1;
   int repetitions = 3;
+  ServeArguments serve;
 };
 
 double seconds_since(Clock::time_point start) {
@@ -163,6 +165,10 @@ void print(const Json& result) {
 }
 
 void run(const BenchArguments& arguments) {
+  if (arguments.serve.on) {
+    double load_seconds = 0;
+    return bench_serve(load(arguments, load_seconds), arguments.serve, arguments.json);
+  }
   const Peaks before = measure_peaks(arguments.threads);
   reset_peak_rss();  // the probe's buffer is not the model's
   double load_seconds = 0;
@@ -209,6 +215,20 @@ void run(const BenchArguments& arguments) {
   arguments.json ? print_json(result) : print(result);
 }
 
+void add_serve(CLI::App& command, ServeArguments& serve) {
+  CLI::Option* on = command.add_flag(
+      "--serve", serve.on, "instead: the time between tokens of streams that an engine serves");
+  const auto add = [&](const char* name, auto& value, const char* help) {
+    command.add_option(name, value, help)->capture_default_str()->needs(on);
+  };
+  add("--streams", serve.streams, "streams that go on all the time");
+  add("--seconds", serve.seconds, "how long to measure");
+  add("--long-prompt", serve.long_prompt, "tokens of the prompts that come in between");
+  add("--long-every", serve.long_every, "seconds from one of them to the next; 0: none");
+  add("--prompt-seconds", serve.prompt_seconds, "time that a prompt is spread over");
+  add("--plot", serve.plot, "an SVG file for the distribution");
+}
+
 }  // namespace
 
 void add_bench(CLI::App& app) {
@@ -248,6 +268,7 @@ void add_bench(CLI::App& app) {
   command->add_option("--reps", arguments->repetitions, "repetitions of each measurement")
       ->capture_default_str()
       ->check(CLI::Range(1, 1000));
+  add_serve(*command, arguments->serve);
   arguments->add_to(*command);
   command->callback([arguments] { run(*arguments); });
 }

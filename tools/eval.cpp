@@ -8,12 +8,14 @@
 #include <optional>
 
 #include "common.h"
+#include "svg_plot.h"
 
 namespace octet::tools {
 namespace {
 
 struct EvalArguments : ModelArguments {
-  std::string text_file, reference;
+  std::string text_file, reference, plot;
+  bool layers = false;
   std::string reference_scheme = "f32";
   int64_t context = 512, skip = 1;
   int64_t max_tokens = 0;
@@ -56,6 +58,70 @@ void print(const Json& result) {
               value("/perplexity_ratio_standard_error"));
 }
 
+/// "model.layers.3.mlp.up_proj.weight": layer 3, "up_proj"; the embedding and the head: layer -1.
+struct LinearName {
+  int64_t layer = -1;
+  std::string kind;
+};
+LinearName parse_name(const std::string& weight) {
+  const std::string prefix = "model.layers.", suffix = ".weight";
+  const std::string stem = weight.substr(0, weight.size() - suffix.size());
+  const std::string kind = stem.substr(stem.rfind('.') + 1);
+  if (!weight.starts_with(prefix)) return {-1, kind};
+  return {std::stoll(weight.substr(prefix.size())), kind};
+}
+
+Json linears_json(const std::vector<LinearReport>& linears) {
+  Json list = Json::array();
+  for (const LinearReport& linear : linears)
+    list.push_back({{"weight", linear.weight},
+                    {"relative_error", number(linear.relative_error)},
+                    {"kl", number(linear.kl)},
+                    {"share", number(linear.share)}});
+  return list;
+}
+
+/// A row a layer and a column a linear: relative error in %, and share of the KL in %.
+void print_linears(const std::vector<LinearReport>& linears) {
+  int64_t layer = -2;
+  double sum = 0;
+  for (const LinearReport& linear : linears) {
+    const LinearName name = parse_name(linear.weight);
+    sum += linear.kl;
+    if (name.layer != layer || name.layer < 0)
+      std::printf("%s%s", layer == -2 ? "error of the output %%, share of the KL %%\n" : "\n",
+                  name.layer < 0 ? "" : ("layer " + std::to_string(name.layer)).c_str());
+    layer = name.layer;
+    std::printf("  %s %.2f %.2f", name.kind.c_str(), 100 * linear.relative_error,
+                100 * linear.share);
+  }
+  std::printf("\nsum of the KL of each alone  %.6g\n", sum);
+}
+
+/// The KL of each linear, a bar a layer, and one for the embedding and the head.
+StackedBars bars_of(const std::vector<LinearReport>& linears, const std::string& model) {
+  StackedBars bars;
+  bars.title = "KL divergence when one linear alone is int8: " + model;
+  bars.unit = "nats";
+  for (const LinearReport& linear : linears) {
+    const LinearName name = parse_name(linear.weight);
+    const std::string label = name.layer < 0 ? name.kind.substr(0, 5) : std::to_string(name.layer);
+    if (bars.labels.empty() || bars.labels.back() != label) {
+      bars.labels.push_back(label);
+      bars.values.emplace_back();
+    }
+    bars.values.back().push_back(linear.kl);
+    if (name.layer == 0) bars.parts.push_back(name.kind);
+  }
+  return bars;
+}
+
+void write_plot(const std::string& path, const StackedBars& bars) {
+  std::ofstream file(path, std::ios::binary);
+  file << to_svg(bars) << std::flush;
+  if (!file) throw Error(ErrorCode::Io, path + ": cannot write");
+}
+
 Model open_reference(const EvalArguments& arguments) {
   ModelArguments reference = arguments;
   reference.path = arguments.reference;
@@ -90,7 +156,27 @@ class TextFile {
   int64_t bytes_ = 0;
 };
 
+/// The first `max_tokens` tokens, from the beginning of the file again.
+std::vector<LinearReport> run_linears(const EvalArguments& arguments) {
+  TextFile text(arguments.text_file);
+  ProgressBar bar("evaluating linears");
+  return evaluate_linears(
+      arguments.path, arguments.reference,
+      [&](char* to, size_t count) { return text.read(to, count); },
+      {.context = arguments.context, .skip = arguments.skip, .max_tokens = arguments.max_tokens},
+      arguments.threads, bar.progress());
+}
+
+void check_layers(const EvalArguments& arguments) {
+  if (!arguments.layers) return;
+  if (arguments.reference.empty())
+    throw Error(ErrorCode::InvalidArgument, "--layers: --against REF expected, the checkpoint");
+  if (arguments.text_file == "-")
+    throw Error(ErrorCode::InvalidArgument, "--layers: the text is read twice, a file expected");
+}
+
 void run(const EvalArguments& arguments) {
+  check_layers(arguments);
   const Model model = arguments.open();
   std::optional<Model> reference;
   if (!arguments.reference.empty()) reference = open_reference(arguments);
@@ -107,8 +193,16 @@ void run(const EvalArguments& arguments) {
          .text_bytes = text.bytes()},
         bar.progress());
   }
-  const Json result = result_json(report, reference.has_value());
-  arguments.json ? print_json(result) : print(result);
+  Json result = result_json(report, reference.has_value());
+  if (!arguments.json) print(result);
+  if (arguments.layers) {
+    reference.reset();  // the linears' run holds weights of its own
+    const std::vector<LinearReport> linears = run_linears(arguments);
+    if (!arguments.plot.empty()) write_plot(arguments.plot, bars_of(linears, arguments.path));
+    if (!arguments.json) print_linears(linears);
+    result["linears"] = linears_json(linears);
+  }
+  if (arguments.json) print_json(result);
 }
 
 }  // namespace
@@ -132,6 +226,12 @@ void add_eval(CLI::App& app) {
       ->add_option("--against-scheme", arguments->reference_scheme,
                    "scheme of a reference that is not converted")
       ->capture_default_str();
+  CLI::Option* layers =
+      command->add_flag("--layers", arguments->layers,
+                        "what each linear costs: MODEL (a converted file) against the checkpoint "
+                        "it was made from, one "
+                        "linear at a time, over the first 512 tokens (or --max-tokens)");
+  command->add_option("--plot", arguments->plot, "write that as a picture, F.svg")->needs(layers);
   command->callback([arguments] { run(*arguments); });
 }
 

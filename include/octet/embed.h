@@ -16,7 +16,7 @@ struct EmbedOptions {
   };
   Pooling pooling = Pooling::mean;
   bool normalize = true;  ///< to length 1
-  CancelToken cancel;
+  CancelToken cancel = {};
 };
 
 /// A vector [hidden_size] for a text: its pooled hidden states after the last layer and the final

@@ -16,9 +16,12 @@ struct EngineOptions {
   int64_t kv_bytes = 0;
   int64_t max_running = 32;  ///< requests evaluated at a time; the others wait
   int64_t max_waiting = 256;
-  /// Rows of prompts in a step beside running answers: larger starts requests sooner, smaller
-  /// disturbs those that run less. 0: 32 on a CPU, 512 on CUDA.
-  int64_t prompt_rows = 0;
+  /// Beside running answers, a prompt is spread over steps of about this time, as evenly as they
+  /// allow: less starts requests sooner, more disturbs those that run less. A step evaluates at
+  /// least 8 rows of prompts (128 on CUDA), so that short ones take a few steps, and at most
+  /// prompt_rows.
+  double prompt_seconds = 10;
+  int64_t prompt_rows = 0;  ///< 0: 64 on a CPU, 512 on CUDA
   /// Keep the keys and values of requests that ended for those that begin alike, until the memory
   /// is needed (the least recently used go first).
   bool reuse_prefixes = true;

@@ -5,6 +5,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
+#include <vector>
 
 namespace OCTET_EXPORT octet {
 
@@ -49,5 +51,27 @@ using TextReader = FunctionRef<size_t(char* bytes, size_t count)>;
 /// Cancelled if progress says so; what `read` throws.
 EvalReport evaluate(const Model& model, const Model* reference, TextReader read,
                     const EvalOptions& options = {}, Progress progress = {});
+
+/// What one linear of a converted model costs.
+struct LinearReport {
+  std::string weight;  ///< its name; the embedding and the head come last
+  /// Of its output, root mean square over all tokens, given the float model's input. Of gate and up
+  /// it is their product's, of the head the logits'; 0 for the embedding, which is looked up.
+  double relative_error = 0;
+  double kl = 0;     ///< mean KL from the float model when this linear alone is int8, in nats
+  double share = 0;  ///< of the sum of all kl
+};
+
+/// Puts each linear of a converted int8 model, as the file has it (one plane, two, fp16), alone
+/// into the float model that it was converted from, and measures what that does over the first
+/// options.max_tokens tokens of a text (0: 512), in windows of options.context (at most 4,096). Of
+/// each window up to 64 positions are compared, evenly spaced behind options.skip. Takes as long as
+/// evaluating the float model 3.5 times for each layer. Memory beyond the two models: a window's
+/// residual stream for each layer, and 64 rows of logits. reference: the checkpoint. threads: as in
+/// ModelOptions. Errors: as evaluate(); InvalidArgument if `model` is no converted int8 file, or
+/// not converted from `reference`.
+std::vector<LinearReport> evaluate_linears(const std::string& model, const std::string& reference,
+                                           TextReader read, const EvalOptions& options = {},
+                                           int threads = 0, Progress progress = {});
 
 }  // namespace octet

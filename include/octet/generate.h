@@ -57,8 +57,8 @@ struct GenerateOptions {
   /// temperature, cuts and constraints.
   int64_t logprobs = -1;
   ThinkBudget think;
-  Constraint constraint;  ///< of the answer; reasoning before it is free
-  CancelToken cancel;
+  Constraint constraint = {};  ///< of the answer; reasoning before it is free
+  CancelToken cancel = {};
 };
 inline constexpr int64_t max_top_logprobs = 64;
 

@@ -16,6 +16,8 @@ enum class Calibrate {
   off,      ///< round to nearest
 };
 
+inline constexpr const char* automatic_mixed = "auto";
+
 /// A LoRA adapter to be merged, as Adapter::load takes it.
 struct AdapterSource {
   std::string directory;
@@ -25,11 +27,34 @@ struct AdapterSource {
 struct ConvertOptions {
   Scheme scheme = Scheme::w8a8;
   Rotation rotation = Rotation::automatic;
-  std::string mixed = default_mixed;  ///< as in ModelOptions
+  /// As in ModelOptions; or "auto": as few linears more than one int8 plane as the budget allows,
+  /// chosen by what each of them costs on a part of the calibration text that is not calibrated
+  /// with (docs/quantization.md). Without calibration "auto" is default_mixed.
+  std::string mixed = automatic_mixed;
+  double budget = 0.002;  ///< of "auto": the mean KL divergence from the float model, in nats
   Calibrate calibration = Calibrate::builtin;
   std::string calibration_text = "";         ///< UTF-8; its first 8,192 tokens are used
   std::vector<AdapterSource> adapters = {};  ///< added to the weights before anything else
   int threads = 0;                           ///< 0: one for each CPU this process may use
+};
+
+/// What "auto" measured and chose.
+struct MixedReport {
+  int64_t tokens = 0;       ///< positions that were compared with the float model; 0: no search
+  double kl_one_plane = 0;  ///< mean KL with every linear in one int8 plane, the embedding float
+  double kl_expected = 0;   ///< of what was chosen, by the sensitivities
+  double kl = 0;            ///< of the file written
+  double kl_error = 0;      ///< standard error of kl
+  double perplexity_ratio = 1;  ///< of the file written to the float model
+  double one_plane_share = 1;   ///< of the linears' multiplications: still in one int8 plane
+  /// Every linear, the most sensitive first.
+  struct LinearChoice {
+    std::string weight;
+    std::string form;    ///< "w8a8", "w8a8-g128" (the scheme), "two planes", "f16"
+    double kl = 0;       ///< estimate of the KL when it alone is int8, in one plane
+    double kl_left = 0;  ///< the same in the form chosen
+  };
+  std::vector<LinearChoice> linears;
 };
 
 struct ConvertReport {
@@ -38,6 +63,7 @@ struct ConvertReport {
   int64_t calibration_tokens = 0;  ///< 0: rounded to nearest
   uint64_t output_bytes = 0;       ///< size of the file written
   double seconds = 0;
+  MixedReport mixed;
 };
 
 /// Reads a checkpoint (a Hugging Face directory, a .safetensors file, a .gguf) and writes it as
@@ -47,8 +73,9 @@ struct ConvertReport {
 /// stays float.
 /// Tensors stream through: memory stays near that of one or two matrices; with calibration, near
 /// one layer in fp32, its moments (4 k^2 bytes for k inputs), and the residual stream of all
-/// tokens. Errors: as Model::open; InvalidArgument for a calibration text that is not UTF-8,
-/// shorter than two tokens, or without a tokenizer; Cancelled if progress says so.
+/// tokens; with "auto" the int8 model besides. Errors: as Model::open; InvalidArgument for a
+/// calibration text that is not UTF-8, shorter than two tokens, or without a tokenizer; Cancelled
+/// if progress says so.
 ConvertReport convert(const std::string& source, const std::string& output,
                       const ConvertOptions& options = {}, Progress progress = {});
 

@@ -20,6 +20,8 @@ using Int32x8 [[gnu::vector_size(32)]] = int32_t;
 /// Tiles [tile, tile + tiles) of the weights.
 template <int tiles>
 struct Weights {
+  /// With more rows than one asking ahead did not pay.
+  static constexpr bool asks_ahead = tiles == row_tiles;
   const int8_t* first;
   int64_t stride;       ///< from tile to tile, in bytes
   const int8_t* after;  ///< what is read after them; null if they are not to be asked for
@@ -28,7 +30,9 @@ struct Weights {
   Weights(const Gemm& g, int64_t tile, Ahead ahead)
       : first(g.w + tile * tile_n * padded_k(g.k)),
         stride(tile_n * padded_k(g.k)),
-        after(ahead.stream ? ahead.from ? ahead.from : first : nullptr) {}
+        after(!asks_ahead || !ahead.stream ? nullptr
+              : ahead.from                 ? ahead.from
+                                           : first) {}
   /// Asks for the lines 2 KB after chunk c, into the second level; where the tiles end, for those
   /// of the next block. Always inline: GCC 12 drops calls of functions that only prefetch.
   [[gnu::always_inline]] void prefetch(int64_t c) const {
@@ -54,7 +58,7 @@ template <int rows, int tiles>
 #pragma GCC unroll 8
     for (int i = 0; i < 2 * tiles; ++i) acc[r][i] = Int32x8{};
   for (int64_t c = begin; c < end; ++c) {
-    if (w.after) w.prefetch(c);
+    if (w.asks_ahead && w.after) w.prefetch(c);
 #pragma GCC unroll 8
     for (int i = 0; i < 2 * tiles; ++i) {
       const int8_t* const half = w.first + i / 2 * w.stride + 64 * c + i % 2 * 32;

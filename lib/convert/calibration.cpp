@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "lib/backends/cpu/cpu_backend.h"
 #include "lib/convert/memory_store.h"
 #include "lib/convert/moments.h"
 #include "lib/core/cpu.h"
@@ -15,10 +14,11 @@ namespace {
 
 /// More text gains little, and takes time in proportion.
 constexpr size_t max_tokens = 8192;
+/// A text of fewer tokens is all calibrated with.
+constexpr size_t least_to_split = 256, most_held_out = 1024;
 
-/// The config of a decoder of one layer, whose embedding and head do not matter.
-ModelConfig one_layer(ModelConfig config) {
-  config.num_layers = 1;
+/// The embedding and the head do not matter.
+ModelConfig without_vocabulary(ModelConfig config) {
   config.vocab_size = 1;
   return config;
 }
@@ -29,6 +29,13 @@ std::shared_ptr<const quant::Feedback> shared_factor(Moments&& moments, ThreadPo
   require(moments.finite(), ErrorCode::InvalidFile, "calibration: ", where,
           ": a value that is not finite (the weights overflow fp32, or are damaged)");
   return std::make_shared<const quant::Feedback>(std::move(moments).factor(pool));
+}
+
+std::vector<std::vector<int32_t>> cut(const std::vector<int32_t>& ids, int64_t length) {
+  std::vector<std::vector<int32_t>> windows;
+  for (auto begin = ids.begin(); begin != ids.end(); begin += std::ssize(windows.back()))
+    windows.emplace_back(begin, begin + std::min<std::ptrdiff_t>(length, ids.end() - begin));
+  return windows;
 }
 
 /// A rotation in smaller blocks does not spread a channel over enough others for scales to pay.
@@ -125,14 +132,8 @@ Calibration::Calibration(const Checkpoint& checkpoint, const RotationSizes& rota
       rotation_(rotation),
       windows_(std::move(windows)),
       pool_(pool),
-      config_(one_layer(checkpoint.config())),
-      backend_(
-          std::make_unique<CpuBackend>(config_, Scheme::f32, max_window, active_kernels(), pool)),
-      pool_of_cache_(config_, KvCacheType::f32),
-      reservation_(pool_of_cache_, kv_blocks(max_window)),
-      cache_(pool_of_cache_, max_window),
-      rope_(make_rope(config_, max_window)) {
-  cache_.extend(0, max_window);
+      runner_(without_vocabulary(checkpoint.config()), max_window, pool),
+      config_(runner_.config()) {
   const int64_t hidden = config_.hidden_size, vocab = checkpoint.config().vocab_size;
   for (const std::vector<int32_t>& window : windows_)
     for (int32_t id : window) {
@@ -150,11 +151,9 @@ void Calibration::each_window(FunctionRef<void()> work) {
   float* at = hidden_.data();
   for (const std::vector<int32_t>& window : windows_) {
     const size_t count = window.size() * static_cast<size_t>(config_.hidden_size);
-    const Chunk chunk[] = {{&cache_, &rope_, 0, static_cast<int64_t>(window.size()), 0}};
-    backend_->start({window, chunk, {}});
-    std::copy_n(at, count, backend_->workspace().hidden);
+    runner_.start(window, at);
     work();
-    std::copy_n(backend_->workspace().hidden, count, at);
+    std::copy_n(runner_.backend().workspace().hidden, count, at);
     at += count;
   }
 }
@@ -172,7 +171,7 @@ Feedbacks Calibration::layer(int64_t index) {
     inputs.of(input).add(x, pool_);
   };
   const InputObserver observer = observe;
-  each_window([&] { decode_layer(weights, 0, *backend_, nullptr, &observer); });
+  each_window([&] { decode_layer(weights, 0, runner_.backend(), nullptr, &observer); });
   if (scaled_) {
     LayerScales scales = scale_layer(weights, inputs);
     transform(scales, inputs);
@@ -229,8 +228,8 @@ Feedbacks Calibration::head() {
   checkpoint_.read_rows("model.norm.weight", 0, 1, norm.data());
   InputStatistics input(config_.hidden_size);
   each_window([&] {
-    backend_->norm(norm.data(), nullptr, 1, {.f32 = true});
-    input.add(backend_->workspace().x, pool_);
+    runner_.backend().norm(norm.data(), nullptr, 1, {.f32 = true});
+    input.add(runner_.backend().workspace().x, pool_);
   });
   if (scaled_) {
     const std::vector<float> scale = scale_head(input.energy);
@@ -246,11 +245,25 @@ std::vector<std::vector<int32_t>> calibration_windows(std::string_view text,
   require(ids.size() >= 2, ErrorCode::InvalidArgument, "calibration: the text has ", ids.size(),
           " tokens, at least 2 expected");
   if (ids.size() > max_tokens) ids.resize(max_tokens);
-  std::vector<std::vector<int32_t>> windows;
-  for (auto begin = ids.begin(); begin != ids.end(); begin += std::ssize(windows.back()))
-    windows.emplace_back(
-        begin, begin + std::min<std::ptrdiff_t>(Calibration::max_window, ids.end() - begin));
-  return windows;
+  return cut(ids, Calibration::max_window);
+}
+
+std::vector<std::vector<int32_t>> hold_out(std::vector<std::vector<int32_t>>& windows,
+                                           int64_t max_window) {
+  std::vector<int32_t> ids;
+  for (const std::vector<int32_t>& window : windows)
+    ids.insert(ids.end(), window.begin(), window.end());
+  const size_t wanted = ids.size() < least_to_split ? 0 : std::min(most_held_out, ids.size() / 8);
+  std::vector<int32_t> held(ids.end() - static_cast<std::ptrdiff_t>(wanted), ids.end());
+  if (wanted > 0) {
+    ids.resize(ids.size() - wanted);
+    windows = cut(ids, Calibration::max_window);
+  } else {
+    held = ids;
+  }
+  std::vector<std::vector<int32_t>> result = cut(held, max_window);
+  if (result.size() > 1 && result.back().size() < 2) result.pop_back();
+  return result;
 }
 
 }  // namespace octet

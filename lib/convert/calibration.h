@@ -4,14 +4,12 @@
 #include <string_view>
 #include <vector>
 
+#include "lib/convert/layer_runner.h"
 #include "lib/convert/scaled_checkpoint.h"
 #include "lib/convert/write_tensors.h"
-#include "lib/model/backend.h"
 #include "lib/model/rotation.h"
 
 namespace octet {
-
-class Moments;
 
 /// Runs a checkpoint's decoder over calibration text in fp32, a layer at a time, so that memory is
 /// that of one layer, its moments and the residual stream of all tokens.
@@ -47,12 +45,8 @@ class Calibration {
   ScaledCheckpoint* scaled_ = nullptr;
   std::vector<std::vector<int32_t>> windows_;
   ThreadPool& pool_;
-  ModelConfig config_;  // of one layer
-  std::unique_ptr<Backend> backend_;
-  KvPool pool_of_cache_;
-  KvReservation reservation_;
-  KvCache cache_;
-  Rope rope_;
+  LayerRunner runner_;
+  const ModelConfig& config_;  // of one layer
   std::vector<float> hidden_;  // the residual stream of all windows [tokens, hidden_size]
 };
 
@@ -63,5 +57,11 @@ std::string_view calibration_text();
 /// InvalidArgument if the text is not UTF-8 or shorter than 2 tokens.
 std::vector<std::vector<int32_t>> calibration_windows(std::string_view text,
                                                       const Tokenizer& tokenizer);
+
+/// Takes the last eighth of the tokens, at most 1,024, out of the windows, to measure on; of a text
+/// of less than 256 tokens nothing: then the measured ones are those calibrated with. Windows of at
+/// most max_window, at least 2 tokens each.
+std::vector<std::vector<int32_t>> hold_out(std::vector<std::vector<int32_t>>& windows,
+                                           int64_t max_window);
 
 }  // namespace octet

@@ -4,11 +4,14 @@
 #include <chrono>
 #include <cmath>
 
+#include "lib/convert/assignment.h"
 #include "lib/convert/calibration.h"
 #include "lib/convert/lora_checkpoint.h"
 #include "lib/convert/memory_store.h"
+#include "lib/convert/mixed_report.h"
 #include "lib/convert/random_checkpoint.h"
 #include "lib/convert/rotated_checkpoint.h"
+#include "lib/convert/sensitivity.h"
 #include "lib/convert/write_tensors.h"
 #include "lib/core/cpu.h"
 #include "lib/core/error.h"
@@ -93,9 +96,10 @@ Calibration make_calibration(const Source& source, std::vector<std::vector<int32
 }
 
 /// Every tensor of a checkpoint into the sink, in the scheme's form. windows: token ids to
-/// calibrate with; none: weights are rounded to nearest. Returns the number of weights.
+/// calibrate with; none: weights are rounded to nearest. run: null, or what runs along with it.
+/// Returns the number of weights.
 int64_t write_model(const Source& source, std::vector<std::vector<int32_t>> windows,
-                    TensorSink& sink, ThreadPool& pool, Progress progress) {
+                    TensorSink& sink, SensitivityRun* run, ThreadPool& pool, Progress progress) {
   const Checkpoint& checkpoint = *source.checkpoint;
   const ModelConfig& config = checkpoint.config();
   const std::vector<ModelTensor> all = planned_tensors(source);
@@ -110,6 +114,7 @@ int64_t write_model(const Source& source, std::vector<std::vector<int32_t>> wind
   for (int64_t layer = 0; layer < config.num_layers; ++layer) {
     const Feedbacks feedbacks = calibration.layer(layer);
     writer.write(layer_tensors(config, layer), feedbacks, &counter);
+    if (run) run->layer(layer);
   }
   const auto rest = 1 + layer_tensors(config, 0).size() * static_cast<size_t>(config.num_layers);
   const Feedbacks feedbacks = calibration.head();
@@ -124,7 +129,7 @@ Model quantize_in_memory(std::unique_ptr<Checkpoint> original, const ModelOption
   const ModelConfig& config = source.checkpoint->config();
   auto store =
       std::make_unique<MemoryStore>(stored_tensors(planned_tensors(source), source.schemes));
-  write_model(source, {}, *store, *make_pool(options), progress);
+  write_model(source, {}, *store, nullptr, *make_pool(options), progress);
   return make_model(config, source.schemes, source.rotation, source.two_planes,
                     text_of(*source.checkpoint), std::move(store), options, progress);
 }
@@ -146,24 +151,6 @@ std::vector<std::vector<int32_t>> windows_for(const ConvertOptions& options,
   return calibration_windows(asked ? options.calibration_text : calibration_text(), *tokenizer);
 }
 
-}  // namespace
-
-Model Model::open(const std::string& path, const ModelOptions& options, Progress progress) {
-  if (std::unique_ptr<OctetFile> file = OctetFile::open(path)) {
-    const OctetHeader header = file->header();
-    ModelText text{file->tokenizer(), header.chat_template, header.bos_token, header.eos_token};
-    return make_model(header.config, header.schemes, header.rotation, header.two_planes,
-                      std::move(text), std::move(file), options, progress);
-  }
-  return quantize_in_memory(open_checkpoint(path), options, progress);
-}
-
-Model Model::random(std::string_view shape, const ModelOptions& options, Progress progress) {
-  return quantize_in_memory(random_checkpoint(shape), options, progress);
-}
-
-namespace {
-
 /// The checkpoint with the adapters of the options merged into it.
 std::unique_ptr<Checkpoint> open_merged(const std::string& source, const ConvertOptions& options) {
   std::unique_ptr<Checkpoint> checkpoint = open_checkpoint(source);
@@ -180,7 +167,100 @@ std::unique_ptr<Checkpoint> open_merged(const std::string& source, const Convert
   return lora_checkpoint(std::move(checkpoint), std::move(adapters));
 }
 
+/// One conversion: from an opened source to a file.
+struct Conversion {
+  Source source;
+  ModelText text;
+  const std::string& output;
+  ThreadPool& pool;
+  Progress progress;
+
+  /// The matrices and vectors; and, behind them, what their inputs are scaled by.
+  OctetWriter writer(std::vector<StoredTensor> plan) const {
+    if (source.scaled)
+      for (StoredTensor& tensor : input_scale_tensors(source.checkpoint->config()))
+        plan.push_back(std::move(tensor));
+    return OctetWriter(output,
+                       {source.checkpoint->config(), source.schemes, source.rotation,
+                        source.two_planes, text.chat_template, text.bos_token, text.eos_token},
+                       plan, text.tokenizer);
+  }
+  void finish(OctetWriter& writer, const std::vector<StoredTensor>& plan,
+              ConvertReport& report) const {
+    if (source.scaled) source.scaled->write_scales(writer, plan.size());
+    report.output_bytes = writer.finish();
+    report.tensors = static_cast<int64_t>(plan.size());
+  }
+};
+
+void convert_plainly(const Conversion& conversion, std::vector<std::vector<int32_t>> windows,
+                     ConvertReport& report) {
+  const Source& source = conversion.source;
+  const std::vector<StoredTensor> plan = stored_tensors(planned_tensors(source), source.schemes);
+  OctetWriter writer = conversion.writer(plan);
+  report.input_weights = write_model(source, std::move(windows), writer, nullptr, conversion.pool,
+                                     conversion.progress);
+  conversion.finish(writer, plan, report);
+}
+
+/// The tensors of the plan: those of the store where it has them like that, the others anew.
+void write_chosen(const Conversion& conversion, const std::vector<StoredTensor>& plan,
+                  const MemoryStore& store, OctetWriter& sink) {
+  const Source& source = conversion.source;
+  const std::vector<ModelTensor> all = planned_tensors(source);
+  for (size_t i = 0; i < plan.size(); ++i)
+    if (store.has(plan[i]))
+      sink.write(i, 0, {store.data(plan[i]), static_cast<size_t>(plan[i].bytes())});
+  std::vector<ModelTensor> others;
+  for (const ModelTensor& tensor : all)
+    if (source.schemes.others.contains(tensor.name)) others.push_back(tensor);
+  TensorWriter(*source.checkpoint, all, source.schemes, sink, conversion.pool)
+      .write(others, {}, nullptr);
+}
+
+/// Quantizes into memory, measures there what each linear costs, and writes what the budget asks.
+void convert_mixed(Conversion& conversion, std::vector<std::vector<int32_t>> windows, double budget,
+                   ConvertReport& report) {
+  Source& source = conversion.source;
+  const std::vector<ModelTensor> all = planned_tensors(source);
+  const std::vector<std::vector<int32_t>> held_out = hold_out(windows, SensitivityRun::max_window);
+  MemoryStore store(stored_tensors(all, source.schemes));
+  SensitivityRun run(*source.checkpoint, source.rotation, source.schemes.model, store, held_out,
+                     conversion.pool);
+  report.input_weights =
+      write_model(source, std::move(windows), store, &run, conversion.pool, conversion.progress);
+  const ModelSensitivity sensitivity = run.finish();
+  const Assignment chosen = assign(sensitivity.linears, sensitivity.all.kl_mean, budget);
+  source.two_planes = chosen.two_planes;
+  for (const std::string& weight : chosen.f16) source.schemes.others[weight] = Scheme::f16;
+
+  const std::vector<StoredTensor> plan = stored_tensors(all, source.schemes);
+  OctetWriter writer = conversion.writer(plan);
+  write_chosen(conversion, plan, store, writer);
+  conversion.finish(writer, plan, report);
+  ModelOptions options;
+  options.device.kind = Device::Kind::cpu;
+  options.threads = conversion.pool.threads();
+  report.mixed =
+      mixed_report(sensitivity, source.schemes.model, chosen,
+                   run.compare(Model::open(conversion.output, options)), run.positions());
+}
+
 }  // namespace
+
+Model Model::open(const std::string& path, const ModelOptions& options, Progress progress) {
+  if (std::unique_ptr<OctetFile> file = OctetFile::open(path)) {
+    const OctetHeader header = file->header();
+    ModelText text{file->tokenizer(), header.chat_template, header.bos_token, header.eos_token};
+    return make_model(header.config, header.schemes, header.rotation, header.two_planes,
+                      std::move(text), std::move(file), options, progress);
+  }
+  return quantize_in_memory(open_checkpoint(path), options, progress);
+}
+
+Model Model::random(std::string_view shape, const ModelOptions& options, Progress progress) {
+  return quantize_in_memory(random_checkpoint(shape), options, progress);
+}
 
 ConvertReport convert(const std::string& source, const std::string& output,
                       const ConvertOptions& options, Progress progress) {
@@ -188,25 +268,23 @@ ConvertReport convert(const std::string& source, const std::string& output,
   require(!OctetFile::open(source), ErrorCode::InvalidArgument, source,
           ": is a converted octet file already; give the checkpoint it was made from");
   std::unique_ptr<Checkpoint> original = open_merged(source, options);
-  const ModelText text = text_of(*original);
+  ModelText text = text_of(*original);
   auto windows = windows_for(options, *original, text.tokenizer);
-  const Source prepared = prepare(std::move(original), options.scheme, options.rotation,
-                                  options.mixed, !windows.empty());
-  const ModelConfig& config = prepared.checkpoint->config();
-  const std::vector<StoredTensor> plan =
-      stored_tensors(planned_tensors(prepared), prepared.schemes);
-  OctetWriter writer(output,
-                     {config, prepared.schemes, prepared.rotation, prepared.two_planes,
-                      text.chat_template, text.bos_token, text.eos_token},
-                     plan, text.tokenizer);
+  const bool calibrated = !windows.empty(), automatic = options.mixed == automatic_mixed;
+  const bool search = automatic && calibrated;
+  const std::string mixed = search ? "off" : automatic ? default_mixed : options.mixed;
   ThreadPool pool(thread_count(options.threads));
+  Conversion conversion{
+      prepare(std::move(original), options.scheme, options.rotation, mixed, calibrated),
+      std::move(text), output, pool, progress};
 
   ConvertReport report;
   for (const std::vector<int32_t>& window : windows)
     report.calibration_tokens += static_cast<int64_t>(window.size());
-  report.input_weights = write_model(prepared, std::move(windows), writer, pool, progress);
-  report.output_bytes = writer.finish();
-  report.tensors = static_cast<int64_t>(plan.size());
+  if (search)
+    convert_mixed(conversion, std::move(windows), options.budget, report);
+  else
+    convert_plainly(conversion, std::move(windows), report);
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return report;
 }

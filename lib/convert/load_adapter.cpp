@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "kernels/types.h"
+#include "lib/convert/scaled_checkpoint.h"
 #include "lib/core/cpu.h"
 #include "lib/core/error.h"
 #include "lib/io/peft_adapter.h"
@@ -37,62 +38,81 @@ class AdapterRotation {
   /// linear: "model.layers.0.mlp.up_proj" or "lm_head".
   void apply(const std::string& linear, LowRankDelta& delta) const {
     const auto is = [&](const char* kind) { return linear.ends_with(kind); };
-    const ModelConfig& config = model_.config;
-    const int64_t hidden = config.hidden_size, heads = config.num_heads * config.head_dim;
-    const bool scaled = model_.rotation.norm > 1;
-    const float* const o = scaled ? columns(linear, "o", heads) : nullptr;
-    const float* const down = scaled ? columns(linear, "down", config.intermediate_size) : nullptr;
-    if (is("q_proj") || is("k_proj")) {
-      from_right(delta, columns(linear, "qkv", hidden), normed_);
-    } else if (is("v_proj")) {
-      from_right(delta, columns(linear, "qkv", hidden), normed_);
-      const int64_t group = config.num_heads / config.num_kv_heads, d = config.head_dim;
-      if (o) divide_rows(delta, [=](int64_t row) { return o[row / d * group * d + row % d]; });
-      from_left(delta, value_head_);
-    } else if (is("gate_proj") || is("up_proj")) {
-      from_right(delta, columns(linear, "gate_up", hidden), normed_);
-      if (down && is("up_proj")) divide_rows(delta, [=](int64_t row) { return down[row]; });
-    } else if (is("o_proj")) {
-      from_right(delta, o, value_head_);
+    if (is("o_proj") || is("down_proj")) {
+      from_right(delta, is("o_proj") ? o_columns(linear) : columns(linear, "down"),
+                 is("o_proj") ? value_head_ : down_);
       from_left(delta, residual_);
-    } else if (is("down_proj")) {
-      from_right(delta, down, down_);
-      from_left(delta, residual_);
-    } else {
-      from_right(delta, stored(head_columns_name, hidden), normed_);
+      return;
     }
+    const bool gate_up = is("gate_proj") || is("up_proj");
+    from_right(delta, columns(linear, gate_up ? "gate_up" : "qkv"), normed_);
+    if (is("up_proj")) multiply_rows(delta, scales(linear, "down"));
+    if (!is("v_proj")) return;
+    multiply_rows(delta, scales(linear, "o"));
+    from_left(delta, value_head_);
   }
 
  private:
-  /// Null for the head.
-  const float* columns(const std::string& linear, const char* linears, int64_t size) const {
-    constexpr std::string_view prefix = "model.layers.";
-    if (!linear.starts_with(prefix)) return nullptr;
-    return stored(columns_name(std::stoll(linear.substr(prefix.size())), linears), size);
+  bool scaled() const { return model_.rotation.norm > 1; }
+
+  /// c, by what the columns of the weight were multiplied before R; empty: by nothing.
+  std::vector<float> columns(const std::string& linear, const char* input) const {
+    if (scaled()) return inverse(scales(linear, input));
+    if (std::string_view(input) == "down") return {};
+    return stored(linear == "lm_head" ? head_columns_name : columns_name(layer_of(linear), input),
+                  model_.config.hidden_size);
   }
 
-  const float* stored(const std::string& name, int64_t size) const {
+  /// Heads that share a kv head share its scales.
+  std::vector<float> o_columns(const std::string& linear) const {
+    if (!scaled()) return {};
+    return inverse(for_query_heads(scales(linear, "o"), model_.config));
+  }
+
+  /// s, by what the linear's input was multiplied when its columns were divided; empty: by nothing.
+  std::vector<float> scales(const std::string& linear, const char* input) const {
+    if (!scaled()) return {};
+    const std::string name = linear == "lm_head"
+                                 ? "octet.input_scale.head"
+                                 : str("octet.input_scale.", layer_of(linear), ".", input);
+    for (const StoredTensor& tensor : input_scale_tensors(model_.config))
+      if (tensor.name == name) return stored(name, static_cast<int64_t>(tensor.shape[0]));
+    fail(ErrorCode::Internal, "no tensor ", name);
+  }
+
+  static int64_t layer_of(const std::string& linear) {
+    return std::stoll(linear.substr(std::string_view("model.layers.").size()));
+  }
+
+  std::vector<float> stored(const std::string& name, int64_t size) const {
     try {
-      return reinterpret_cast<const float*>(
+      const auto* const data = reinterpret_cast<const float*>(
           model_.store->data({name, "F32", {static_cast<uint64_t>(size)}}));
+      return {data, data + size};
     } catch (const Error& error) {
       fail(ErrorCode::Unsupported, error.what(),
            "; an adapter needs it to be rotated like the model: convert the model again");
     }
   }
 
-  static void from_right(LowRankDelta& delta, const float* columns, const Rotation& right) {
+  static std::vector<float> inverse(std::vector<float> values) {
+    for (float& value : values) value = 1.0f / value;
+    return values;
+  }
+
+  static void from_right(LowRankDelta& delta, const std::vector<float>& columns,
+                         const Rotation& right) {
     const auto k = static_cast<int64_t>(delta.down.size()) / delta.rank;
-    if (columns)
+    if (!columns.empty())
       for (size_t i = 0; i < delta.down.size(); ++i)
         delta.down[i] *= columns[i % static_cast<size_t>(k)];
     right.apply(delta.down.data(), delta.rank * k / right.size());
   }
 
-  template <class Divisor>
-  static void divide_rows(LowRankDelta& delta, const Divisor& divisor) {
+  static void multiply_rows(LowRankDelta& delta, const std::vector<float>& rows) {
+    if (rows.empty()) return;
     for (size_t i = 0; i < delta.up.size(); ++i)
-      delta.up[i] /= divisor(static_cast<int64_t>(i) / delta.rank);
+      delta.up[i] *= rows[i / static_cast<size_t>(delta.rank)];
   }
 
   static void from_left(LowRankDelta& delta, const Rotation& left) {

@@ -6,7 +6,7 @@
 
 namespace octet {
 
-MemoryStore::MemoryStore(const std::vector<StoredTensor>& plan) {
+MemoryStore::MemoryStore(const std::vector<StoredTensor>& plan) : plan_(plan) {
   for (const StoredTensor& tensor : plan) {
     indices_.emplace(tensor.name, buffers_.size());
     buffers_.emplace_back(tensor.bytes());
@@ -18,6 +18,13 @@ void MemoryStore::write(size_t index, uint64_t offset, std::span<const std::byte
   require(offset + bytes.size() <= buffer.size(), ErrorCode::Internal, "tensor ", index, ": byte ",
           offset + bytes.size(), " of ", buffer.size());
   std::memcpy(buffer.data() + offset, bytes.data(), bytes.size());
+}
+
+bool MemoryStore::has(const StoredTensor& tensor) const {
+  const auto found = indices_.find(tensor.name);
+  if (found == indices_.end()) return false;
+  const StoredTensor& held = plan_[found->second];
+  return held.dtype == tensor.dtype && held.shape == tensor.shape;
 }
 
 const std::byte* MemoryStore::data(const StoredTensor& tensor) const {

@@ -6,7 +6,6 @@
 #include "lib/convert/rotated_checkpoint.h"
 #include "lib/core/cpu.h"
 #include "lib/core/error.h"
-#include "lib/model/folded_columns.h"
 
 namespace octet {
 namespace {
@@ -25,6 +24,22 @@ std::vector<float> for_query_heads(const std::vector<float>& o, const ModelConfi
     expanded.insert(expanded.end(), shared, shared + d);
   }
   return expanded;
+}
+
+std::vector<StoredTensor> input_scale_tensors(const ModelConfig& config) {
+  const auto extent = [](int64_t value) { return static_cast<uint64_t>(value); };
+  std::vector<StoredTensor> tensors;
+  for (int64_t layer = 0; layer < config.num_layers; ++layer) {
+    const auto add = [&](const char* input, int64_t count) {
+      tensors.push_back({str("octet.input_scale.", layer, ".", input), "F32", {extent(count)}});
+    };
+    add("qkv", config.hidden_size);
+    add("o", config.num_kv_heads * config.head_dim);
+    add("gate_up", config.hidden_size);
+    add("down", config.intermediate_size);
+  }
+  tensors.push_back({"octet.input_scale.head", "F32", {extent(config.hidden_size)}});
+  return tensors;
 }
 
 RotationSizes scaled_rotation_sizes(const ModelConfig& config) {
@@ -73,13 +88,7 @@ void ScaledCheckpoint::fold_all() {
     fold("mlp.gate_proj.weight", s.gate_up, &norm_);
     fold("mlp.up_proj.weight", s.gate_up, &norm_, &s.down);
     fold("mlp.down_proj.weight", s.down, &down_);
-    const auto index = static_cast<int64_t>(i);
-    columns_[columns_name(index, "qkv")] = &s.qkv;
-    columns_[columns_name(index, "o")] = &query_heads_[i];
-    columns_[columns_name(index, "gate_up")] = &s.gate_up;
-    columns_[columns_name(index, "down")] = &s.down;
   }
-  columns_[head_columns_name] = &head_;
   folds_["model.norm.weight"] = {"model.norm.weight", &head_, nullptr};
   const bool tied = source_->config().tied_head;
   folds_["lm_head.weight"] = {tied ? "model.embed_tokens.weight" : "lm_head.weight", &head_,
@@ -95,13 +104,37 @@ void ScaledCheckpoint::set_head(Scale scale) {
   head_ = std::move(scale);
 }
 
+void ScaledCheckpoint::write_scales(TensorSink& sink, size_t first_index) const {
+  const auto write = [&](const Scale& scale) {
+    sink.write(first_index++, 0, std::as_bytes(std::span(scale)));
+  };
+  for (const LayerScales& layer : layers_) {
+    write(layer.qkv);
+    write(layer.o);
+    write(layer.gate_up);
+    write(layer.down);
+  }
+  write(head_);
+}
+
+void ScaledCheckpoint::read_scales(const TensorStore& store) {
+  const std::vector<StoredTensor> tensors = input_scale_tensors(config_);
+  size_t next = 0;
+  const auto read = [&] {
+    const StoredTensor& tensor = tensors[next++];
+    const auto* values = reinterpret_cast<const float*>(store.data(tensor));
+    return Scale(values, values + tensor.shape[0]);
+  };
+  for (int64_t layer = 0; layer < config_.num_layers; ++layer) {
+    LayerScales scales;
+    for (Scale* scale : {&scales.qkv, &scales.o, &scales.gate_up, &scales.down}) *scale = read();
+    set_layer(layer, std::move(scales));
+  }
+  set_head(read());
+}
+
 void ScaledCheckpoint::read_rows(std::string_view name, int64_t begin, int64_t end,
                                  float* out) const {
-  if (const auto columns = columns_.find(name); columns != columns_.end()) {
-    require(!columns->second->empty(), ErrorCode::Internal, path_, ": '", name,
-            "' has no scales yet");
-    return invert(*columns->second, out);
-  }
   const CheckpointTensor* tensor = find(name);
   require(tensor, ErrorCode::Internal, path_, ": no tensor '", name, "'");
   const int64_t k = tensor->shape.back();
@@ -125,17 +158,13 @@ void ScaledCheckpoint::fold_vector(const Fold& fold, int64_t count, float* out) 
   if (fold.right) fold.right->apply(out, count / fold.right->size());
 }
 
-void ScaledCheckpoint::invert(const Scale& scale, float* out) {
-  std::transform(scale.begin(), scale.end(), out, [](float value) { return 1.0f / value; });
-}
-
 /// diag(rows) W diag(1 / columns) right
 void ScaledCheckpoint::fold_rows(const Fold& fold, int64_t begin, int64_t end, int64_t k,
                                  float* out) const {
   source_->read_rows(fold.source, begin, end, out);
   require_finite(*source_, fold.source, begin, k, {out, static_cast<size_t>((end - begin) * k)});
-  Scale inverse(fold.columns->size());
-  invert(*fold.columns, inverse.data());
+  Scale inverse;
+  for (float scale : *fold.columns) inverse.push_back(1.0f / scale);
   for (int64_t row = begin; row < end; ++row) {
     float* const values = out + (row - begin) * k;
     const float factor = fold.rows ? (*fold.rows)[static_cast<size_t>(row)] : 1.0f;

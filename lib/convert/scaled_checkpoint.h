@@ -6,6 +6,7 @@
 
 #include "lib/io/checkpoint.h"
 #include "lib/model/rotation.h"
+#include "lib/model/tensor_store.h"
 #include "quant/rotation.h"
 
 namespace octet {
@@ -29,7 +30,6 @@ std::vector<float> for_query_heads(const std::vector<float>& o, const ModelConfi
 ///   q, k, gate, head  W diag(1/s) H      up    diag(s of down) W diag(1/s) H
 ///   v     R2 diag(s of o) W diag(1/s) H  down  W diag(1/s) H      v's bias  R2 diag(s of o) b
 /// The residual stream and the embedding stay as they are. The head becomes a matrix of its own.
-/// The tensors of lib/model/folded_columns.h can be read, too.
 class ScaledCheckpoint : public Checkpoint {
  public:
   explicit ScaledCheckpoint(std::unique_ptr<Checkpoint> source);
@@ -40,6 +40,10 @@ class ScaledCheckpoint : public Checkpoint {
   /// A layer's tensors, or the head and the norm before it, can be read after this.
   void set_layer(int64_t layer, LayerScales scales);
   void set_head(std::vector<float> scale);
+
+  /// The scales as a converted file holds them: tensors input_scale_tensors(), from first_index on.
+  void write_scales(TensorSink& sink, size_t first_index) const;
+  void read_scales(const TensorStore& store);
 
   void read_rows(std::string_view name, int64_t begin, int64_t end, float* out) const override;
 
@@ -58,7 +62,6 @@ class ScaledCheckpoint : public Checkpoint {
   void fold_rows(const Fold& fold, int64_t begin, int64_t end, int64_t k, float* out) const;
   void fold_heads(const Fold& fold, int64_t begin, int64_t end, int64_t k, float* out) const;
   void fold_vector(const Fold& fold, int64_t count, float* out) const;
-  static void invert(const Scale& scale, float* out);
 
   std::unique_ptr<Checkpoint> source_;
   RotationSizes sizes_;
@@ -67,8 +70,11 @@ class ScaledCheckpoint : public Checkpoint {
   std::vector<Scale> query_heads_;  // LayerScales::o for each query head
   Scale head_;
   std::map<std::string, Fold, std::less<>> folds_;
-  std::map<std::string, const Scale*, std::less<>> columns_;  // 1 / s: lib/model/folded_columns.h
 };
+
+/// F32 tensors octet.input_scale.N.qkv, .o, .gate_up, .down of each layer, octet.input_scale.head.
+/// Whoever adds to a linear of a converted file (an adapter) needs them.
+std::vector<StoredTensor> input_scale_tensors(const ModelConfig& config);
 
 /// The sizes of the matrices that ScaledCheckpoint uses for this shape.
 RotationSizes scaled_rotation_sizes(const ModelConfig& config);

@@ -8,6 +8,7 @@
 
 #include "lib/core/error.h"
 #include "lib/eval/divergence.h"
+#include "lib/eval/eval_options.h"
 #include "lib/eval/text_windows.h"
 
 namespace octet {
@@ -78,13 +79,7 @@ EvalReport Evaluator::report() const {
 }
 
 void check(const Model& model, const Model* reference, const EvalOptions& options) {
-  require(options.context >= 2, ErrorCode::InvalidArgument, "evaluate: windows of ",
-          options.context, " tokens, at least 2 expected");
-  require(options.skip >= 1 && options.skip < options.context, ErrorCode::InvalidArgument,
-          "evaluate: ", options.skip, " tokens not scored of windows of ", options.context,
-          ", 1 to ", options.context - 1, " expected");
-  require(options.max_tokens >= 0, ErrorCode::InvalidArgument, "evaluate: max_tokens is ",
-          options.max_tokens);
+  check_options(options);
   if (!reference) return;
   require(reference->config().vocab_size == model.config().vocab_size, ErrorCode::InvalidArgument,
           "evaluate: the reference has a vocabulary of ", reference->config().vocab_size,
@@ -92,6 +87,16 @@ void check(const Model& model, const Model* reference, const EvalOptions& option
 }
 
 }  // namespace
+
+void check_options(const EvalOptions& options) {
+  require(options.context >= 2, ErrorCode::InvalidArgument, "evaluate: windows of ",
+          options.context, " tokens, at least 2 expected");
+  require(options.skip >= 1 && options.skip < options.context, ErrorCode::InvalidArgument,
+          "evaluate: ", options.skip, " tokens not scored of windows of ", options.context,
+          ", 1 to ", options.context - 1, " expected");
+  require(options.max_tokens >= 0, ErrorCode::InvalidArgument, "evaluate: max_tokens is ",
+          options.max_tokens);
+}
 
 EvalReport evaluate(const Model& model, const Model* reference, TextReader read,
                     const EvalOptions& options, Progress progress) {

@@ -134,6 +134,13 @@ GrammarPtr any_array(int depth) {
 GrammarPtr digits_between(const std::string& low, const std::string& high) {
   if (low.empty()) return sequence_of({});
   const auto code = [](char c) { return static_cast<uint32_t>(c); };
+  const auto all = [](const std::string& number, char digit) {
+    return number.find_first_not_of(digit) == std::string::npos;
+  };
+  if (all(low, '0') && all(high, '9')) {
+    const auto count = static_cast<int64_t>(low.size());
+    return repeated(one_of({{'0', '9'}}), count, count);
+  }
   const std::string low_rest = low.substr(1), high_rest = high.substr(1);
   if (low[0] == high[0])
     return sequence_of(

@@ -28,7 +28,9 @@ EngineOptions with_defaults(const Model& model, EngineOptions options) {
   const int64_t rows = model.impl()->max_rows;
   options.max_running = std::clamp<int64_t>(options.max_running, 1, std::max<int64_t>(1, rows - 1));
   const bool cpu = std::string_view(model.device()) == "cpu";
-  if (options.prompt_rows == 0) options.prompt_rows = cpu ? 32 : 512;
+  if (options.prompt_rows == 0) options.prompt_rows = cpu ? 64 : 512;
+  require(options.prompt_seconds >= 0, ErrorCode::InvalidArgument,
+          "engine option prompt_seconds is ", options.prompt_seconds, ", 0 or more expected");
   return options;
 }
 

@@ -49,6 +49,7 @@ struct EngineImpl : Counted {
   bool fits(const EngineTask& task);
   void drop_ended_running();
   void plan();
+  int64_t prompt_rows(Clock::time_point now) const;
   void take_prefix(EngineTask& task);
   bool follows_another(const EngineTask& task) const;
   int32_t next_prefix_entry(const EngineTask& task) const;
@@ -79,6 +80,7 @@ struct EngineImpl : Counted {
   std::vector<SequenceInput> inputs_;
   std::vector<EngineTask*> planned_;  // of the inputs
   std::vector<float> logits_;
+  double step_seconds_ = 0.05;  // of the latest steps, smoothed
   std::thread thread_;
 };
 

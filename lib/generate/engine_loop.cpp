@@ -1,5 +1,7 @@
 // The engine's thread: which requests run, what each step evaluates, who gets which memory.
 #include <algorithm>
+#include <cmath>
+#include <string_view>
 
 #include "kernels/types.h"
 #include "lib/core/error.h"
@@ -80,7 +82,8 @@ void EngineImpl::admit() {
     // Paid in advance, so that a client's next one waits for the others' first.
     clients_.at(task.request.client).served +=
         static_cast<double>(task.prompt_size() - task.sequence->size());
-    add(stats_.waiting_seconds, seconds_between(task.submitted, Clock::now()));
+    task.started = Clock::now();
+    add(stats_.waiting_seconds, seconds_between(task.submitted, task.started));
     const auto place = std::find_if(running_.begin(), running_.end(), [&](const Task& other) {
       return other->request.priority < task.request.priority;
     });
@@ -164,6 +167,20 @@ void EngineImpl::drop_ended_running() {
   }
 }
 
+/// Rows of prompts in a step beside answers: as many as bring each prompt to its end in the time
+/// that it may be spread over, if the steps stay as they are.
+int64_t EngineImpl::prompt_rows(Clock::time_point now) const {
+  double rows = 0;
+  for (const Task& task : running_) {
+    const double left = options.prompt_seconds - seconds_between(task->started, now);
+    const auto missing = static_cast<double>(task->prompt_size() - task->sequence->size());
+    if (missing > 0) rows += missing / std::max(left / step_seconds_, 1.0);
+  }
+  const bool cpu = std::string_view(model.device()) == "cpu";
+  const int64_t least = std::min<int64_t>(cpu ? 8 : 128, options.prompt_rows);
+  return std::clamp(static_cast<int64_t>(std::ceil(rows)), least, options.prompt_rows);
+}
+
 /// The next step: a row for each answer, and beside them a limited number of rows of prompts, those
 /// of higher priority and older ones first.
 void EngineImpl::plan() {
@@ -175,7 +192,7 @@ void EngineImpl::plan() {
     planned_.push_back(&*task);
   }
   const int64_t rows = model.impl()->max_rows - std::ssize(inputs_);
-  int64_t left = inputs_.empty() ? rows : std::min(options.prompt_rows, rows);
+  int64_t left = inputs_.empty() ? rows : std::min(prompt_rows(Clock::now()), rows);
   for (const Task& task : running_) {
     if (left == 0 || !reads_prompt(*task)) continue;
     take_prefix(*task);
@@ -203,6 +220,7 @@ void EngineImpl::make_room() {
 
 void EngineImpl::run() {
   for (EngineTask* task : planned_) task->delivered = false;
+  const Clock::time_point begin = Clock::now();
   const StepOptions step{.cancelled = inputs_.size() == 1 ? &planned_[0]->cancelled : nullptr};
   int64_t rows = 0;
   for (const SequenceInput& input : inputs_) rows += std::ssize(input.ids);
@@ -215,6 +233,7 @@ void EngineImpl::run() {
     for (size_t input = 0; input < inputs_.size(); ++input) run_alone(input);
   }
   for (EngineTask* task : planned_) keep_prefix(*task);
+  step_seconds_ += 0.2 * (seconds_between(begin, Clock::now()) - step_seconds_);
   std::lock_guard lock(mutex_);
   ++stats_.steps;
   add(stats_.batch, static_cast<double>(rows));

@@ -60,7 +60,7 @@ struct EngineTask : Counted {
   int32_t pending = -1;                ///< the last token made, not yet evaluated
   bool delivered = false;              ///< in the current step
   std::exception_ptr error;
-  Clock::time_point last_token;
+  Clock::time_point started, last_token;
 };
 
 struct GenerationImpl : Counted {

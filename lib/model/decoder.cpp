@@ -68,30 +68,6 @@ void mlp_block(const LayerWeights& w, int64_t layer, Backend& backend, const Mat
   backend.linear(down, Store::add, following);
 }
 
-/// logits = head(norm(hidden)), a group of rows at a time.
-void head(const ModelConfig& config, const Weights& weights, Backend& backend, const Batch& batch,
-          LogitsReceiver on_logits) {
-  const Workspace& s = backend.workspace();
-  const auto wanted = static_cast<int64_t>(batch.logit_rows.size());
-  for (int64_t begin = 0; begin < wanted; begin += logit_group) {
-    const int64_t count = std::min(logit_group, wanted - begin);
-    const auto rows =
-        batch.logit_rows.subspan(static_cast<size_t>(begin), static_cast<size_t>(count));
-    require_finite(
-        backend.norm(weights.final_norm, &rows, weights.head_rotation, forms_for({&weights.head})),
-        config.num_layers, head_input);
-    const LinearTask task[] = {{&weights.head, nullptr, s.logits}};
-    backend.linear(task, Store::assign, nullptr);
-    const StepResult result = finish(config, backend, count);
-    for (int64_t i = 0; i < count; ++i)
-      if (batch.top > 0)
-        on_logits(begin + i, {}, {result.best + i * result.stride, static_cast<size_t>(batch.top)});
-      else
-        on_logits(begin + i,
-                  {result.logits + i * result.stride, static_cast<size_t>(config.vocab_size)}, {});
-  }
-}
-
 }  // namespace
 
 InputForms forms_for(std::initializer_list<const Matrix*> matrices) {
@@ -120,6 +96,30 @@ void decode_layer(const LayerWeights& weights, int64_t layer, Backend& backend,
   mlp_block(weights, layer, backend, following, observer);
 }
 
+/// A group of rows at a time.
+void decode_head(const ModelConfig& config, const Weights& weights, Backend& backend,
+                 const Batch& batch, LogitsReceiver on_logits) {
+  const Workspace& s = backend.workspace();
+  const auto wanted = static_cast<int64_t>(batch.logit_rows.size());
+  for (int64_t begin = 0; begin < wanted; begin += logit_group) {
+    const int64_t count = std::min(logit_group, wanted - begin);
+    const auto rows =
+        batch.logit_rows.subspan(static_cast<size_t>(begin), static_cast<size_t>(count));
+    require_finite(
+        backend.norm(weights.final_norm, &rows, weights.head_rotation, forms_for({&weights.head})),
+        config.num_layers, head_input);
+    const LinearTask task[] = {{&weights.head, nullptr, s.logits}};
+    backend.linear(task, Store::assign, nullptr);
+    const StepResult result = finish(config, backend, count);
+    for (int64_t i = 0; i < count; ++i)
+      if (batch.top > 0)
+        on_logits(begin + i, {}, {result.best + i * result.stride, static_cast<size_t>(batch.top)});
+      else
+        on_logits(begin + i,
+                  {result.logits + i * result.stride, static_cast<size_t>(config.vocab_size)}, {});
+  }
+}
+
 void decode(const ModelConfig& config, const Weights& weights, Backend& backend, const Batch& batch,
             LogitsReceiver on_logits, const HiddenObserver* observer) {
   const float* hidden = backend.workspace().hidden;
@@ -135,7 +135,7 @@ void decode(const ModelConfig& config, const Weights& weights, Backend& backend,
     if (observer) (*observer)(layer + 1, hidden);
   }
   if (batch.logit_rows.empty()) finish(config, backend, 0);
-  head(config, weights, backend, batch, on_logits);
+  decode_head(config, weights, backend, batch, on_logits);
 }
 
 }  // namespace octet

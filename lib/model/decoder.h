@@ -24,6 +24,10 @@ void decode_layer(const LayerWeights& weights, int64_t layer, Backend& backend,
 using LogitsReceiver =
     FunctionRef<void(int64_t i, std::span<const float> logits, std::span<const TopLogit> best)>;
 
+/// The logits of the batch's rows from the residual stream that the backend holds.
+void decode_head(const ModelConfig& config, const Weights& weights, Backend& backend,
+                 const Batch& batch, LogitsReceiver on_logits);
+
 /// One step of the decoder: evaluates every row of the batch, extends the caches, hands out the
 /// logits asked for. Errors: InvalidFile naming the layer where a value that is not finite
 /// appeared; Cancelled.

@@ -10,15 +10,10 @@ std::string columns_name(int64_t layer, const char* linears) {
 
 std::vector<ModelTensor> folded_columns(const ModelConfig& config, const RotationSizes& rotation) {
   std::vector<ModelTensor> tensors;
-  const bool scaled = rotation.norm > 1;
-  if (rotation.hidden == 1 && !scaled) return tensors;
-  for (int64_t layer = 0; layer < config.num_layers; ++layer) {
+  if (rotation.hidden == 1) return tensors;
+  for (int64_t layer = 0; layer < config.num_layers; ++layer)
     for (const char* linears : {"qkv", "gate_up"})
       tensors.push_back({columns_name(layer, linears), {config.hidden_size}});
-    if (!scaled) continue;
-    tensors.push_back({columns_name(layer, "o"), {config.num_heads * config.head_dim}});
-    tensors.push_back({columns_name(layer, "down"), {config.intermediate_size}});
-  }
   tensors.push_back({head_columns_name, {config.hidden_size}});
   return tensors;
 }

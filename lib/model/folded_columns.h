@@ -1,7 +1,7 @@
 #pragma once
-// What was multiplied into the columns of rotated or scaled weights besides orthogonal matrices. A
+// What was multiplied into the columns of rotated weights besides orthogonal matrices: the norms. A
 // converted file keeps it, so that adapters made for the weights as they were can be brought to the
-// same form.
+// same form. (Of scaled ones it keeps the scales: lib/convert/scaled_checkpoint.h.)
 #include <string>
 #include <vector>
 
@@ -10,9 +10,8 @@
 
 namespace octet {
 
-/// The name of the tensor c [k] for the weights W diag(c) R [n, k] in a layer: "qkv", "gate_up",
-/// and of scaled weights "o" and "down"; and for the head's. Where o has c, v's rows are divided by
-/// it (heads that share a kv head share c); where down has, up's.
+/// The name of the tensor [hidden_size] c for the weights W diag(c) R of q, k, v ("qkv") or of gate
+/// and up ("gate_up") in a layer, and for the head's.
 std::string columns_name(int64_t layer, const char* linears);
 inline constexpr const char* head_columns_name = "octet.columns.head";
 

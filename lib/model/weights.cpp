@@ -87,6 +87,16 @@ LayerWeights bind_layer(Binder& binder, const RotationSizes& rotation, int64_t i
   return layer;
 }
 
+/// tied: the embedding that is the head, or null.
+void bind_head(Binder& binder, const RotationSizes& rotation, const Matrix* tied,
+               Weights& weights) {
+  weights.final_norm = binder.vector("model.norm.weight");
+  weights.head = tied ? *tied : binder.matrix("lm_head.weight");
+  weights.head.planes = binder.planes("lm_head.weight");
+  if (!tied) weights.head.linear = binder.linears();
+  weights.head_rotation = rotation.norm;
+}
+
 }  // namespace
 
 LayerWeights bind_layer(const ModelConfig& config, const Schemes& schemes,
@@ -94,6 +104,15 @@ LayerWeights bind_layer(const ModelConfig& config, const Schemes& schemes,
                         const TensorStore& store, int64_t layer) {
   Binder binder(config, schemes, two_planes, store);
   return bind_layer(binder, rotation, layer);
+}
+
+Weights bind_head(const ModelConfig& config, const Schemes& schemes, const RotationSizes& rotation,
+                  const TwoPlanes& two_planes, const TensorStore& store) {
+  Binder binder(config, schemes, two_planes, store);
+  Weights weights{};
+  if (config.tied_head) weights.embedding = binder.matrix("model.embed_tokens.weight");
+  bind_head(binder, rotation, config.tied_head ? &weights.embedding : nullptr, weights);
+  return weights;
 }
 
 Weights bind_weights(const ModelConfig& config, const Schemes& schemes,
@@ -104,11 +123,7 @@ Weights bind_weights(const ModelConfig& config, const Schemes& schemes,
   weights.embedding = binder.matrix("model.embed_tokens.weight");
   for (int64_t i = 0; i < config.num_layers; ++i)
     weights.layers.push_back(bind_layer(binder, rotation, i));
-  weights.final_norm = binder.vector("model.norm.weight");
-  weights.head = config.tied_head ? weights.embedding : binder.matrix("lm_head.weight");
-  weights.head.planes = binder.planes("lm_head.weight");
-  if (!config.tied_head) weights.head.linear = binder.linears();
-  weights.head_rotation = rotation.norm;
+  bind_head(binder, rotation, config.tied_head ? &weights.embedding : nullptr, weights);
   weights.bytes = binder.bytes();
   weights.decode_bytes = weights.bytes - (config.tied_head ? 0 : weights.embedding.bytes);
   return weights;

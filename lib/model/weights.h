@@ -58,6 +58,10 @@ LayerWeights bind_layer(const ModelConfig& config, const Schemes& schemes,
                         const RotationSizes& rotation, const TwoPlanes& two_planes,
                         const TensorStore& store, int64_t layer);
 
+/// The head and the norm before it alone.
+Weights bind_head(const ModelConfig& config, const Schemes& schemes, const RotationSizes& rotation,
+                  const TwoPlanes& two_planes, const TensorStore& store);
+
 /// Errors: InvalidFile naming a tensor that is missing or has another type or shape.
 Weights bind_weights(const ModelConfig& config, const Schemes& schemes,
                      const RotationSizes& rotation, const TwoPlanes& two_planes,

@@ -9,8 +9,10 @@
 #include <cmath>
 #include <cstring>
 
+#include "lib/model/model_impl.h"
 #include "support/evaluate.h"
 #include "support/fixtures.h"
+#include "support/text_model.h"
 
 using namespace octet;
 using namespace octet::testing;
@@ -145,6 +147,29 @@ TEST_CASE("adapters beside int8 weights, of a converted and rotated file too") {
       CHECK(error < 1.5 * cost + 1e-3);
       CHECK(change > 2 * error);
     }
+}
+
+TEST_CASE("adapters beside calibrated int8 weights, whose inputs are scaled") {
+  const TempDir folder;
+  make_text_model("tiny-qwen2", folder.path("source"));
+  ConvertOptions options;
+  options.mixed = "off";
+  options.calibration = Calibrate::text;
+  for (int i = 0; i < 40; ++i)
+    options.calibration_text += "a quick brown fox; " + std::to_string(i);
+  convert(folder.path("source"), folder.path("m.safetensors"), options);
+  const Model model = open_model(folder.path("m.safetensors"), Scheme::w8a8);
+  REQUIRE(model.impl()->rotation.norm > 1);
+  const Reference reference("tiny-qwen2");
+  for (const char* adapter : {"all", "head"}) {
+    CAPTURE(adapter);
+    const double cost =
+        mean_difference(logits_with(model, {}, reference.ids), reference.logits("none"));
+    const double error =
+        mean_difference(logits_with(model, load(model, "tiny-qwen2", {{adapter}}), reference.ids),
+                        reference.logits(adapter));
+    CHECK(error < 1.5 * cost + 1e-3);
+  }
 }
 
 TEST_CASE("sequences with different adapters in one step have the bits of each alone") {

@@ -94,14 +94,14 @@ TEST_CASE("a converted file says what it is, and its tensors start on 64-byte bo
   CHECK(report.output_bytes == std::filesystem::file_size(path));
   const auto file = OctetFile::open(path);
   REQUIRE(file);
-  CHECK(file->tensors().metadata.at("octet.format") == "2");
+  CHECK(file->tensors().metadata.at("octet.format") == "3");  // calibrated: scaled inputs
   CHECK(file->tensors().metadata.at("octet.scheme") == "w8a8");
   const MappedFile mapped(path);
   const Safetensors parsed = parse_safetensors(mapped.bytes(), path);
   for (const SafetensorsEntry& entry : parsed.tensors)
     CHECK((entry.data.data() - mapped.bytes().data()) % 64 == 0);
   const FileInfo info = inspect(path);
-  CHECK(info.format == "octet 2");
+  CHECK(info.format == "octet 3");
   CHECK(info.has_tokenizer);
   CHECK(info.has_chat_template);
   const Model model = Model::open(path);

@@ -8,6 +8,7 @@
 
 #include "kernels/table.h"
 #include "lib/convert/rotated_checkpoint.h"
+#include "lib/convert/scaled_checkpoint.h"
 #include "lib/model/octet_file.h"
 #include "quant/rotation.h"
 #include "support/evaluate.h"
@@ -115,12 +116,18 @@ TEST_CASE("a rotation that does not fit the model is an error") {
   CHECK(read.hidden == 192);
   CHECK(read.head == 32);
   CHECK(read.down == 8);
+  CHECK(read.norm == 1);
+  const RotationSizes scaled = scaled_rotation_sizes(config);
+  CHECK(scaled.norm == 64);
+  CHECK(rotation_from_json(rotation_to_json(scaled), config, "f").norm == 64);
   for (const char* bad :
        {"", "[]", "{}", R"({"hidden": 192, "head": 32})",
         R"({"hidden": 100, "head": 32, "down": 8})", R"({"hidden": 192, "head": -32, "down": 8})",
         R"({"hidden": 192, "head": 32, "down": 16})", R"({"hidden": 192, "head": 32, "down": 13})",
-        R"({"hidden": 192, "head": 32, "down": 0})",
-        R"({"hidden": 192, "head": 32, "down": "8"})"}) {
+        R"({"hidden": 192, "head": 32, "down": 0})", R"({"hidden": 192, "head": 32, "down": "8"})",
+        R"({"hidden": 1, "head": 32, "down": 8, "norm": 3})",
+        R"({"hidden": 1, "head": 32, "down": 8, "norm": 128})",
+        R"({"hidden": 1, "head": 32, "down": 8, "norm": 0})"}) {
     CAPTURE(bad);
     try {
       rotation_from_json(bad, config, "some file");

@@ -371,6 +371,7 @@ TEST_CASE("an engine and sessions of the same model take turns") {
 TEST_CASE("options out of range are refused by name") {
   for (const auto& [options, name] : {std::pair{EngineOptions{.max_running = 0}, "max_running"},
                                       {EngineOptions{.max_waiting = 0}, "max_waiting"},
+                                      {EngineOptions{.prompt_seconds = -1}, "prompt_seconds"},
                                       {EngineOptions{.prompt_rows = -1}, "prompt_rows"},
                                       {EngineOptions{.kv_bytes = 100}, "kv_bytes"},
                                       {EngineOptions{.context = -1}, "context"}}) {

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <random>
 
+#include "kernels/table.h"
 #include "lib/convert/moments.h"
 #include "quant/quantize.h"
 
@@ -126,6 +127,35 @@ TEST_CASE("the factor of the moments is U D U^T of the damped Hessian, for any n
       }
     CHECK(worst < 1e-5 * largest);
     CHECK(feedback_of(x, k, 3).upper == got.upper);
+  }
+}
+
+TEST_CASE("moments can be scaled and rotated after they were taken") {
+  ThreadPool pool(2);
+  for (const auto& [k, block] :
+       {std::pair<int64_t, int64_t>{6, 2}, {64, 64}, {576, 64}, {300, 75}}) {
+    CAPTURE(k);
+    const int64_t rows = 20;
+    const std::vector<float> x = inputs(rows, k, 8);
+    const quant::Rotation rotation(block, kernels::hadamard_f32_ref);
+    std::vector<float> scale = random_values(static_cast<size_t>(k), 9), transformed = x;
+    for (float& value : scale) value = std::exp(value);
+    for (size_t i = 0; i < x.size(); ++i) transformed[i] *= scale[i % static_cast<size_t>(k)];
+    rotation.apply(transformed.data(), rows * k / block);
+    Moments before(k), after(k);
+    before.add(x.data(), rows, k, pool);
+    before.transform(scale, rotation, pool);
+    after.add(transformed.data(), rows, k, pool);
+    const Feedback got = std::move(before).factor(pool), expected = std::move(after).factor(pool);
+    double worst = 0, largest = 0;
+    for (int64_t i = 0; i < k; ++i) {
+      CHECK(got.importance[i] == doctest::Approx(expected.importance[i]).epsilon(1e-4));
+      for (int64_t j = i + 1; j < k; ++j) {
+        worst = std::max(worst, std::abs(double{got.upper[i * k + j]} - expected.upper[i * k + j]));
+        largest = std::max(largest, std::abs(double{expected.upper[i * k + j]}));
+      }
+    }
+    CHECK(worst < 1e-3 * std::max(1.0, largest));
   }
 }
 

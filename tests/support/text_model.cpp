@@ -25,9 +25,9 @@ Json byte_vocabulary() {
   return vocabulary;
 }
 
-Json added_token(int id, const char* content) {
+Json added_token(int id, const char* content, bool special = true) {
   return {{"id", id},        {"content", content},  {"single_word", false}, {"lstrip", false},
-          {"rstrip", false}, {"normalized", false}, {"special", true}};
+          {"rstrip", false}, {"normalized", false}, {"special", special}};
 }
 
 void write(const std::string& path, const Json& json) {
@@ -36,16 +36,21 @@ void write(const std::string& path, const Json& json) {
 
 }  // namespace
 
-void make_text_model(const std::string& model, const std::string& folder) {
+void make_text_model(const std::string& model, const std::string& folder, bool thinking) {
   std::filesystem::create_directories(folder);
   std::filesystem::copy(fixture(model + "/model.safetensors"), folder + "/model.safetensors");
   Json config = Json::parse(std::ifstream(fixture(model + "/config.json")));
   write(folder + "/config.json", config);
   write(folder + "/generation_config.json", {{"eos_token_id", 257}});
+  Json added = {added_token(256, "<|im_start|>"), added_token(257, "<|im_end|>")};
+  if (thinking) {
+    added.push_back(added_token(258, "<think>", false));
+    added.push_back(added_token(259, "</think>", false));
+  }
   write(
       folder + "/tokenizer.json",
       {{"version", "1.0"},
-       {"added_tokens", {added_token(256, "<|im_start|>"), added_token(257, "<|im_end|>")}},
+       {"added_tokens", added},
        {"normalizer", nullptr},
        {"pre_tokenizer", {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", true}}},
        {"post_processor", nullptr},

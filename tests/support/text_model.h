@@ -7,7 +7,8 @@ namespace octet::testing {
 
 /// Makes a Hugging Face directory `folder` of a tiny model's weights with a tokenizer of single
 /// bytes (ids 0 to 255 in GPT-2's order), <|im_start|> 256, <|im_end|> 257 (an end token), and a
-/// chat template in ChatML's form. Ids from 258 on have no text.
-void make_text_model(const std::string& model, const std::string& folder);
+/// chat template in ChatML's form. Ids from 258 on have no text, or with `thinking` those from 260:
+/// <think> is 258 and </think> 259.
+void make_text_model(const std::string& model, const std::string& folder, bool thinking = false);
 
 }  // namespace octet::testing

@@ -181,3 +181,58 @@ TEST_CASE("eval reads a file or stdin, and says what is wrong with a text") {
   CHECK(eval(folder.path("short")).err.find("octet: error: InvalidArgument: ") == 0);
   CHECK(eval("-", "a\xff").err.find("octet: error: InvalidArgument: ") == 0);
 }
+
+TEST_CASE(
+    "eval --layers lists every linear, two planes cost less than one, and --plot draws them") {
+  const TempDir folder;
+  std::ofstream(folder.path("text")) << some_text(600);
+  const auto linears = [&](const std::string& mixed) {
+    const std::string model = folder.path(mixed);
+    REQUIRE(run_octet({"convert", byte_model(), "-o", model, "--mixed", mixed, "--calibrate",
+                       folder.path("text")})
+                .status == 0);
+    return json_of({"eval", model, "--against", byte_model(), "--text", folder.path("text"),
+                    "--ctx", "64", "--max-tokens", "128", "--layers", "--plot",
+                    folder.path("plot.svg"), "--json"})["linears"];
+  };
+  const Json one = linears("off"), two = linears("q,k,v,o,gate,up,down,head");
+  REQUIRE(one.size() == 4 * 7 + 2);
+  CHECK(one[0]["weight"] == "model.layers.0.self_attn.q_proj.weight");
+  CHECK(one.back()["weight"] == "lm_head.weight");
+  double shares = 0, kl_one = 0, kl_two = 0;
+  for (size_t i = 0; i < one.size(); ++i) {
+    shares += one[i]["share"].get<double>();
+    kl_one += one[i]["kl"].get<double>();
+    kl_two += two[i]["kl"].get<double>();
+    const double error = one[i]["relative_error"].get<double>();
+    CAPTURE(one[i]["weight"]);
+    if (i == one.size() - 2) continue;  // the embedding
+    CHECK(error > 1e-4);
+    CHECK(error < 0.1);
+    CHECK(two[i]["relative_error"].get<double>() < error);
+  }
+  CHECK(shares == doctest::Approx(1));
+  CHECK(kl_one > 0);
+  CHECK(kl_two < kl_one);
+  std::ifstream file(folder.path("plot.svg"));
+  const std::string svg{std::istreambuf_iterator<char>(file), {}};
+  CHECK(svg.starts_with("<svg"));
+  CHECK(svg.ends_with("</svg>\n"));
+  size_t bars = 0;
+  for (size_t at = 0; (at = svg.find("<rect", at)) != std::string::npos; ++at) ++bars;
+  CHECK(bars == 1 + one.size() + 7);  // the background and the legend's seven
+  CHECK(svg.find("down_proj") != std::string::npos);
+}
+
+TEST_CASE("eval --layers says what it needs") {
+  const TempDir folder;
+  std::ofstream(folder.path("text")) << some_text(300);
+  const auto status = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = {"eval", byte_model(), "--text", folder.path("text")};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return run_octet(arguments).status;
+  };
+  CHECK(status({"--layers"}) == 1);                             // no reference
+  CHECK(status({"--layers", "--against", byte_model()}) == 1);  // not converted
+  CHECK(status({"--plot", folder.path("p.svg")}) == 2);
+}

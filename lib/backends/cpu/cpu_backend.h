@@ -141,12 +141,8 @@ class CpuBackend : public Backend {
   /// Of a linear [n, k].
   int64_t columns_per_item(int64_t n, int64_t k) const;
   int64_t row_parts(int64_t column_items) const;
-  struct RowRange {
-    int64_t first, count;
-  };
-  RowRange rows_of_part(int64_t part, int64_t parts) const;
-  /// The weights of a linear from column `column` on, or null.
-  const int8_t* item_weights(const LinearTask& task, int64_t column) const;
+  /// The weights of item `item` of a linear, or null.
+  const int8_t* item_weights(const LinearTask& task, int64_t item) const;
   void bring_closer(const Matrix* following, int64_t items_left) const;
   float* gate_up_scratch(Scratch& scratch, int64_t columns);
 

@@ -21,11 +21,9 @@ constexpr int64_t int8_columns = 4 * tile_n;
 /// least that a kernel takes at once.
 constexpr int64_t narrow_columns = 2 * tile_n;
 constexpr int64_t long_item_bytes = 256 * 1024;
-/// Rows that one item computes where columns alone make too few items, and of packed activations:
-/// they stay in the L2 cache while the columns pass. The last item takes the rest too.
+/// Rows that one item computes where columns alone make too few items: they and the columns then
+/// need the same bytes. The last item takes the rest too.
 constexpr int64_t int8_rows = 128;
-/// Columns that it then computes, if there are enough: as many bytes as the rows.
-constexpr int64_t packed_columns = 128;
 /// Up to this many rows a linear takes as long as reading its weights.
 constexpr int64_t memory_bound_rows = 8;
 /// Bytes of the next linear's weights that a thread asks for in advance.
@@ -60,13 +58,11 @@ void add_bias(const float* bias, float* c, int64_t ldc, int64_t m, int64_t n) {
 }  // namespace
 
 int64_t CpuBackend::columns_per_item(int64_t n, int64_t k) const {
-  const int64_t rows = workspace_.x.rows;
   if (is_int8(scheme_)) {
     const bool few = n < int8_columns * items_per_thread * pool_.threads();
-    if (workspace_.x.packed && n * rows >= 2 * pool_.threads() * packed_columns * int8_rows)
-      return packed_columns;
-    const bool narrow = rows <= memory_bound_rows ? few || int8_columns * k > long_item_bytes
-                                                  : few && rows < 2 * int8_rows;
+    const bool narrow = workspace_.x.rows <= memory_bound_rows
+                            ? few || int8_columns * k > long_item_bytes
+                            : few && workspace_.x.rows < 2 * int8_rows;
     return narrow ? narrow_columns : int8_columns;
   }
   // OpenBLAS repacks the activations in each call: one large slice a thread.
@@ -74,8 +70,9 @@ int64_t CpuBackend::columns_per_item(int64_t n, int64_t k) const {
   return (slice + tile_n - 1) / tile_n * tile_n;
 }
 
-const int8_t* CpuBackend::item_weights(const LinearTask& task, int64_t column) const {
+const int8_t* CpuBackend::item_weights(const LinearTask& task, int64_t item) const {
   const Matrix& w = *task.weight;
+  const int64_t column = item * columns_per_item(w.n, w.k);
   if (column >= w.n || !is_int8(w.scheme)) return nullptr;
   return static_cast<const int8_t*>(w.data) + column * padded_k(w.k);
 }
@@ -99,9 +96,10 @@ void CpuBackend::linear(std::span<const LinearTask> tasks, Store store, const Ma
     const int64_t n = task.weight->n, columns = columns_per_item(n, task.weight->k);
     const int64_t begin = item * columns;
     const int64_t next = item + (index + pool_.threads()) / parts - index / parts;
-    const RowRange rows = rows_of_part(part, parts);
-    multiply({&task, rows.first, rows.count, begin, std::min(begin + columns, n), store,
-              task.out + rows.first * n + begin, n, item_weights(task, next * columns)},
+    const int64_t first_row = part * int8_rows;
+    const int64_t end_row = part + 1 < parts ? first_row + int8_rows : workspace_.x.rows;
+    multiply({&task, first_row, end_row - first_row, begin, std::min(begin + columns, n), store,
+              task.out + first_row * n + begin, n, item_weights(task, next)},
              scratch_[static_cast<size_t>(thread)]);
     bring_closer(following, items - 1 - index);
   });
@@ -109,13 +107,8 @@ void CpuBackend::linear(std::span<const LinearTask> tasks, Store store, const Ma
 
 /// Into how many parts an int8 linear's rows are cut.
 int64_t CpuBackend::row_parts(int64_t column_items) const {
-  const bool enough = column_items >= items_per_thread * pool_.threads() && !workspace_.x.packed;
-  return !is_int8(scheme_) || enough ? 1 : std::max<int64_t>(1, workspace_.x.rows / int8_rows);
-}
-
-/// Part `part` of the rows.
-CpuBackend::RowRange CpuBackend::rows_of_part(int64_t part, int64_t parts) const {
-  return {part * int8_rows, part + 1 < parts ? int8_rows : workspace_.x.rows - part * int8_rows};
+  if (!is_int8(scheme_) || column_items >= items_per_thread * pool_.threads()) return 1;
+  return std::max<int64_t>(1, workspace_.x.rows / int8_rows);
 }
 
 /// After the last item of each thread, with few rows: the memory would idle while the threads wait
@@ -139,31 +132,27 @@ float* CpuBackend::gate_up_scratch(Scratch& scratch, int64_t columns) {
 bool CpuBackend::gate_up(const LinearTask& gate, const LinearTask& up, int64_t rotation,
                          const InputForms& forms, const Matrix* following) {
   const int64_t rows = workspace_.x.rows, n = config_.intermediate_size;
-  // Two products of as many columns; no more, as the results have to stay in the cache.
-  int64_t columns = columns_per_item(n, gate.weight->k);
-  if (is_int8(scheme_)) columns = std::min(columns, int8_columns);
-  const int64_t column_items = (n + columns - 1) / columns, parts = row_parts(column_items);
+  const int64_t columns = columns_per_item(n, gate.weight->k);
   const LinearTask tasks[] = {gate, up};
   project(tasks);
-  pool_.for_each(column_items * parts, [&](int64_t index, int thread) {
-    const int64_t item = index / parts;
-    const RowRange range = rows_of_part(index % parts, parts);
-    const int64_t begin = item * columns, end = std::min(begin + columns, n);
-    // Both products of the same columns, and their combination while they are in the cache. In rows
-    // of `columns` values: rows of n would fall on few sets of the cache.
+  // Both products of the same columns, and their combination while they are in the cache.
+  const int64_t items = (n + columns - 1) / columns;
+  pool_.for_each(items, [&](int64_t item, int thread) {
     Scratch& scratch = scratch_[static_cast<size_t>(thread)];
+    const int64_t begin = item * columns, end = std::min(begin + columns, n);
+    // Rows of `columns` values: rows of n would fall on few sets of the cache.
     float* const gates = gate_up_scratch(scratch, columns);
-    float* const ups = gates + range.count * columns;
-    const auto multiply_by = [&](const LinearTask& task, float* out, const int8_t* next) {
-      multiply({&task, range.first, range.count, begin, end, Store::assign, out, columns, next},
-               scratch);
-    };
-    multiply_by(tasks[0], gates, item_weights(up, begin));
-    multiply_by(tasks[1], ups, item_weights(gate, (index + pool_.threads()) / parts * columns));
-    for (int64_t row = 0; row < range.count; ++row)
-      table_.silu_mul_f32(gates + row * columns, ups + row * columns,
-                          gate_ + (range.first + row) * n + begin, end - begin);
-    bring_closer(following, column_items * parts - 1 - index);
+    float* const ups = gates + rows * columns;
+    multiply(
+        {&tasks[0], 0, rows, begin, end, Store::assign, gates, columns, item_weights(up, item)},
+        scratch);
+    multiply({&tasks[1], 0, rows, begin, end, Store::assign, ups, columns,
+              item_weights(gate, item + pool_.threads())},
+             scratch);
+    for (int64_t row = 0; row < rows; ++row)
+      table_.silu_mul_f32(gates + row * columns, ups + row * columns, gate_ + row * n + begin,
+                          end - begin);
+    bring_closer(following, items - 1 - item);
   });
   set_activations(rows, n, forms);
   std::atomic<bool> finite{true};
