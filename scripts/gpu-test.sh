@@ -4,6 +4,7 @@
 #        FOLDER/gpu-test.sh run       there: tests, natively and as PTX compiled at load, one line
 #                                     each; then the benchmarks
 #        FOLDER/gpu-test.sh sanitize  there: compute-sanitizer over tiny models
+#        FOLDER/gpu-test.sh accuracy MODEL  there: a SmolLM2 on the device against the CPU
 #        FOLDER/gpu-test.sh profile   there: times of the kernels of a decoding and a prefill step
 set -euo pipefail
 
@@ -15,12 +16,13 @@ pack() {
   cmake --build --preset cuda --target octet_tests_cuda octet_command
   rm -rf "$folder"
   mkdir -p "$folder/lib" "$folder/data"
-  cp scripts/gpu-test.sh "$folder/"
+  cp scripts/gpu-test.sh scripts/gpu_accuracy.py "$folder/"
   strip -o "$folder/octet" $build/bin/octet
   strip -o "$folder/octet_tests_cuda" $build/bin/octet_tests_cuda
   # What tests/cuda reads.
   cp -r $build/test-data/tiny-{qwen2,qwen2-tied,qwen2-distill,qwen3,llama} "$folder/data/"
   find "$folder/data" \( -name '*.unpacked' -o -name '*.tar.xz' \) -delete
+  cp -r $build/test-data/smollm2 "$folder/data/"
   realpath $build/test-data >"$folder/data.path"  # where the tests look for it
   # Small libraries that differ between distributions; OpenBLAS is taken from there.
   ldd $build/bin/octet | awk '/utf8proc|sentencepiece|pcre2/ { print $3 }' |
@@ -48,8 +50,7 @@ tests() {
 }
 
 bench() {
-  ./octet bench --shape r1-distill-qwen-1.5b --device cuda --mixed off \
-    --rotate "${rotate:-off}" --json "$@" >"$out/bench.json" || return 0
+  ./octet bench --shape r1-distill-qwen-1.5b --device cuda --rotate "${rotate:-off}" --json "$@" >"$out/bench.json" || return 0
   python3 - "$out/bench.json" <<'PYTHON'
 import json, sys
 r = json.load(open(sys.argv[1]))
@@ -60,6 +61,12 @@ p, d = r["prefill"], r["decode"]
 print(f"{r['isa']:6} {r['scheme']:9} depth {d['depth']:6}  prefill {p['tokens']:5}: {rate(p)}"
       f"  decode x{d['batch']:<3}: {rate(d)}  load {r['load_seconds']:.2f} s")
 PYTHON
+}
+
+benches() {
+  for prompt in 512 2048 8192; do bench --prompt $prompt --depth 128 --gen 256; done
+  bench --prompt 512 --depth 16000 --gen 128
+  for batch in 8 32; do bench --prompt 512 --depth 128 --gen 64 --batch $batch; done
 }
 
 prepare() {
@@ -82,9 +89,7 @@ run() {
   ./octet devices
   tests native env
   tests ptx env CUDA_FORCE_PTX_JIT=1
-  for prompt in 512 2048 8192; do bench --prompt $prompt --depth 128 --gen 256; done
-  bench --prompt 512 --depth 16000 --gen 128
-  for batch in 8 32; do bench --prompt 512 --depth 128 --gen 64 --batch $batch; done
+  benches
   bench --scheme w8a8-g128 --prompt 2048 --depth 128 --gen 128
   CUDA_FORCE_PTX_JIT=1 bench --prompt 2048 --depth 128 --gen 128
   echo 'with rotated weights, as converted files have them; they are rotated while loading here:'
@@ -103,15 +108,23 @@ sanitize() {
   done
 }
 
-# Kernels of one step: the warm-up's prompt (281) and first token (172) are skipped.
+accuracy() {
+  prepare
+  for scheme in w8a8 w8a8-g128; do
+    echo "$scheme:"
+    ./gpu_accuracy.py ./octet "$1" data/smollm2/text.txt data/smollm2/greedy.json --scheme $scheme
+  done
+}
+
+# Kernels of one step: the warm-up's prompt (281) and first token (144) are skipped.
 profile() {
   prepare
-  for step in "decode 172 --prompt 1 --gen 4" "prefill 282 --prompt 2048 --gen 1"; do
+  for step in "decode 144 --prompt 1 --gen 4" "prefill 282 --prompt 2048 --gen 1"; do
     read -r name count options <<<"$step"
     # shellcheck disable=SC2086
     ncu --csv --clock-control none --metrics gpu__time_duration.sum --kernel-name-base demangled \
-      -k 'regex:^(?!.*repack)' --launch-skip 453 --launch-count "$count" \
-      ./octet bench --shape r1-distill-qwen-1.5b --device cuda --mixed off --rotate off \
+      -k 'regex:^(?!.*repack)' --launch-skip 425 --launch-count "$count" \
+      ./octet bench --shape r1-distill-qwen-1.5b --device cuda --rotate off \
       --depth 128 --reps 1 $options \
       >"$out/$name.csv" 2>"$out/$name.err" || true
     echo "== $name"

@@ -1,15 +1,22 @@
 // Causal attention of many rows of a sequence on the tensor cores, with the running softmax of
 // Milakov & Gimelshein 2018 (arXiv:1805.02867) and Dao et al. 2022 (arXiv:2205.14135). A block of
-// threads has 128 query rows, tokens x heads of one kv head, 16 a warp; they share each cache block
+// threads has 128 query rows, tokens x heads of one kv head, 32 a warp; they share each cache block
 // of 64 positions in shared memory, keys and values being loaded while the other are multiplied.
 // A row goes through its cache blocks in rising order, whatever the other rows are.
 #include "kernels/cuda/cache.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/ptx.cuh"
+#include "kernels/cuda/rotate.cuh"
 
 namespace octet::kernels::cuda {
 namespace {
 
+constexpr int threads = 128;
+/// Tiles of 16 query rows of a warp. Each operand read from shared memory serves all of them.
+constexpr int row_tiles = 2;
+static_assert(threads / 32 * row_tiles * 16 == prefill_query_rows);
+/// Query rows that a lane has results of: lane / 4 of each tile, and 8 below.
+constexpr int lane_rows = 2 * row_tiles;
 constexpr int position_tiles = kv_block / 8;
 
 /// A matrix of fp16 in shared memory, `pieces` of 16 bytes a row. Pieces are permuted within their
@@ -27,149 +34,250 @@ struct Tile {
     const int lane = threadIdx.x % 32, matrix = lane / 8;
     load_matrices_transposed(b, piece(row + matrix % 2 * 8 + lane % 8, p + matrix / 2));
   }
-};
-
-template <int head_dim>
-__global__ void __launch_bounds__(block_threads) attention_prefill_kernel(PrefillAttention a) {
-  constexpr int dim_tiles = head_dim / 8;
-  constexpr int copies_each = int{kv_block} * head_dim / 8 / block_threads;
-  static_assert(copies_each >= 1);
-  allow_next_kernel();
-  wait_previous_kernels();
-
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  const AttentionTile tile = a.tile[a.tiles - 1 - blockIdx.y];  // the longest first
-  const int64_t kv_head = blockIdx.x;
-  const int group = static_cast<int>(a.heads.num_heads / a.heads.num_kv_heads);
-  const int queries = tile.rows * group;
-  const StepRow step = a.step[tile.first_row];
-  const Tile<position_tiles> keys{dynamic_shared<uint4>()};
-  const Tile<dim_tiles> values{keys.data + head_dim * position_tiles};
-
-  // This lane's two query rows: lane / 4 of the warp's 16, and 8 below.
-  int position[2];
-  int64_t offset[2];
-  bool there[2];
-#pragma unroll
-  for (int i = 0; i < 2; ++i) {
-    const int wanted = tile.first_query + warp * 16 + lane / 4 + 8 * i;
-    const int query = min(wanted, queries - 1), token = query / group;
-    there[i] = wanted < queries;
-    position[i] = tile.first_position + token;
-    offset[i] =
-        int64_t{tile.first_row + token} * a.q_stride + (kv_head * group + query % group) * head_dim;
-  }
-  uint32_t q[head_dim / 16][4];
-#pragma unroll
-  for (int k = 0; k < head_dim / 16; ++k)
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const auto two =
-          *reinterpret_cast<const float2*>(a.q + offset[i % 2] + 16 * k + i / 2 * 8 + lane % 4 * 2);
-      q[k][i] = pack_halves(two.x, two.y);
-    }
-
-  const auto copy = [&](bool of_keys, int block) {
-    const CacheBlock cached(a.heads, step.blocks, block, kv_head);
-    const auto* from = reinterpret_cast<const uint4*>(of_keys ? cached.keys : cached.values);
+  /// Starts to copy a whole cache block's matrix.
+  template <int rows>
+  __device__ void copy(const uint16_t* from) const {
+    constexpr int copies_each = rows * pieces / threads;
+    static_assert(copies_each * threads == rows * pieces);
     Copies<copies_each> copies;
 #pragma unroll
     for (int i = 0; i < copies_each; ++i) {
-      const int index = static_cast<int>(threadIdx.x) + i * block_threads;
-      copies.start(i,
-                   of_keys ? keys.piece(index / position_tiles, index % position_tiles)
-                           : values.piece(index / dim_tiles, index % dim_tiles),
-                   from + index);
+      const int index = static_cast<int>(threadIdx.x) + i * threads;
+      copies.start(i, piece(index / pieces, index % pieces),
+                   reinterpret_cast<const uint4*>(from) + index);
     }
     copies.store();
-  };
+  }
+};
 
-  const int last_query = min(tile.first_query + int{prefill_query_rows}, queries) - 1;
-  const int blocks = (tile.first_position + last_query / group) / int{kv_block} + 1;
-  float out[dim_tiles][4] = {}, max[2] = {-INFINITY, -INFINITY}, sum[2] = {};
-  copy(true, 0);
+/// sums += A x B. left(k, tile): the A operand of 16 values of K and of 16 rows.
+template <int k_steps, int pieces, class Left>
+__device__ inline void multiply(Left left, const Tile<pieces>& right,
+                                float (&sums)[row_tiles][pieces][4]) {
+#pragma unroll
+  for (int k = 0; k < k_steps; ++k) {
+    uint4 a[row_tiles];
+#pragma unroll
+    for (int t = 0; t < row_tiles; ++t) a[t] = left(k, t);
+#pragma unroll
+    for (int n = 0; n < pieces; n += 2) {
+      uint32_t b[4];
+      right.load(b, 16 * k, n);
+#pragma unroll
+      for (int t = 0; t < row_tiles; ++t) {
+        mma_f16(sums[t][n], a[t], b[0], b[1]);
+        mma_f16(sums[t][n + 1], a[t], b[2], b[3]);
+      }
+    }
+  }
+}
+
+/// Over the four lanes that share a row.
+template <class Combine>
+__device__ inline float combine_quad(float value, Combine combine) {
+  value = combine(value, __shfl_xor_sync(0xffffffffu, value, 1));
+  return combine(value, __shfl_xor_sync(0xffffffffu, value, 2));
+}
+
+/// Where a lane's query rows come from and go to.
+class QueryRows {
+ public:
+  __device__ QueryRows(const PrefillAttention& a, const AttentionTile& tile, int64_t kv_head)
+      : a_(a),
+        tile_(tile),
+        group_(static_cast<int>(a.heads.num_heads / a.heads.num_kv_heads)),
+        first_head_(kv_head * group_) {}
+
+  /// Row i: rows i / 2 of the warp's tiles, the upper or the lower half.
+  __device__ bool there(int i) const { return wanted(i) < tile_.rows * group_; }
+  __device__ int64_t row(int i) const { return tile_.first_row + query(i) / group_; }
+  __device__ int64_t head(int i) const { return first_head_ + query(i) % group_; }
+  __device__ int position(int i) const { return tile_.first_position + query(i) / group_; }
+
+  /// Cache blocks up to the last that one of the block's rows sees.
+  __device__ int cache_blocks() const {
+    const int last = min(tile_.first_query + int{prefill_query_rows}, tile_.rows * group_) - 1;
+    return (tile_.first_position + last / group_) / int{kv_block} + 1;
+  }
+
+ private:
+  __device__ int wanted(int i) const {
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    return tile_.first_query + (warp * row_tiles + i / 2) * 16 + lane / 4 + i % 2 * 8;
+  }
+  /// The last of the chunk in place of one that is not there.
+  __device__ int query(int i) const { return min(wanted(i), tile_.rows * group_ - 1); }
+
+  const PrefillAttention& a_;
+  const AttentionTile& tile_;
+  int group_;
+  int64_t first_head_;
+};
+
+/// Tile t of the warp's queries, normalized and rotated, as A operands: [head_dim / 16][threads].
+template <int head_dim>
+__device__ inline void load_queries(const HeadRows& qkv, const QueryRows& rows, int t,
+                                    uint4* operands) {
+  constexpr int steps = head_dim / 16, half = head_dim / 2;
+  const int column = threadIdx.x % 4 * 2;
+  float2 q[steps][4];  // of a step: upper row, lower row; the same, 8 columns on
+#pragma unroll
+  for (int r = 0; r < 2; ++r) {
+    const int64_t row = rows.row(2 * t + r);
+    const float* from = qkv.q + row * qkv.stride + rows.head(2 * t + r) * head_dim + column;
+    float sum = 0;
+#pragma unroll
+    for (int k = 0; k < steps; ++k)
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        const float2 two = *reinterpret_cast<const float2*>(from + 16 * k + 8 * i);
+        sum += two.x * two.x + two.y * two.y;
+        q[k][2 * i + r] = two;
+      }
+    if (qkv.q_norm) {
+      const float scale =
+          1.0f / sqrtf(combine_quad(sum, Sum()) / static_cast<float>(head_dim) + qkv.eps);
+#pragma unroll
+      for (int k = 0; k < steps; ++k)
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {
+          const float* norm = qkv.q_norm + 16 * k + 8 * i + column;
+          q[k][2 * i + r].x *= scale * norm[0];
+          q[k][2 * i + r].y *= scale * norm[1];
+        }
+    }
+    const float* angles = qkv.angles + row * head_dim + column;
+#pragma unroll
+    for (int k = 0; k < steps / 2; ++k)
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        float2 &low = q[k][2 * i + r], &high = q[k + steps / 2][2 * i + r];
+        const float *cosine = angles + 16 * k + 8 * i, *sine = cosine + half;
+        rotate_pair(low.x, high.x, cosine[0], sine[0]);
+        rotate_pair(low.y, high.y, cosine[1], sine[1]);
+      }
+  }
+#pragma unroll
+  for (int k = 0; k < steps; ++k)
+    operands[k * threads] =
+        make_uint4(pack_halves(q[k][0].x, q[k][0].y), pack_halves(q[k][1].x, q[k][1].y),
+                   pack_halves(q[k][2].x, q[k][2].y), pack_halves(q[k][3].x, q[k][3].y));
+}
+
+/// The softmax of a lane's rows so far.
+struct Softmax {
+  float max[lane_rows], sum[lane_rows];  // the sum is of the lane's own positions
+
+  __device__ Softmax() {
+#pragma unroll
+    for (int i = 0; i < lane_rows; ++i) {
+      max[i] = -INFINITY;
+      sum[i] = 0;
+    }
+  }
+
+  /// Scores of cache block `block` become weights; results so far are brought to the new maximum.
+  template <int dim_tiles>
+  __device__ void weigh(const QueryRows& rows, int block, float scale,
+                        float (&scores)[row_tiles][position_tiles][4],
+                        float (&out)[row_tiles][dim_tiles][4]) {
+#pragma unroll
+    for (int i = 0; i < lane_rows; ++i) {
+      const int seen =
+          rows.position(i) - block * int{kv_block} - static_cast<int>(threadIdx.x) % 4 * 2;
+      float block_max = -INFINITY;
+#pragma unroll
+      for (int n = 0; n < position_tiles; ++n)
+#pragma unroll
+        for (int e = 0; e < 2; ++e) {
+          float& score = scores[i / 2][n][i % 2 * 2 + e];
+          score = 8 * n + e <= seen ? score * scale : -INFINITY;
+          block_max = fmaxf(block_max, score);
+        }
+      const float larger = fmaxf(max[i], combine_quad(block_max, Larger()));
+      const float factor = expf(max[i] - larger);
+      max[i] = larger;
+      sum[i] *= factor;
+#pragma unroll
+      for (int n = 0; n < dim_tiles; ++n) {
+        out[i / 2][n][i % 2 * 2] *= factor;
+        out[i / 2][n][i % 2 * 2 + 1] *= factor;
+      }
+#pragma unroll
+      for (int n = 0; n < position_tiles; ++n)
+#pragma unroll
+        for (int e = 0; e < 2; ++e) {
+          float& score = scores[i / 2][n][i % 2 * 2 + e];
+          score = exp2f((score - larger) * 1.44269504f);
+          sum[i] += score;
+        }
+    }
+  }
+};
+
+template <int head_dim>
+__global__ void __launch_bounds__(threads, 2) attention_prefill_kernel(PrefillAttention a) {
+  constexpr int dim_tiles = head_dim / 8;
+  allow_next_kernel();
+  wait_previous_kernels();
+
+  const AttentionTile tile = a.tile[a.tiles - 1 - blockIdx.y];  // the longest first
+  const int64_t kv_head = blockIdx.x;
+  const QueryRows rows(a, tile, kv_head);
+  std::byte* const* const table = a.step[tile.first_row].blocks;
+  const Tile<position_tiles> keys{dynamic_shared<uint4>()};
+  const Tile<dim_tiles> values{keys.data + head_dim * position_tiles};
+  uint4* const queries = values.data + kv_block * dim_tiles + threadIdx.x;
+  const auto copy_keys = [&](int block) {
+    keys.template copy<head_dim>(CacheBlock(a.heads, table, block, kv_head).keys);
+  };
+  const auto copy_values = [&](int block) {
+    values.template copy<kv_block>(CacheBlock(a.heads, table, block, kv_head).values);
+  };
+  const int blocks = rows.cache_blocks();
+  copy_keys(0);
   commit_copies();
-  copy(false, 0);
+  copy_values(0);
   commit_copies();
+#pragma unroll
+  for (int t = 0; t < row_tiles; ++t)
+    load_queries<head_dim>(a.qkv, rows, t, queries + t * (head_dim / 16) * threads);
+
+  float out[row_tiles][dim_tiles][4] = {};
+  Softmax softmax;
   for (int block = 0; block < blocks; ++block) {
     wait_copies<1>();
     __syncthreads();
-    float scores[position_tiles][4] = {};
-#pragma unroll
-    for (int k = 0; k < head_dim / 16; ++k)
-#pragma unroll
-      for (int n = 0; n < position_tiles; n += 2) {
-        uint32_t b[4];
-        keys.load(b, 16 * k, n);
-        mma_f16(scores[n], q[k], b[0], b[1]);
-        mma_f16(scores[n + 1], q[k], b[2], b[3]);
-      }
+    float scores[row_tiles][position_tiles][4] = {};
+    multiply<head_dim / 16>(
+        [&](int k, int t) { return queries[(t * (head_dim / 16) + k) * threads]; }, keys, scores);
     __syncthreads();
-    if (block + 1 < blocks) copy(true, block + 1);
+    if (block + 1 < blocks) copy_keys(block + 1);
     commit_copies();
-
-    // Softmax of rows that lie across the four lanes of a quad.
-    float block_max[2] = {-INFINITY, -INFINITY};
-#pragma unroll
-    for (int n = 0; n < position_tiles; ++n)
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const int at = block * int{kv_block} + 8 * n + lane % 4 * 2 + i % 2;
-        scores[n][i] = at <= position[i / 2] ? scores[n][i] * a.scale : -INFINITY;
-        block_max[i / 2] = fmaxf(block_max[i / 2], scores[n][i]);
-      }
-#pragma unroll
-    for (int r = 0; r < 2; ++r) {
-      block_max[r] = fmaxf(block_max[r], __shfl_xor_sync(0xffffffffu, block_max[r], 1));
-      block_max[r] = fmaxf(block_max[r], __shfl_xor_sync(0xffffffffu, block_max[r], 2));
-      const float larger = fmaxf(max[r], block_max[r]), factor = expf(max[r] - larger);
-      max[r] = larger;
-      sum[r] *= factor;
-#pragma unroll
-      for (int n = 0; n < dim_tiles; ++n) {
-        out[n][2 * r] *= factor;
-        out[n][2 * r + 1] *= factor;
-      }
-    }
-    uint32_t weights[position_tiles / 2][4];
-#pragma unroll
-    for (int n = 0; n < position_tiles; ++n) {
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        scores[n][i] = exp2f((scores[n][i] - max[i / 2]) * 1.44269504f);
-        sum[i / 2] += scores[n][i];
-      }
-      weights[n / 2][n % 2 * 2] = pack_halves(scores[n][0], scores[n][1]);
-      weights[n / 2][n % 2 * 2 + 1] = pack_halves(scores[n][2], scores[n][3]);
-    }
-
+    softmax.weigh(rows, block, a.scale, scores, out);
     wait_copies<1>();
     __syncthreads();
-#pragma unroll
-    for (int k = 0; k < position_tiles / 2; ++k)
-#pragma unroll
-      for (int n = 0; n < dim_tiles; n += 2) {
-        uint32_t b[4];
-        values.load(b, 16 * k, n);
-        mma_f16(out[n], weights[k], b[0], b[1]);
-        mma_f16(out[n + 1], weights[k], b[2], b[3]);
-      }
+    multiply<position_tiles / 2>(
+        [&](int k, int t) {
+          const float(&x)[4] = scores[t][2 * k], (&y)[4] = scores[t][2 * k + 1];
+          return make_uint4(pack_halves(x[0], x[1]), pack_halves(x[2], x[3]),
+                            pack_halves(y[0], y[1]), pack_halves(y[2], y[3]));
+        },
+        values, out);
     __syncthreads();
-    if (block + 1 < blocks) copy(false, block + 1);
+    if (block + 1 < blocks) copy_values(block + 1);
     commit_copies();
   }
 
 #pragma unroll
-  for (int r = 0; r < 2; ++r) {
-    sum[r] += __shfl_xor_sync(0xffffffffu, sum[r], 1);
-    sum[r] += __shfl_xor_sync(0xffffffffu, sum[r], 2);
-    if (!there[r]) continue;
-    const int64_t token = position[r] - tile.first_position + tile.first_row;
-    float* to = a.out + token * (a.out_stride - a.q_stride) + offset[r] + lane % 4 * 2;
+  for (int i = 0; i < lane_rows; ++i) {
+    const float sum = combine_quad(softmax.sum[i], Sum());
+    if (!rows.there(i)) continue;
+    float* to = a.out + rows.row(i) * a.out_stride + rows.head(i) * head_dim + threadIdx.x % 4 * 2;
 #pragma unroll
     for (int n = 0; n < dim_tiles; ++n)
       *reinterpret_cast<float2*>(to + 8 * n) =
-          make_float2(out[n][2 * r] / sum[r], out[n][2 * r + 1] / sum[r]);
+          make_float2(out[i / 2][n][i % 2 * 2] / sum, out[i / 2][n][i % 2 * 2 + 1] / sum);
   }
 }
 
@@ -183,9 +291,11 @@ auto kernel_for(int64_t head_dim) {
 
 void attention_prefill(const PrefillAttention& attention, const Queue& queue) {
   const Heads& heads = attention.heads;
+  // Keys and values of a cache block, and the queries.
+  const int64_t shared_rows = 2 * kv_block + prefill_query_rows;
   launch(kernel_for(heads.head_dim),
-         {dim3(extent(heads.num_kv_heads), extent(attention.tiles)), block_threads,
-          2 * kv_block * heads.head_dim * int64_t{sizeof(uint16_t)}},
+         {dim3(extent(heads.num_kv_heads), extent(attention.tiles)), threads,
+          shared_rows * heads.head_dim * int64_t{sizeof(uint16_t)}},
          queue, attention);
 }
 

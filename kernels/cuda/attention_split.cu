@@ -1,238 +1,364 @@
 // Attention of single rows (decoding): bound by reading keys and values, and in short sequences by
 // the time that one read takes. A block of threads has one split of the positions of a row and kv
-// head (Dao et al. 2023, "Flash-Decoding"), and asks for a whole cache block at once: each thread
-// for eight pieces of 16 bytes of the keys and eight of the values. Whichever block of a row and kv
-// head comes last merges the splits. What a row reads, and the order of every sum, follow from its
-// length alone.
+// head (Dao et al. 2023, "Flash-Decoding"); its groups of four warps take cache blocks in turns and
+// are merged in shared memory. Whichever block of a row and kv head comes last merges the splits.
+// What a row reads, and the order of every sum, follow from its length alone.
+//
+// The products run on the tensor cores at the precision of fp32: queries and softmax weights are
+// two fp16 terms, the second what the first leaves over. Up to eight heads share the keys, so the
+// sixteen rows of mma.m16n8k16 are the heads' first terms and then their second.
+//
+// A row's own key and value are taken from the multiplication before, rounded as the cache would:
+// a row whose sequence has no other in this step needs no kernel that fills the cache, and all that
+// it reads from there can be asked for before the kernels before have ended.
 #include "kernels/cuda/cache.cuh"
 #include "kernels/cuda/launch.cuh"
-#include "kernels/cuda/quantize_row.cuh"
+#include "kernels/cuda/rotate.cuh"
 
 namespace octet::kernels::cuda {
 namespace {
 
-constexpr int warps = split_threads / 32;
-/// Of 16 bytes, that a thread has of a cache block's keys or values.
-constexpr int pieces = int{kv_block * max_head_dim} / 8 / split_threads;
-/// Dimensions of a cache block's keys that the threads read at a time: 8 threads have one.
-constexpr int key_rows = split_threads / 8;
+/// Of 16 bytes, that a thread has of a cache block's keys; of 8 bytes, of its values.
+constexpr int key_pieces = 8, value_pieces = 16;
+/// Floats that the warps of a group share: 16 a thread.
+constexpr int group_scores = 16 * split_group_threads;
 
-/// Eight halves as floats.
-struct Eight {
-  float value[8];
-  __device__ explicit Eight(const uint4& halves) {
-    const uint32_t word[4] = {halves.x, halves.y, halves.z, halves.w};
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const float2 two = unpack_halves(word[i]);
-      value[2 * i] = two.x;
-      value[2 * i + 1] = two.y;
-    }
+/// What this thread has of a cache block. Its group's four warps share out the dimensions, 32 each.
+struct Place {
+  int warp, g, q;  // lane 4 g + q of the group's warp
+  __device__ Place()
+      : warp(static_cast<int>(threadIdx.x) / 32 % 4),
+        g(static_cast<int>(threadIdx.x) % 32 / 4),
+        q(static_cast<int>(threadIdx.x) % 4) {}
+  /// Keys: piece 4 s + i has positions 8 g to 8 g + 7 of this dimension.
+  __device__ int key_dim(int piece) const { return 32 * warp + piece / 4 * 16 + 4 * q + piece % 4; }
+  /// Values: piece 4 t + r has dimensions value_dim() to value_dim() + 3 of this position.
+  __device__ int value_dim() const { return 32 * warp + 4 * g; }
+  __device__ int value_position(int piece) const {
+    return 16 * q + piece / 4 * 2 + piece % 2 * 8 + piece % 4 / 2;
   }
+  /// The position of score [j][e] (Scores).
+  __device__ int score_position(int j, int e) const { return 16 * q + 8 * e + j; }
 };
-
-__device__ inline void store_eight(float* to, const float (&v)[8]) {
-  reinterpret_cast<float4*>(to)[0] = make_float4(v[0], v[1], v[2], v[3]);
-  reinterpret_cast<float4*>(to)[1] = make_float4(v[4], v[5], v[6], v[7]);
-}
-
-/// Keys and values of a cache block on their way to this thread: of the keys, positions 8 (t % 8)
-/// to 8 (t % 8) + 7 of each 16th dimension; of the values, eight dimensions of each n-th position.
-struct Loaded {
-  uint4 keys[pieces], values[pieces];
-};
-
-/// Which of a cache block's values a thread has. A position takes head_dim / 8 threads.
-struct ValuePlace {
-  int threads_a_row, rows, slot, piece;
-  __device__ explicit ValuePlace(int head_dim)
-      : threads_a_row(head_dim / 8),
-        rows(split_threads / threads_a_row),
-        slot(static_cast<int>(threadIdx.x) / threads_a_row),
-        piece(static_cast<int>(threadIdx.x) % threads_a_row) {}
-  __device__ int position(int i) const { return slot + rows * i; }
-  /// Threads that are left over have none.
-  __device__ bool there(int i, int count) const { return slot < rows && position(i) < count; }
-};
-
-__device__ inline void load_keys(const CacheBlock& cached, int head_dim, Loaded& loaded) {
-#pragma unroll
-  for (int i = 0; i < pieces; ++i) {
-    const int d = static_cast<int>(threadIdx.x) / 8 + key_rows * i, first = threadIdx.x % 8 * 8;
-    loaded.keys[i] =
-        d < head_dim
-            ? load_streaming(reinterpret_cast<const uint4*>(cached.keys + d * kv_block + first))
-            : make_uint4(0, 0, 0, 0);
-  }
-}
-
-__device__ inline void load_values(const CacheBlock& cached, int head_dim, int count,
-                                   Loaded& loaded) {
-  const ValuePlace place(head_dim);
-#pragma unroll
-  for (int i = 0; i < pieces; ++i)
-    loaded.values[i] = place.there(i, count)
-                           ? load_streaming(reinterpret_cast<const uint4*>(
-                                 cached.values + place.position(i) * head_dim + 8 * place.piece))
-                           : make_uint4(0, 0, 0, 0);
-}
 
 /// Shared memory of a block of threads (split_shared_bytes()).
-template <int group>
+template <int groups>
 struct Shared {
-  float*
-      parts;  // sums of threads, to be added: [key_rows][group][64], later [slot][group][head_dim]
-  float* q;   // [head_dim][group]
-  float* weights;             // [64][group]
-  float *max, *sum, *factor;  // [group]
+  static constexpr int threads = groups * split_group_threads;
+  uint4* keys;    // [key_pieces][threads]: each thread's own
+  uint2* values;  // [value_pieces][threads]
+  /// First the queries [8][head_dim], then scores [group][warp][4][32 lanes][4], then what the
+  /// groups have, [groups][heads][split_row(head_dim)], and behind it the merge's.
+  float* scratch;
+  uint16_t *own_key, *own_value;  // [head_dim]
 
-  __device__ Shared(float* memory, int head_dim)
-      : parts(memory),
-        q(parts + 8 * split_threads * group),
-        weights(q + head_dim * group),
-        max(weights + kv_block * group),
-        sum(max + group),
-        factor(sum + group) {}
+  __device__ explicit Shared(int head_dim)
+      : keys(dynamic_shared<uint4>()),
+        values(reinterpret_cast<uint2*>(keys + key_pieces * threads)),
+        scratch(reinterpret_cast<float*>(values + value_pieces * threads)),
+        own_key(reinterpret_cast<uint16_t*>(scratch + groups * group_scores)),
+        own_value(own_key + head_dim) {}
 };
 
-/// This thread's share of the scores: the sums over its dimensions.
-template <int group>
-__device__ inline void score(const Loaded& loaded, int head_dim, const Shared<group>& shared) {
-  const int slot = static_cast<int>(threadIdx.x) / 8, first = threadIdx.x % 8 * 8;
-  float scores[group][8] = {};
+/// Two values as fp16, and what that leaves over.
+__device__ inline void split_terms(float x, float y, uint32_t& first, uint32_t& second) {
+  first = pack_halves(x, y);
+  const float2 rounded = unpack_halves(first);
+  second = pack_halves(x - rounded.x, y - rounded.y);
+}
+
+/// Half `i` of two words each, side by side.
+__device__ inline uint32_t pair_halves(uint32_t low, uint32_t high, int i) {
+  return i == 0 ? (low & 0xffffu) | high << 16 : low >> 16 | (high & 0xffff0000u);
+}
+__device__ inline uint32_t word_of(const uint4& v, int i) {
+  return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w;
+}
+
+/// A group's cache blocks, one after another.
+template <int groups>
+class Group {
+  static constexpr int threads = Shared<groups>::threads;
+
+ public:
+  __device__ Group(const SplitAttention& a, const StepRow& step, int64_t kv_head,
+                   const Shared<groups>& shared)
+      : a_(a),
+        step_(step),
+        kv_head_(kv_head),
+        head_dim_(static_cast<int>(a.heads.head_dim)),
+        length_(step.position + 1),
+        shared_(shared) {}
+
+  // Loops are not unrolled where there is time: a block of threads runs this code once, from
+  // memory.
+  __device__ void ask_for_keys(int block) {
+    const CacheBlock cached(a_.heads, step_.blocks, block, kv_head_);
+#pragma unroll 1
+    for (int s = 0; s < 2; ++s) {
+      // Of dimensions that are not there, others: their queries are 0.
+      const int d = place_.key_dim(4 * s) < head_dim_ ? place_.key_dim(4 * s) : 0;
+      const uint16_t* from = cached.keys + d * int{kv_block} + 8 * place_.g;
+      Copies<4> copies;
 #pragma unroll
-  for (int i = 0; i < pieces; ++i) {
-    const int d = slot + key_rows * i;
-    if (d >= head_dim) break;
-    const Eight k(loaded.keys[i]);
-#pragma unroll
-    for (int h = 0; h < group; ++h) {
-      const float q = shared.q[d * group + h];
-#pragma unroll
-      for (int j = 0; j < 8; ++j) scores[h][j] = fmaf(q, k.value[j], scores[h][j]);
+      for (int i = 0; i < 4; ++i) copies.start(i, key(4 * s + i), from + i * kv_block);
+      copies.store();
     }
   }
+  __device__ void ask_for_values(int block) {
+    const CacheBlock cached(a_.heads, step_.blocks, block, kv_head_);
+    const uint16_t* from = cached.values + place_.value_position(0) * head_dim_ +
+                           min(place_.value_dim(), head_dim_ - 4);
+#pragma unroll 1
+    for (int t = 0; t < 4; ++t, from += 2 * head_dim_) {
+      Copies<4, uint2> copies;
 #pragma unroll
-  for (int h = 0; h < group; ++h)
-    store_eight(shared.parts + (slot * group + h) * kv_block + first, scores[h]);
-}
-
-/// Softmax weights of the block's positions relative to the largest score so far; a warp a head.
-template <int group>
-__device__ inline void weigh_positions(const Shared<group>& shared, float scale, int count,
-                                       bool first) {
-  const int warp = threadIdx.x / 32, at = threadIdx.x % 32 * 2;
-  for (int h = warp; h < group; h += warps) {
-    float2 s = make_float2(0, 0);
-#pragma unroll
-    for (int slot = 0; slot < key_rows; ++slot) {
-      const auto* part = shared.parts + (slot * group + h) * kv_block + at;
-      s.x += part[0];
-      s.y += part[1];
-    }
-    s.x = at < count ? s.x * scale : -INFINITY;
-    s.y = at + 1 < count ? s.y * scale : -INFINITY;
-    const float before = first ? -INFINITY : shared.max[h];
-    const float max = fmaxf(before, combine_warp(fmaxf(s.x, s.y), Larger()));
-    s = make_float2(expf(s.x - max), expf(s.y - max));
-    const float sum = combine_warp(s.x + s.y, Sum());
-    shared.weights[at * group + h] = s.x;
-    shared.weights[(at + 1) * group + h] = s.y;
-    if (at > 0) continue;
-    const float factor = expf(before - max);
-    shared.sum[h] = first ? sum : fmaf(shared.sum[h], factor, sum);
-    shared.max[h] = max;
-    shared.factor[h] = factor;
-  }
-}
-
-/// out = factor * out + weights x values, over this thread's positions.
-template <int group>
-__device__ inline void add_values(const Loaded& loaded, int head_dim, int count,
-                                  const Shared<group>& shared, float (&out)[group][8]) {
-  const ValuePlace place(head_dim);
-#pragma unroll
-  for (int h = 0; h < group; ++h)
-#pragma unroll
-    for (int j = 0; j < 8; ++j) out[h][j] *= shared.factor[h];
-#pragma unroll
-  for (int i = 0; i < pieces; ++i) {
-    if (!place.there(i, count)) break;
-    const Eight v(loaded.values[i]);
-#pragma unroll
-    for (int h = 0; h < group; ++h) {
-      const float weight = shared.weights[place.position(i) * group + h];
-#pragma unroll
-      for (int j = 0; j < 8; ++j) out[h][j] = fmaf(weight, v.value[j], out[h][j]);
+      for (int r = 0; r < 4; ++r)
+        copies.start(r, value(4 * t + r),
+                     from + (place_.value_position(r) - place_.value_position(0)) * head_dim_);
+      copies.store();
     }
   }
-}
 
-/// total + factor * four of v
-__device__ inline float4 add_four(const float4& total, float factor, const float* v) {
-  const float4 four = *reinterpret_cast<const float4*>(v);
-  return make_float4(fmaf(factor, four.x, total.x), fmaf(factor, four.y, total.y),
-                     fmaf(factor, four.z, total.z), fmaf(factor, four.w, total.w));
-}
-__device__ inline void store_quotient(float* out, const float4& v, float divisor) {
-  *reinterpret_cast<float4*>(out) =
-      make_float4(v.x / divisor, v.y / divisor, v.z / divisor, v.w / divisor);
-}
-
-/// The threads' results as one: to `out` [group][head_dim], divided by the sum of weights, where
-/// the row has no other split, else to `partial` [group][split_row(head_dim)] with max and sum.
-template <int group>
-__device__ inline void put_together(const Shared<group>& shared, int head_dim, bool only,
-                                    float* partial, float* out) {
-  const int quads = head_dim / 4, slots = ValuePlace(head_dim).rows;
-  for (int index = threadIdx.x; index < group * quads; index += split_threads) {
-    const int h = index / quads, d = index % quads * 4;
-    float4 total = make_float4(0, 0, 0, 0);
-#pragma unroll 8
-    for (int slot = 0; slot < slots; ++slot)
-      total = add_four(total, 1.0f, shared.parts + (slot * group + h) * head_dim + d);
-    if (only)
-      store_quotient(out + h * head_dim + d, total, shared.sum[h]);
-    else
-      *reinterpret_cast<float4*>(partial + h * split_row(head_dim) + d) = total;
+  /// The heads' queries [8][head_dim] as operands.
+  __device__ void load_queries(const float* q) {
+#pragma unroll
+    for (int s = 0; s < 2; ++s) {
+      const int d = place_.key_dim(4 * s);
+      const float4 x = d < head_dim_
+                           ? *reinterpret_cast<const float4*>(q + place_.g * head_dim_ + d)
+                           : make_float4(0, 0, 0, 0);
+      split_terms(x.x, x.y, query_[s].x, query_[s].y);
+      split_terms(x.z, x.w, query_[s].z, query_[s].w);
+    }
   }
-  if (!only && threadIdx.x < group) {
-    float* of_head = partial + threadIdx.x * split_row(head_dim) + head_dim;
-    of_head[0] = shared.max[threadIdx.x];
-    of_head[1] = shared.sum[threadIdx.x];
+
+  /// scores [8 j's][2 e's] of this warp's dimensions to the shared memory of the group.
+  __device__ void score(int block, float4* scores) {
+    if (is_own(block) && place_.g == own_slot() / 8)
+      for (int i = 0; i < key_pieces; ++i)
+        if (place_.key_dim(i) < head_dim_)
+          reinterpret_cast<uint16_t*>(key(i))[own_slot() % 8] = shared_.own_key[place_.key_dim(i)];
+    float sums[8][4] = {};
+#pragma unroll
+    for (int s = 0; s < 2; ++s) {
+      uint4 k[4];
+#pragma unroll
+      for (int i = 0; i < 4; ++i) k[i] = *key(4 * s + i);
+#pragma unroll
+      for (int j = 0; j < 8; ++j)
+        mma_f16(sums[j], query_[s], pair_halves(word_of(k[0], j / 2), word_of(k[1], j / 2), j % 2),
+                pair_halves(word_of(k[2], j / 2), word_of(k[3], j / 2), j % 2));
+    }
+#pragma unroll
+    for (int p = 0; p < 4; ++p) {
+      const float(&x)[4] = sums[2 * p], (&y)[4] = sums[2 * p + 1];
+      scores[p * 32 + threadIdx.x % 32] =
+          make_float4(x[0] + x[2], x[1] + x[3], y[0] + y[2], y[1] + y[3]);
+    }
+  }
+
+  /// Softmax weights, from all warps' scores, relative to the largest score so far.
+  __device__ void weigh(int block, const float4* scores) {
+    float block_max = -INFINITY;
+#pragma unroll
+    for (int p = 0; p < 4; ++p) {
+      float4 sum = make_float4(0, 0, 0, 0);
+#pragma unroll
+      for (int w = 0; w < 4; ++w) {
+        const float4 s = scores[(4 * w + p) * 32 + threadIdx.x % 32];
+        sum = make_float4(sum.x + s.x, sum.y + s.y, sum.z + s.z, sum.w + s.w);
+      }
+      weight_[2 * p][0] = sum.x;
+      weight_[2 * p][1] = sum.y;
+      weight_[2 * p + 1][0] = sum.z;
+      weight_[2 * p + 1][1] = sum.w;
+    }
+    const int count = length_ - block * int{kv_block};
+#pragma unroll
+    for (int j = 0; j < 8; ++j)
+#pragma unroll
+      for (int e = 0; e < 2; ++e) {
+        weight_[j][e] = place_.score_position(j, e) < count ? weight_[j][e] * a_.scale : -INFINITY;
+        block_max = fmaxf(block_max, weight_[j][e]);
+      }
+    const float max = fmaxf(max_, combine_quad(block_max, Larger()));
+    const float factor = expf(max_ - max);
+    max_ = max;
+    sum_ *= factor;
+#pragma unroll
+    for (int j = 0; j < 8; ++j)
+#pragma unroll
+      for (int e = 0; e < 2; ++e) {
+        weight_[j][e] = expf(weight_[j][e] - max);
+        sum_ += weight_[j][e];
+      }
+#pragma unroll
+    for (int n = 0; n < 4; ++n)
+#pragma unroll
+      for (int i = 0; i < 4; ++i) out_[n][i] *= factor;
+  }
+
+  /// out += weights x values, in this warp's dimensions.
+  __device__ void add_values(int block) {
+    if (is_own(block) && place_.q == own_slot() / 16 && place_.value_dim() < head_dim_) {
+      const int slot = own_slot() % 8, piece = slot / 2 * 4 + slot % 2 * 2 + own_slot() / 8 % 2;
+      *value(piece) = *reinterpret_cast<const uint2*>(shared_.own_value + place_.value_dim());
+    }
+#pragma unroll
+    for (int t = 0; t < 4; ++t) {
+      uint4 w;
+      split_terms(weight_[2 * t][0], weight_[2 * t][1], w.x, w.y);
+      split_terms(weight_[2 * t + 1][0], weight_[2 * t + 1][1], w.z, w.w);
+      uint2 v[4];
+#pragma unroll
+      for (int r = 0; r < 4; ++r) v[r] = *value(4 * t + r);
+#pragma unroll
+      for (int n = 0; n < 4; ++n)
+        mma_f16(out_[n], w, pair_halves(n < 2 ? v[0].x : v[0].y, n < 2 ? v[1].x : v[1].y, n % 2),
+                pair_halves(n < 2 ? v[2].x : v[2].y, n < 2 ? v[3].x : v[3].y, n % 2));
+    }
+  }
+
+  /// What the group has, to [heads][split_row(head_dim)].
+  __device__ void store(int heads, float* results) const {
+    const float sum = combine_quad(sum_, Sum());
+    float* head = results + place_.g * split_row(head_dim_);
+    if (place_.g >= heads) return;
+    const int d = 32 * place_.warp + 8 * place_.q;
+    if (d < head_dim_) {
+      auto* to = reinterpret_cast<float4*>(head + d);
+      to[0] = make_float4(result(0, 0), result(1, 0), result(2, 0), result(3, 0));
+      to[1] = make_float4(result(0, 1), result(1, 1), result(2, 1), result(3, 1));
+    }
+    if (place_.warp > 0 || place_.q > 0) return;
+    head[head_dim_] = max_;
+    head[head_dim_ + 1] = sum;
+  }
+
+ private:
+  __device__ uint4* key(int i) const {
+    return shared_.keys + i * threads + threadIdx.x;
+  }
+  __device__ uint2* value(int i) const {
+    return shared_.values + i * threads + threadIdx.x;
+  }
+  __device__ bool is_own(int block) const {
+    return block == step_.position / int{kv_block};
+  }
+  __device__ int own_slot() const {
+    return step_.position % int{kv_block};
+  }
+  __device__ float result(int n, int e) const {
+    return out_[n][e] + out_[n][2 + e];
+  }
+  /// Over the four lanes that have a head.
+  template <class Combine>
+  __device__ static float combine_quad(float value, Combine combine) {
+    value = combine(value, __shfl_xor_sync(0xffffffffu, value, 1));
+    return combine(value, __shfl_xor_sync(0xffffffffu, value, 2));
+  }
+
+  const SplitAttention& a_;
+  const StepRow& step_;
+  int64_t kv_head_;
+  int head_dim_, length_;
+  Shared<groups> shared_;
+  Place place_;
+  uint4 query_[2];
+  float weight_[8][2];
+  float max_ = -INFINITY, sum_ = 0;  // of the lane's head; the sum is of the lane's positions
+  float out_[4][4] = {};             // [dimension][first terms, second terms]
+};
+
+/// Queries to shared memory, rotated, and the row's own key and value as the cache has them: a warp
+/// a head.
+template <int groups>
+__device__ inline void prepare_heads(const SplitAttention& a, int64_t row, int64_t kv_head,
+                                     int heads, const Shared<groups>& shared) {
+  const int head_dim = static_cast<int>(a.heads.head_dim), half = head_dim / 2;
+  const int64_t at = row * a.qkv.stride;
+  const float* angles = a.qkv.angles + row * head_dim;
+#pragma unroll 1
+  for (int h = threadIdx.x / 32; h < max_head_group + 2; h += 4 * groups) {
+    const bool is_key = h == max_head_group;
+    float* q = shared.scratch + h * head_dim;
+    if (h < heads || is_key) {
+      const float* from = is_key ? a.qkv.k + at + kv_head * head_dim
+                                 : a.qkv.q + at + (kv_head * heads + h) * head_dim;
+      const RotatedHead head(from, half, angles, is_key ? a.qkv.k_norm : a.qkv.q_norm, a.qkv.eps);
+      head.each([&](int i, float value) {
+        if (is_key)
+          shared.own_key[i] = half_bits(value);
+        else
+          q[i] = value;
+      });
+    } else if (h < max_head_group) {
+      for (int i = threadIdx.x % 32; i < head_dim; i += 32) q[i] = 0;
+    } else {
+      const float* v = a.qkv.v + at + kv_head * head_dim;
+      for (int i = threadIdx.x % 32; i < head_dim; i += 32) shared.own_value[i] = half_bits(v[i]);
+    }
+  }
+  __syncthreads();
+}
+
+template <int groups>
+__device__ inline void store_own(const SplitAttention& a, const StepRow& step, int64_t kv_head,
+                                 const Shared<groups>& shared) {
+  const CacheBlock block(a.heads, step.blocks, step.position / kv_block, kv_head);
+  const int64_t slot = step.position % kv_block, head_dim = a.heads.head_dim;
+  for (int64_t i = threadIdx.x; i < head_dim; i += Shared<groups>::threads) {
+    block.keys[i * kv_block + slot] = shared.own_key[i];
+    block.values[slot * head_dim + i] = shared.own_value[i];
   }
 }
 
-/// The splits of a row and kv head, merged and divided by their sum, to the output.
-template <int group>
-__device__ inline void merge_splits(const float* partial, int head_dim, int parts,
-                                    const Shared<group>& shared, float* out) {
-  const int row = static_cast<int>(split_row(head_dim)), stride = group * row;
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  float* factors = shared.parts;  // [parts][group]
-  for (int h = warp; h < group; h += warps) {
-    const float* head = partial + h * row + head_dim;
+/// `count` parts [heads][split_row(head_dim)] as one: to `out` [heads][head_dim], divided by the
+/// sum of weights, or with maximum and sum to `part`, if that is not null. scratch: [count +
+/// 2][max_head_group].
+__device__ inline void merge_parts(const float* parts, int count, int heads, int head_dim,
+                                   float* scratch, float* out, float* part) {
+  const int row = static_cast<int>(split_row(head_dim)), stride = heads * row;
+  const int warps = blockDim.x / 32, lane = threadIdx.x % 32;
+  float *factors = scratch, *sums = scratch + count * max_head_group;
+  for (int h = threadIdx.x / 32; h < heads; h += warps) {
+    const float* of_head = parts + h * row + head_dim;
     float max = -INFINITY;
-    for (int i = lane; i < parts; i += 32) max = fmaxf(max, head[i * stride]);
+    for (int i = lane; i < count; i += 32) max = fmaxf(max, of_head[i * stride]);
     max = combine_warp(max, Larger());
     float sum = 0;
-    for (int i = lane; i < parts; i += 32) {
-      const float factor = expf(head[i * stride] - max);
-      factors[i * group + h] = factor;
-      sum = fmaf(factor, head[i * stride + 1], sum);
+    for (int i = lane; i < count; i += 32) {
+      const float factor = expf(of_head[i * stride] - max);
+      factors[i * max_head_group + h] = factor;
+      sum = fmaf(factor, of_head[i * stride + 1], sum);
     }
     sum = combine_warp(sum, Sum());
-    if (lane == 0) shared.sum[h] = sum;
+    if (lane > 0) continue;
+    sums[h] = sum;
+    if (!part) continue;
+    part[h * row + head_dim] = max;
+    part[h * row + head_dim + 1] = sum;
   }
   __syncthreads();
   const int quads = head_dim / 4;
-  for (int index = threadIdx.x; index < group * quads; index += split_threads) {
+  for (int index = threadIdx.x; index < heads * quads; index += blockDim.x) {
     const int h = index / quads, d = index % quads * 4;
     float4 total = make_float4(0, 0, 0, 0);
-#pragma unroll 16
-    for (int i = 0; i < parts; ++i)
-      total = add_four(total, factors[i * group + h], partial + i * stride + h * row + d);
-    store_quotient(out + h * head_dim + d, total, shared.sum[h]);
+#pragma unroll 4
+    for (int i = 0; i < count; ++i) {
+      const float factor = factors[i * max_head_group + h];
+      const float4 v = *reinterpret_cast<const float4*>(parts + i * stride + h * row + d);
+      total = make_float4(fmaf(factor, v.x, total.x), fmaf(factor, v.y, total.y),
+                          fmaf(factor, v.z, total.z), fmaf(factor, v.w, total.w));
+    }
+    if (part) {
+      *reinterpret_cast<float4*>(part + h * row + d) = total;
+      continue;
+    }
+    const float sum = sums[h];
+    *reinterpret_cast<float4*>(out + h * head_dim + d) =
+        make_float4(total.x / sum, total.y / sum, total.z / sum, total.w / sum);
   }
 }
 
@@ -250,82 +376,74 @@ __device__ inline bool last_to_arrive(int32_t* arrived, int parts) {
   return last;
 }
 
-template <int group>
-__global__ void __launch_bounds__(split_threads) attention_split_kernel(SplitAttention a) {
+template <int groups>
+__global__ void __maxnreg__(88) attention_split_kernel(SplitAttention a) {
   allow_next_kernel();
-  const int split = blockIdx.x, head_dim = static_cast<int>(a.heads.head_dim);
+  const int head_dim = static_cast<int>(a.heads.head_dim);
+  const int heads = static_cast<int>(a.heads.num_heads / a.heads.num_kv_heads);
   const int64_t kv_head = blockIdx.y, item = blockIdx.z;
   // The step was sent before its first kernel, so this needs no waiting.
   const int64_t row = a.row_list ? a.row_list[item] : item;
   const StepRow step = a.step[row];
-  const int length = step.position + 1, parts = static_cast<int>(num_splits(length));
+  const int split = blockIdx.x, length = step.position + 1;
+  const int parts = static_cast<int>(num_splits(length, groups));
   if (split >= parts) return;
-  const int split_size = static_cast<int>(split_blocks(length)), first = split * split_size;
+  const int split_size = static_cast<int>(split_blocks(length, groups));
+  const int first = split * split_size,
+            number = static_cast<int>(threadIdx.x) / split_group_threads;
   const int last = min(first + split_size, static_cast<int>(ceil_div(length, kv_block))) - 1;
 
-  Loaded loaded;
-  const auto count = [&](int block) { return min(length - block * int{kv_block}, int{kv_block}); };
-  const auto cached = [&](int block) { return CacheBlock(a.heads, step.blocks, block, kv_head); };
-  const auto load_first = [&] {
-    load_keys(cached(first), head_dim, loaded);
-    load_values(cached(first), head_dim, count(first), loaded);
-  };
-  // So are positions that were cached before this step.
-  const bool early = (first + 1) * int{kv_block} <= step.chunk_position;
-  if (early) load_first();
-  wait_previous_kernels();
-  if (!early) load_first();
+  const Shared<groups> shared(head_dim);
+  Group<groups> group(a, step, kv_head, shared);
+  int block = first + number;
+  // Nor do positions that were cached before this step; the row's own is not read.
+  const bool early =
+      step.position == step.chunk_position || (block + 1) * int{kv_block} <= step.chunk_position;
+  if (!early) wait_previous_kernels();
+  if (block <= last) group.ask_for_keys(block);
+  commit_copies();
+  if (block <= last) group.ask_for_values(block);
+  commit_copies();
+  if (early) wait_previous_kernels();
+  prepare_heads(a, row, kv_head, heads, shared);
+  group.load_queries(shared.scratch);
+  if (split == parts - 1) store_own(a, step, kv_head, shared);
 
-  const Shared<group> shared(dynamic_shared<float>(), head_dim);
-  const float* q = a.q + row * a.q_stride + kv_head * group * head_dim;
-  for (int i = threadIdx.x; i < group * head_dim; i += split_threads)
-    shared.q[i % head_dim * group + i / head_dim] = q[i];
-  __syncthreads();
-
-  float results[group][8] = {};
-  for (int block = first; block <= last; ++block) {
-    score<group>(loaded, head_dim, shared);
-    if (block < last) load_keys(cached(block + 1), head_dim, loaded);
+  auto* scores = reinterpret_cast<float4*>(shared.scratch + number * group_scores);
+  for (int turn = first; turn <= last; turn += groups, block += groups) {
+    wait_copies<1>();
     __syncthreads();
-    weigh_positions<group>(shared, a.scale, count(block), block == first);
+    if (block <= last) group.score(block, scores + threadIdx.x / 32 % 4 * 128);
+    if (block + groups <= last) group.ask_for_keys(block + groups);
+    commit_copies();
     __syncthreads();
-    add_values<group>(loaded, head_dim, count(block), shared, results);
-    if (block < last) load_values(cached(block + 1), head_dim, count(block + 1), loaded);
+    wait_copies<1>();
+    if (block <= last) {
+      group.weigh(block, scores);
+      group.add_values(block);
+    }
+    if (block + groups <= last) group.ask_for_values(block + groups);
+    commit_copies();
   }
-  const ValuePlace place(head_dim);
-  if (place.slot < place.rows)
-#pragma unroll
-    for (int h = 0; h < group; ++h)
-      store_eight(shared.parts + (place.slot * group + h) * head_dim + 8 * place.piece, results[h]);
+  __syncthreads();
+  float* results = shared.scratch;
+  const int64_t part_floats = heads * split_row(head_dim);
+  group.store(heads, results + number * part_floats);
   __syncthreads();
 
+  float* merging = results + groups * part_floats;
+  float* out = a.out + row * a.out_stride + kv_head * heads * head_dim;
   const int64_t slot = item * a.heads.num_kv_heads + kv_head;
-  const int64_t split_floats = group * split_row(head_dim);
-  float* partial = a.partial + slot * a.splits * split_floats;
-  float* out = a.out + row * a.out_stride + kv_head * group * head_dim;
-  put_together<group>(shared, head_dim, parts == 1, partial + split * split_floats, out);
-  if (parts == 1 || !last_to_arrive(a.arrived + slot, parts)) return;
-  merge_splits<group>(partial, head_dim, parts, shared, out);
-}
-
-auto kernel_for(int64_t group) {
-  switch (group) {
-    case 1:
-      return attention_split_kernel<1>;
-    case 2:
-      return attention_split_kernel<2>;
-    case 3:
-      return attention_split_kernel<3>;
-    case 4:
-      return attention_split_kernel<4>;
-    case 5:
-      return attention_split_kernel<5>;
-    case 6:
-      return attention_split_kernel<6>;
-    case 7:
-      return attention_split_kernel<7>;
-    default:
-      return attention_split_kernel<8>;
+  float* partial = a.partial + slot * a.splits * part_floats;
+  // First the groups' results, then, in the block that comes last, the splits'.
+  const float* merged = results;
+  int count = groups;
+#pragma unroll 1
+  for (bool splits = false;; splits = true, merged = partial, count = parts) {
+    const bool final = splits || parts == 1;
+    merge_parts(merged, count, heads, head_dim, merging, out,
+                final ? nullptr : partial + split * part_floats);
+    if (final || !last_to_arrive(a.arrived + slot, parts)) return;
   }
 }
 
@@ -333,10 +451,10 @@ auto kernel_for(int64_t group) {
 
 void attention_split(const SplitAttention& attention, const Queue& queue) {
   const Heads& heads = attention.heads;
-  const int64_t group = heads.num_heads / heads.num_kv_heads;
-  launch(kernel_for(group),
+  const int groups = split_groups(queue.architecture, queue.shared_bytes);
+  launch(groups == 1 ? attention_split_kernel<1> : attention_split_kernel<4>,
          {dim3(extent(attention.splits), extent(heads.num_kv_heads), extent(attention.rows)),
-          split_threads, split_shared_bytes(group, heads.head_dim)},
+          groups * split_group_threads, split_shared_bytes(groups, heads.head_dim)},
          queue, attention);
 }
 

@@ -15,6 +15,7 @@ struct Queue {
   cudaStream_t stream;
   int multiprocessors;
   int architecture;       ///< running_architecture()
+  int64_t shared_bytes;   ///< of shared memory that a block can have
   bool dependent_launch;  ///< kernels may start before the one before has ended (sm_90)
 };
 
@@ -48,13 +49,16 @@ struct RowSource {
   const float* norm;  ///< RMSNorm's weight [k], or null for none
   float eps;
   const int32_t* rows;  ///< null: 0, 1, 2, ...
+  int planes;           ///< 1 or 2: what one plane leaves over is quantized in turn
   FiniteCheck check;
 };
 
-/// Quantized activations (kernels/types.h: QuantizeRow without xor).
+/// Quantized activations (kernels/types.h: QuantizeRow without xor). Rows of the second plane
+/// follow those of the first.
 struct QuantizedRows {
-  int8_t* values;  ///< [rows][activation_stride(k)], zero behind k
-  float* scale;    ///< [rows], or [rows][num_groups(k)]
+  int8_t* values;  ///< [planes][rows][stride], zero from k to activation_stride(k)
+  float* scale;    ///< [planes][rows], or [planes][rows][num_groups(k)]
+  int64_t stride;  ///< bytes, at least activation_stride(k)
 };
 
 void quantize_rows(const RowSource& source, const QuantizedRows& out, int64_t rows, bool grouped,
@@ -72,7 +76,7 @@ void hadamard(const Hadamard& hadamard, const Queue& queue);
 enum class Output : uint8_t {
   assign,    ///< out = value
   add,       ///< out = out + value
-  silu_mul,  ///< tiles 2 t and 2 t + 1 are gate and up: out tile t = silu(gate) * up
+  silu_mul,  ///< channels 2 i and 2 i + 1 are gate and up: out channel i = silu(gate) * up
 };
 
 /// out [rows][16 n_tiles] from quantized activations and weights (kernels/types.h: GemmS8,
@@ -80,25 +84,29 @@ enum class Output : uint8_t {
 struct Linear {
   int64_t rows, k, n_tiles;
   bool grouped;
-  const void* weight;  ///< weight_word()
-  const void* scale;   ///< float [n], or bfloat16 [n_tiles][num_groups(k)][16]
-  const float* bias;   ///< [n] or null
+  int planes;              ///< of x: 1 or 2
+  const void* weight;      ///< weight_word()
+  const void* scale;       ///< float [n], or bfloat16 [n_tiles][num_groups(k)][16]
+  const void* rest_scale;  ///< of the second plane: as scale, but 0 where a channel takes only one
+  int64_t rest_first_tile, rest_end_tile;  ///< channels that take two planes lie in these tiles
+  const float* bias;                       ///< [n] or null
   QuantizedRows x;
   float* out;
   int64_t out_stride;
   Output output;
 };
-/// For up to max_decode_rows rows. fused: x is not read, but computed from it in each block.
+/// For up to max_decode_rows rows times planes. fused: x is not read, but computed from it in each
+/// block, as can_fuse() allows.
 void linear_decode(const Linear& linear, const RowSource* fused, const Queue& queue);
 void linear_prefill(const Linear& linear, const Queue& queue);
 
-/// packed (kernels/types.h) [padded_n(n) / 16][padded_k(k) / 4][16][4] to weight_word() order, for
-/// tiles first_tile, first_tile + tile_step, ... of `weight`.
+/// packed (kernels/types.h) [padded_n(n) / 16][padded_k(k) / 4][16][4] to weight_word() order, as
+/// channels first, first + step, ... of `weight`.
 struct Repack {
   const void* packed;
   void* weight;
   int64_t n, k;
-  int64_t first_tile, tile_step;
+  int64_t first, step;
 };
 void repack(const Repack& repack, const Queue& queue);
 
@@ -123,28 +131,34 @@ struct Heads {
   int64_t layer;
 };
 
-/// q, k = RoPE(norm(q), norm(k)); k and v go to the caches as fp16.
-struct RotateAndCache {
-  int64_t rows;
-  Heads heads;
-  const StepRow* step;
-  const float* angles;
-  float* q;
-  const float *k, *v;
-  int64_t stride;                ///< of q, k and v
+/// What the multiplication before attention left, which is not normalized and rotated yet:
+/// q, k = RoPE(norm(q), norm(k)).
+struct HeadRows {
+  const float *q, *k, *v;
+  int64_t stride;
+  const float* angles;           ///< Embed::angles
   const float *q_norm, *k_norm;  ///< [head_dim] or null
   float eps;
 };
-void rotate_and_cache(const RotateAndCache& rotate, const Queue& queue);
 
-/// Causal attention of each of `rows` rows, split by positions, over fp16 caches.
+/// Keys and values of the rows go to the caches as fp16. Rows that attention_split() attends, alone
+/// in their sequence, need this not.
+struct CacheRows {
+  int64_t rows;
+  Heads heads;
+  const StepRow* step;
+  HeadRows qkv;
+};
+void cache_rows(const CacheRows& cache, const Queue& queue);
+
+/// Causal attention of each of `rows` rows, split by positions, over fp16 caches. A row's own key
+/// and value go to its cache.
 struct SplitAttention {
   int64_t rows;
   const int32_t* row_list;  ///< the rows, or null for 0, 1, 2, ...
   Heads heads;
   const StepRow* step;
-  const float* q;
-  int64_t q_stride;
+  HeadRows qkv;
   float scale;
   int64_t splits;    ///< launched_splits() of the longest row
   float* partial;    ///< [rows][kv heads][splits][group][split_row(head_dim)]
@@ -154,15 +168,15 @@ struct SplitAttention {
 };
 void attention_split(const SplitAttention& attention, const Queue& queue);
 
-/// Causal attention of tiles of query rows on the tensor cores, over fp16 caches. Queries and
-/// softmax weights are rounded to fp16. head_dim: 32, 64 or 128.
+/// Causal attention of tiles of query rows on the tensor cores, over fp16 caches that hold the
+/// rows' own keys and values. Queries and softmax weights are rounded to fp16. head_dim: 32, 64 or
+/// 128.
 struct PrefillAttention {
   int64_t tiles;
   const AttentionTile* tile;
   Heads heads;
   const StepRow* step;
-  const float* q;
-  int64_t q_stride;
+  HeadRows qkv;
   float scale;
   float* out;
   int64_t out_stride;

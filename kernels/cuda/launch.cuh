@@ -15,6 +15,10 @@ void launch(void (*kernel)(Parameters...), const Shape& shape, const Queue& queu
   if (shape.shared_bytes > max_shared_bytes)
     cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                          static_cast<int>(shape.shared_bytes));
+  // A multiprocessor divides its memory between cache and shared memory once for all that it runs:
+  // kernels that want another division would wait until it is idle.
+  cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
+                       cudaSharedmemCarveoutMaxShared);
   cudaLaunchAttribute dependent{};
   dependent.id = cudaLaunchAttributeProgrammaticStreamSerialization;
   dependent.val.programmaticStreamSerializationAllowed = 1;

@@ -1,7 +1,7 @@
-// Matrix multiplication for few rows: bound by reading the weights. A block of 8 warps computes
-// one or two tiles of 16 channels at a time; the warps share out K, and each weight goes once from
-// memory to a register and from there to the tensor cores, for up to 32 rows (mma has columns for
-// 8, so the rows up to 8 cost nothing). Blocks stay and take tile after tile.
+// Matrix multiplication for few rows: bound by reading the weights. A block of 8 warps computes a
+// tile of 16 channels at a time; the warps share out K, and each weight goes once from memory
+// through a thread's own place in shared memory to the tensor cores, for up to 32 rows (mma has
+// columns for 8, so the rows up to 8 cost nothing). Blocks stay and take tile after tile.
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/linear_output.cuh"
 #include "kernels/cuda/quantize_row.cuh"
@@ -15,345 +15,440 @@ constexpr int tile_sums = 128;
 struct Parameters {
   Linear linear;
   RowSource source;  // where fused
-  bool fused;
+  int ring_bytes;
+  bool staged;
 };
 
-/// Channel and row within a tile of the sum at `index`: lane major, then the lane's 4 registers.
-struct Place {
-  int row, channel;
-  __device__ explicit Place(int index)
-      : row(index / 4 % 4 * 2 + index % 2), channel(index / 16 * 2 + index / 2 % 2) {}
+/// A warp's units of a tile, each `chunks` of K: the warps take them in turns.
+template <int unit_chunks>
+struct WarpUnits {
+  int chunks, units;  // of a tile
+  __device__ explicit WarpUnits(const Linear& a)
+      : chunks(static_cast<int>(num_chunks(a.k))),
+        units((chunks + unit_chunks - 1) / unit_chunks) {}
+  __device__ static int first() { return static_cast<int>(threadIdx.x) / 32; }
+  __device__ static int after(int unit) { return unit + block_warps; }
+  /// Only a tile's last unit may have fewer.
+  __device__ bool has(int unit, int chunk) const { return unit * unit_chunks + chunk < chunks; }
 };
 
-/// The weights that a lane has or waits for: `depth` chunks of each tile.
-template <int tiles, int depth>
-struct Weights {
-  uint4 fragment[depth][tiles][2];
+/// Scales and biases of tiles in shared memory: the planes' scales, then the biases. Places are
+/// taken in turns.
+struct Constants {
+  char* data;
+  int scale_bytes;  // of a plane
+  int tile_bytes, end;
 
-  __device__ void load(int slot, const Linear& a, int64_t first_tile, int chunk, int chunks) {
-    const auto* words = static_cast<const uint4*>(a.weight) + threadIdx.x % 32;
-#pragma unroll
-    for (int t = 0; t < tiles; ++t) {
-      const bool there = chunk < chunks && first_tile + t < a.n_tiles;
-      const uint4* from = words + ((first_tile + t) * chunks + chunk) * 64;
-      fragment[slot][t][0] = there ? load_streaming(from) : make_uint4(0, 0, 0, 0);
-      fragment[slot][t][1] = there ? load_streaming(from + 32) : make_uint4(0, 0, 0, 0);
-    }
+  __device__ Constants(const Linear& a, int chunks_ahead, char* shared)
+      : data(shared),
+        scale_bytes(static_cast<int>(tile_scale_bytes(a.k, a.grouped))),
+        tile_bytes(a.planes * scale_bytes + tile_bias_bytes),
+        end(tile_bytes * constant_tiles(a.k, chunks_ahead)) {}
+  __device__ int after(int place) const {
+    return place + tile_bytes == end ? 0 : place + tile_bytes;
   }
-};
 
-/// This lane's activations of one chunk: zeros where there is no such row or chunk.
-template <int columns>
-struct Inputs {
-  uint4 x[columns];
-
-  __device__ void load(const Linear& a, int chunk, int chunks) {
+  /// Starts to copy a tile's; a warp does it.
+  __device__ void copy(const Linear& a, int64_t tile, int place) const {
     const int lane = threadIdx.x % 32;
-    const int64_t stride = activation_stride(a.k);
-#pragma unroll
-    for (int c = 0; c < columns; ++c) {
-      const int row = 8 * c + lane / 4;
-      x[c] = row < a.rows && chunk < chunks
-                 ? *reinterpret_cast<const uint4*>(a.x.values + row * stride + chunk * chunk_k +
-                                                   lane % 4 * 16)
-                 : make_uint4(0, 0, 0, 0);
-    }
-  }
-};
-
-/// sums += weights x activations, of the chunk at `slot` of the weights.
-template <int tiles, int columns, int depth>
-__device__ inline void multiply_chunk(const Weights<tiles, depth>& weights, int slot,
-                                      const Inputs<columns>& inputs,
-                                      int (&sums)[tiles][columns][4]) {
-#pragma unroll
-  for (int c = 0; c < columns; ++c)
-#pragma unroll
-    for (int t = 0; t < tiles; ++t) {
-      mma_s8(sums[t][c], weights.fragment[slot][t][0], inputs.x[c].x, inputs.x[c].y);
-      mma_s8(sums[t][c], weights.fragment[slot][t][1], inputs.x[c].z, inputs.x[c].w);
-    }
-}
-
-/// Takes a warp through the chunks of a tile, `depth` of them at a time: what is multiplied makes
-/// room at once for what comes `depth` chunks later, the next tile's in the end.
-/// chunk_of(i): the warp's chunk i, at least `chunks` where there is none.
-template <int tiles, int depth, class ChunkOf>
-class Feed {
- public:
-  __device__ Feed(const Linear& a, int64_t tile, ChunkOf chunk_of)
-      : a_(a), chunk_of_(chunk_of), chunks_(static_cast<int>(num_chunks(a.k))) {
-#pragma unroll
-    for (int slot = 0; slot < depth; ++slot)
-      weights_.load(slot, a_, tile, chunk_of_(slot), chunks_);
-  }
-
-  /// sums += chunks first to first + depth - 1 of the tile. last: the next tile's weights follow.
-  template <int columns>
-  __device__ void multiply(int64_t tile, int first, bool last, int (&sums)[tiles][columns][4]) {
-    const int64_t next = last ? tile + int64_t{tiles} * gridDim.x : tile;
-    // All of them are asked for at once where registers allow it.
-    constexpr int ahead = columns == 1 ? depth : 1;
-    Inputs<columns> inputs[ahead];
-#pragma unroll
-    for (int slot = 0; slot < depth; ++slot) {
-      if (slot % ahead == 0)
-#pragma unroll
-        for (int i = 0; i < ahead; ++i) inputs[i].load(a_, chunk_of_(first + slot + i), chunks_);
-      multiply_chunk(weights_, slot, inputs[slot % ahead], sums);
-      weights_.load(slot, a_, next, chunk_of_(last ? slot : first + slot + depth), chunks_);
-    }
+    for (int plane = 0; plane < a.planes; ++plane, place += scale_bytes)
+      copy_bytes(place,
+                 static_cast<const char*>(plane == 0 ? a.scale : a.rest_scale) + tile * scale_bytes,
+                 scale_bytes, lane);
+    if (a.bias)
+      copy_bytes(place, reinterpret_cast<const char*>(a.bias + tile * 16), tile_bias_bytes, lane);
   }
 
  private:
-  const Linear& a_;
-  ChunkOf chunk_of_;
-  int chunks_;
-  Weights<tiles, depth> weights_;
+  __device__ void copy_bytes(int place, const char* from, int bytes, int lane) const {
+#pragma unroll 1
+    for (int i = lane * 16; i < bytes; i += 32 * 16) {
+      Copies<1> copies;
+      copies.start(0, data + place + i, from + i);
+      copies.store();
+    }
+  }
 };
 
-/// This warp's sums into its part of shared memory: [warp][tile][column][lane][4].
-template <int tiles, int columns>
-__device__ inline void share_sums(const int (&sums)[tiles][columns][4], int* shared) {
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  auto* to = reinterpret_cast<int4*>(shared) + warp * tiles * columns * 32 + lane;
+/// Brings the weights of this warp's units, tile after tile, `ahead` units before their use, and
+/// with a tile's first unit its scales and biases. Each thread copies the weights that it will read
+/// itself, so that no barrier is needed. Little code, as each block of threads runs it from memory.
+template <int unit_chunks, int ahead>
+class Feed {
+  static constexpr int unit_pieces = unit_chunks * 2;  // of a thread
+
+ public:
+  __device__ Feed(const Linear& a, uint4* ring, int ring_bytes, const Constants& constants)
+      : a_(a),
+        units_(a),
+        constants_(constants),
+        ring_(ring + threadIdx.x),
+        ring_end_(ring_bytes / 16),
+        from_(static_cast<const uint4*>(a.weight) + threadIdx.x % 32),
+        tile_(blockIdx.x),
+        unit_(units_.first()) {
+    from_ += (tile_ * units_.chunks + unit_ * unit_chunks) * 64;
+    if (unit_ >= units_.units) tile_ = a.n_tiles;  // none for this warp
+#pragma unroll 1
+    for (int i = 0; i < ahead; ++i) {
+      start();
+      store();
+    }
+  }
+
+  /// Waits for the next unit.
+  __device__ void wait() {
+    wait_copies<ahead - 1>();
+  }
+  /// This lane's words of one of its chunks.
+  __device__ void read(int chunk, uint4 (&weights)[2]) const {
+    const uint4* place = ring_ + next_ + chunk * 2 * block_threads;
+    weights[0] = place[0];
+    weights[1] = place[block_threads];
+  }
+  /// Once the unit is used: its place is filled again.
+  __device__ void refill() {
+    store();
+    start();
+    next_ = advance(next_);
+  }
+
+ private:
+  __device__ int advance(int place) const {
+    const int next = place + unit_pieces * block_threads;
+    return next == ring_end_ ? 0 : next;
+  }
+  __device__ void store() {
+    if (started_) copies_.store();
+    started_ = false;
+  }
+  __device__ void start() {
+    if (tile_ < a_.n_tiles) {
+      if (unit_ == 0) {
+        constants_.copy(a_, tile_, constants_place_);
+        constants_place_ = constants_.after(constants_place_);
+      }
+      uint4* to = ring_ + place_;
 #pragma unroll
-  for (int t = 0; t < tiles; ++t)
+      for (int c = 0; c < unit_chunks; ++c) {
+        // Past the tile's end lie other weights, or as many bytes of the allocation's end.
+        copies_.start(2 * c, to + 2 * c * block_threads, from_ + c * 64);
+        copies_.start(2 * c + 1, to + (2 * c + 1) * block_threads, from_ + c * 64 + 32);
+      }
+      started_ = true;
+      place_ = advance(place_);
+      from_ += block_warps * unit_chunks * 64;
+      unit_ = units_.after(unit_);
+      if (unit_ >= units_.units) {
+        from_ += (static_cast<int64_t>(gridDim.x) * units_.chunks -
+                  (unit_ - units_.first()) * unit_chunks) *
+                 64;
+        unit_ = units_.first();
+        tile_ += gridDim.x;
+      }
+    }
+    commit_copies();
+  }
+
+  const Linear& a_;
+  WarpUnits<unit_chunks> units_;
+  const Constants& constants_;
+  uint4* ring_;
+  int ring_end_;
+  const uint4* from_;  // the next unit to ask for
+  int64_t tile_;       // its tile
+  int unit_;
+  int place_ = 0, next_ = 0;  // in the ring: of the unit to ask for, of the next to use
+  int constants_place_ = 0;
+  Copies<unit_pieces> copies_;
+  bool started_ = false;
+};
+
+/// This lane's activations: row lane / 4 of each column of 8 rows.
+template <int columns>
+class Inputs {
+ public:
+  __device__ explicit Inputs(const Linear& a)
+      : stride_(a.x.stride), there_(static_cast<int>(a.rows) * a.planes - row()) {
+    x_ = a.x.values + row() * stride_ + threadIdx.x % 4 * 16;
+  }
+  __device__ uint4 read(int column, int chunk) const {
+    return 8 * column < there_
+               ? *reinterpret_cast<const uint4*>(x_ + column * 8 * stride_ + chunk * int{chunk_k})
+               : make_uint4(0, 0, 0, 0);
+  }
+
+ private:
+  __device__ static int row() { return static_cast<int>(threadIdx.x) % 32 / 4; }
+  const int8_t* x_;
+  int64_t stride_;
+  int there_;  // rows from this lane's first on
+};
+
+/// sums += the next unit's weights x activations.
+template <int columns, int unit_chunks, int ahead>
+__device__ inline void multiply_unit(const WarpUnits<unit_chunks>& units, int unit,
+                                     const Inputs<columns>& inputs, Feed<unit_chunks, ahead>& feed,
+                                     int (&sums)[columns][4]) {
+  feed.wait();
+#pragma unroll
+  for (int c = 0; c < unit_chunks; ++c) {
+    if (c > 0 && !units.has(unit, c)) break;
+    uint4 weights[2];
+    feed.read(c, weights);
+#pragma unroll
+    for (int column = 0; column < columns; ++column) {
+      const uint4 x = inputs.read(column, unit * unit_chunks + c);
+      mma_s8(sums[column], weights[0], x.x, x.y);
+      mma_s8(sums[column], weights[1], x.z, x.w);
+    }
+  }
+  feed.refill();
+}
+
+/// The warps' sums in shared memory: [warp][column][lane][4]. They come in turns, so that one
+/// barrier a turn is enough.
+template <int columns>
+class SharedSums {
+ public:
+  __device__ explicit SharedSums(int* shared) : shared_(shared) {}
+
+  /// Puts this warp's sums beside the others'.
+  __device__ void share(const int (&of_warp)[columns][4]) {
+    constexpr int buffers = decode_buffers(columns);
+    if (buffers == 1) __syncthreads();
+    turn_ = shared_ + number_++ % buffers * warp_sums * block_warps;
+    auto* to = reinterpret_cast<int4*>(turn_ + threadIdx.x / 32 * warp_sums) + threadIdx.x % 32;
 #pragma unroll
     for (int c = 0; c < columns; ++c)
-      to[(t * columns + c) * 32] =
-          make_int4(sums[t][c][0], sums[t][c][1], sums[t][c][2], sums[t][c][3]);
-}
-
-/// Results that a thread stores: each with all tiles.
-constexpr int thread_places(int columns) {
-  return (columns * tile_sums + block_threads - 1) / block_threads;
-}
-// A thread's places have the same channel, and rows 16 apart.
-static_assert(block_threads % tile_sums == 0 && max_fused_rows <= 8);
-
-/// What a thread needs to make outputs of sums, asked for before the sums are there.
-template <int tiles, int columns>
-struct Outputs {
-  int64_t tile;
-  int channel, row, index;
-  float bias[tiles];
-  float before[thread_places(columns)][tiles];  // where the result is added
-
-  __device__ Outputs(const Linear& a, int64_t first_tile)
-      : tile(first_tile),
-        channel(Place(static_cast<int>(threadIdx.x) % tile_sums).channel),
-        row(static_cast<int>(threadIdx.x) / tile_sums * 8 +
-            Place(static_cast<int>(threadIdx.x) % tile_sums).row),
-        index(static_cast<int>(threadIdx.x)) {
-#pragma unroll
-    for (int t = 0; t < tiles; ++t) bias[t] = there(a, t) ? bias_of(a, channel_of(t)) : 0.0f;
-  }
-  /// Once the kernels before have ended.
-  __device__ void load_before(const Linear& a) {
-#pragma unroll
-    for (int p = 0; p < thread_places(columns); ++p)
-#pragma unroll
-      for (int t = 0; t < tiles; ++t)
-        before[p][t] = a.output == Output::add && wanted(a, p) && there(a, t)
-                           ? a.out[row_of(p) * a.out_stride + channel_of(t)]
-                           : 0.0f;
-  }
-
-  __device__ bool there(const Linear& a, int t) const {
-    return tile + t < a.n_tiles;
-  }
-  __device__ int64_t channel_of(int t) const {
-    return (tile + t) * 16 + channel;
-  }
-  __device__ int64_t row_of(int p) const {
-    return row + p * (block_threads / tile_sums * 8);
-  }
-  __device__ bool wanted(const Linear& a, int p) const {
-    return index + p * block_threads < columns * tile_sums && row_of(p) < a.rows;
-  }
-
-  __device__ void store(const Linear& a, int p, const float (&values)[tiles]) const {
-    float* out = a.out + row_of(p) * a.out_stride;
-    if (a.output == Output::silu_mul) {
-      if constexpr (tiles == 2)
-        out[tile / 2 * 16 + channel] =
-            silu_mul(with_bias(a, bias[0], values[0]), with_bias(a, bias[1], values[1]));
-      return;
-    }
-#pragma unroll
-    for (int t = 0; t < tiles; ++t) {
-      if (!there(a, t)) return;
-      const float value = with_bias(a, bias[t], values[t]);
-      out[channel_of(t)] = a.output == Output::add ? before[p][t] + value : value;
-    }
-  }
-};
-
-/// The places of the warps' sums in turns, so that one barrier a turn is enough.
-template <int tiles, int columns>
-class Turns {
- public:
-  static constexpr int buffers = decode_buffers(tiles, columns);
-  static constexpr int sums = block_warps * tiles * columns * tile_sums;  // of one turn
-  __device__ explicit Turns(int* shared) : shared_(shared) {}
-  /// Where this turn's sums are, after every warp has put its own there.
-  __device__ const int* share(const int (&of_warp)[tiles][columns][4]) {
-    if (buffers == 1) __syncthreads();
-    int* turn = shared_ + turn_++ % buffers * sums;
-    share_sums(of_warp, turn);
+      to[c * 32] = make_int4(of_warp[c][0], of_warp[c][1], of_warp[c][2], of_warp[c][3]);
     __syncthreads();
-    return turn;
+  }
+  __device__ int of_warp(int warp, int row, int channel) const {
+    return turn_[warp * warp_sums + row / 8 * tile_sums + (channel / 2 * 4 + row % 8 / 2) * 4 +
+                 channel % 2 * 2 + row % 2];
+  }
+  __device__ int of_all(int row, int channel) const {
+    int sum = 0;
+#pragma unroll
+    for (int w = 0; w < block_warps; ++w) sum += of_warp(w, row, channel);
+    return sum;
   }
 
  private:
-  int* shared_;
-  int turn_ = 0;
+  static constexpr int warp_sums = columns * tile_sums;
+  int *shared_, *turn_ = nullptr;
+  int number_ = 0;
 };
 
-/// One scale a channel and a row: the warps' sums over their chunks are added at the end.
-template <int tiles, int columns, class Prepare>
-__device__ inline void multiply_per_channel(const Linear& a, int* shared, Prepare prepare) {
-  constexpr int depth = tiles == 1 ? 6 : 3;
-  const int warp = threadIdx.x / 32;
-  const int warp_chunks = static_cast<int>(ceil_div(num_chunks(a.k), block_warps));
-  const auto chunk_of = [=](int i) { return i * block_warps + warp; };
-  int64_t tile = blockIdx.x * int64_t{tiles};
-  Feed<tiles, depth, decltype(chunk_of)> feed(a, tile, chunk_of);
-  Turns<tiles, columns> turns(shared);
-  for (bool first_tile = true; tile < a.n_tiles; tile += int64_t{tiles} * gridDim.x) {
-    Outputs<tiles, columns> outputs(a, tile);
-    float scale[tiles];
+/// The outputs of a tile that a thread makes: of one channel, or of a gate and the up beside it, in
+/// `places` rows. Where few threads have any, those of another warp do in the next tile.
+template <int columns, bool grouped>
+class Outputs {
+  static constexpr int places = columns == 4 ? 2 : 1;
+
+ public:
+  /// number: of the tile, counted by the block.
+  __device__ Outputs(const Linear& a, int64_t tile, int number)
+      : a_(a), paired_(a.output == Output::silu_mul) {
+    const int index = (static_cast<int>(threadIdx.x) - number * 32) & (block_threads - 1);
+    row_ = paired_ ? index / 8 : index / 16;
+    channel_ = paired_ ? index % 8 * 2 : index % 16;
+    out_ = a.out + (paired_ ? (tile * 16 + channel_) / 2 : tile * 16 + channel_);
 #pragma unroll
-    for (int t = 0; t < tiles; ++t)
-      scale[t] = outputs.there(a, t) ? channel_scale(a, outputs.channel_of(t)) : 0.0f;
-    if (first_tile) prepare();
-    first_tile = false;
-    outputs.load_before(a);
-    int sums[tiles][columns][4] = {};
-    for (int first = 0; first < warp_chunks; first += depth)
-      feed.multiply(tile, first, first + depth >= warp_chunks, sums);
-    const int* all = turns.share(sums);
+    for (int p = 0; p < places; ++p)
+      before_[p] = a.output == Output::add && there(p) ? *target(p) : 0.0f;
+  }
+
+  /// constants: of the tile; they have come with the sums.
+  __device__ void store(const SharedSums<columns>& sums, const char* constants,
+                        int scale_bytes) const {
+    const auto product = [&](int p, int i, int plane) {
+      const int x_row = row(p) + plane * static_cast<int>(a_.rows);
+      if constexpr (grouped)
+        return values_[p][i][plane];
+      else
+        return dequantize(
+            sums.of_all(x_row, channel_ + i), a_.x.scale[x_row],
+            reinterpret_cast<const float*>(constants + plane * scale_bytes)[channel_ + i]);
+    };
+    const auto* bias = reinterpret_cast<const float*>(constants + a_.planes * scale_bytes);
+    const auto value = [&](int p, int i, float before) {
+      float v = with_bias(a_, bias[channel_ + i], product(p, i, 0));
+      if (a_.output == Output::add) v = before + v;
+      return a_.planes > 1 ? v + product(p, i, 1) : v;
+    };
 #pragma unroll
-    for (int p = 0; p < thread_places(columns); ++p) {
-      if (!outputs.wanted(a, p)) break;
-      const float x_scale = a.x.scale[outputs.row_of(p)];
-      float values[tiles];
-#pragma unroll
-      for (int t = 0; t < tiles; ++t) {
-        int sum = 0;
-#pragma unroll
-        for (int w = 0; w < block_warps; ++w)
-          sum += all[(w * tiles + t) * columns * tile_sums + outputs.index + p * block_threads];
-        values[t] = dequantize(sum, x_scale, scale[t]);
-      }
-      outputs.store(a, p, values);
+    for (int p = 0; p < places; ++p) {
+      if (!there(p)) return;
+      const float first = value(p, 0, before_[p]);
+      *target(p) = paired_ ? silu_mul(first, value(p, 1, 0)) : first;
     }
   }
-}
 
-/// Scales by groups of K: in each pass a warp sums one group, and then the groups of the pass are
-/// added to the values in rising order.
-template <int tiles, int columns, class Prepare>
-__device__ inline void multiply_grouped(const Linear& a, int* shared, Prepare prepare) {
-  constexpr int depth = group_size / chunk_k;
-  const int warp = threadIdx.x / 32, groups = static_cast<int>(num_groups(a.k));
-  const auto chunk_of = [=](int i) { return (i / depth * block_warps + warp) * depth + i % depth; };
-  int64_t tile = blockIdx.x * int64_t{tiles};
-  Feed<tiles, depth, decltype(chunk_of)> feed(a, tile, chunk_of);
-  Turns<tiles, columns> turns(shared);
-  for (bool first_tile = true; tile < a.n_tiles; tile += int64_t{tiles} * gridDim.x) {
-    Outputs<tiles, columns> outputs(a, tile);
-    if (first_tile) prepare();
-    first_tile = false;
-    outputs.load_before(a);
-    float values[thread_places(columns)][tiles] = {};
-    for (int first_group = 0; first_group < groups; first_group += block_warps) {
-      float scale[block_warps][tiles];
+  /// The sums of groups first, first + 1, ..., one a warp, are added in rising order.
+  __device__ void add_groups(const SharedSums<columns>& sums, const char* constants,
+                             int scale_bytes, int first) {
+    const int groups = static_cast<int>(num_groups(a_.k));
 #pragma unroll
-      for (int w = 0; w < block_warps; ++w)
+    for (int p = 0; p < places; ++p) {
+      if (!there(p)) return;
 #pragma unroll
-        for (int t = 0; t < tiles; ++t)
-          scale[w][t] = first_group + w < groups && outputs.there(a, t)
-                            ? group_scale(a, outputs.channel_of(t), groups, first_group + w)
-                            : 0.0f;
-      int sums[tiles][columns][4] = {};
-      feed.multiply(tile, first_group / block_warps * depth, first_group + block_warps >= groups,
-                    sums);
-      const int* all = turns.share(sums);
+      for (int i = 0; i < 2; ++i)
 #pragma unroll
-      for (int p = 0; p < thread_places(columns); ++p) {
-        if (!outputs.wanted(a, p)) break;
-        const float* x_scale = a.x.scale + outputs.row_of(p) * groups + first_group;
+        for (int plane = 0; plane < 2; ++plane) {
+          if ((i > 0 && !paired_) || plane >= a_.planes) continue;
+          const int x_row = row(p) + plane * static_cast<int>(a_.rows);
+          const auto* scale = reinterpret_cast<const uint16_t*>(constants + plane * scale_bytes) +
+                              first * 16 + channel_ + i;
+          const float* x_scale = a_.x.scale + x_row * groups + first;
 #pragma unroll
-        for (int w = 0; w < block_warps; ++w) {
-          if (first_group + w >= groups) break;
-#pragma unroll
-          for (int t = 0; t < tiles; ++t)
-            values[p][t] = add_group(
-                all[(w * tiles + t) * columns * tile_sums + outputs.index + p * block_threads],
-                x_scale[w], scale[w][t], values[p][t]);
+          for (int g = 0; g < block_warps; ++g)
+            if (first + g < groups)
+              values_[p][i][plane] = add_group(sums.of_warp(g, x_row, channel_ + i), x_scale[g],
+                                               bfloat16_value(scale[g * 16]), values_[p][i][plane]);
         }
-      }
     }
-#pragma unroll
-    for (int p = 0; p < thread_places(columns); ++p)
-      if (outputs.wanted(a, p)) outputs.store(a, p, values[p]);
+  }
+
+ private:
+  __device__ int row(int p) const {
+    return row_ + p * 16;
+  }  // two only where not paired
+  __device__ bool there(int p) const {
+    return (p == 0 || !paired_) && row(p) < a_.rows;
+  }
+  __device__ float* target(int p) const {
+    return out_ + row(p) * a_.out_stride;
+  }
+
+  const Linear& a_;
+  bool paired_;
+  int row_, channel_;
+  float* out_;
+  float before_[places];
+  float values_[places][2][2] = {};  // grouped: [gate, up][plane]
+};
+
+/// Goes through the block's tiles.
+template <int columns, int unit_chunks, int ahead, bool grouped>
+__device__ inline void multiply_tiles(const Linear& a, Feed<unit_chunks, ahead>& feed,
+                                      const Constants& constants, int* sums_memory) {
+  const WarpUnits<unit_chunks> units(a);
+  const Inputs<columns> inputs(a);
+  SharedSums<columns> shared(sums_memory);
+  int number = 0, place = 0;
+  for (int64_t tile = blockIdx.x; tile < a.n_tiles; tile += gridDim.x, ++number) {
+    const char* of_tile = constants.data + place;
+    place = constants.after(place);
+    Outputs<columns, grouped> outputs(a, tile, number);
+    int unit = units.first();
+    if constexpr (grouped) {
+      const int groups = static_cast<int>(num_groups(a.k));
+#pragma unroll 1
+      for (int first = 0; first < groups; first += block_warps, unit = units.after(unit)) {
+        int sums[columns][4] = {};
+        if (unit < units.units) multiply_unit(units, unit, inputs, feed, sums);
+        shared.share(sums);
+        outputs.add_groups(shared, of_tile, constants.scale_bytes, first);
+      }
+    } else {
+      int sums[columns][4] = {};
+#pragma unroll 1
+      for (; unit < units.units; unit = units.after(unit))
+        multiply_unit(units, unit, inputs, feed, sums);
+      shared.share(sums);
+    }
+    outputs.store(shared, of_tile, constants.scale_bytes);
   }
 }
 
-template <int tiles, int columns, bool grouped>
-__global__ void __launch_bounds__(block_threads, decode_blocks) linear_decode_kernel(Parameters p) {
-  int* shared = dynamic_shared<int>();
-  allow_next_kernel();
-  // The first weights are on their way while the kernel before still works on the activations.
-  const auto prepare = [&] {
-    if constexpr (columns > 1) {
-      wait_previous_kernels();
-    } else {
-      const FirstNorms norms(p.source);
-      wait_previous_kernels();
-      if (!p.fused) return;
-      // Every block quantizes the rows for itself, behind its sums in shared memory.
-      constexpr int held = tiles == 1 ? 5 : 2;  // more would not fit beside the weights
-      using Sums = Turns<tiles, columns>;
-      auto* values = reinterpret_cast<int8_t*>(shared + Sums::buffers * Sums::sums);
-      const int64_t stride = activation_stride(p.source.k);
-      auto* scale = reinterpret_cast<float*>(values + p.linear.rows * stride);
-      const int64_t row_scales = grouped ? num_groups(p.source.k) : 1;
-      for (int64_t row = 0; row < p.linear.rows; ++row)
-        quantize_row<grouped, held>(p.source, row, norms, values + row * stride,
-                                    scale + row * row_scales);
-      p.linear.x = {values, scale};
-    }
-  };
-  if constexpr (grouped)
-    multiply_grouped<tiles, columns>(p.linear, shared, prepare);
-  else
-    multiply_per_channel<tiles, columns>(p.linear, shared, prepare);
+/// Copies rows and their scales.
+__device__ inline void copy_rows(const QuantizedRows& from, int rows, int64_t k, int row_scales,
+                                 const QuantizedRows& to) {
+  const int pieces = static_cast<int>(activation_stride(k) / 16);
+  for (int i = threadIdx.x; i < rows * pieces; i += block_threads) {
+    const int row = i / pieces, piece = i % pieces * 16;
+    *reinterpret_cast<uint4*>(to.values + row * to.stride + piece) =
+        *reinterpret_cast<const uint4*>(from.values + row * from.stride + piece);
+  }
+  for (int i = threadIdx.x; i < rows * row_scales; i += block_threads) to.scale[i] = from.scale[i];
+  __syncthreads();
 }
 
-template <int tiles, int columns>
-auto kernel_for(bool grouped) {
-  return grouped ? linear_decode_kernel<tiles, columns, true>
-                 : linear_decode_kernel<tiles, columns, false>;
+/// How a block quantizes its input, if it does: a row that all threads hold in registers, a longer
+/// one, or a warp a row.
+enum class Fused : uint8_t { no, row, long_row, rows };
+constexpr int held(Fused fused) {
+  return fused == Fused::long_row ? 9 : 2;
 }
-template <int tiles>
-auto kernel_for(int columns, bool grouped) {
-  return columns == 1   ? kernel_for<tiles, 1>(grouped)
-         : columns == 2 ? kernel_for<tiles, 2>(grouped)
-                        : kernel_for<tiles, 4>(grouped);
+
+/// Blocks of this kernel and of those that start before it ends, on a multiprocessor.
+constexpr int shared_by(int columns, Fused fused) {
+  return columns == 4 || fused == Fused::long_row || fused == Fused::rows ? 2 : 3;
+}
+
+template <int columns, int unit_chunks, int ahead, bool grouped, Fused fused>
+__global__ void __launch_bounds__(block_threads, shared_by(columns, fused))
+    linear_decode_kernel(Parameters p) {
+  allow_next_kernel();
+  Linear& a = p.linear;
+  char* ring = dynamic_shared<char>();
+  char* sums = ring + p.ring_bytes;
+  const Constants constants(a, unit_chunks * ahead, sums + decode_sum_bytes(columns));
+  Feed<unit_chunks, ahead> feed(a, reinterpret_cast<uint4*>(ring), p.ring_bytes, constants);
+  // Until here nothing was read that the kernels before write.
+  const int rows = static_cast<int>(a.rows), all_rows = rows * a.planes;
+  QuantizedRows x;
+  x.values = reinterpret_cast<int8_t*>(constants.data) + constants.end;
+  x.stride = staged_stride(a.k);
+  x.scale = reinterpret_cast<float*>(x.values + all_rows * x.stride);
+  if constexpr (fused == Fused::rows) {
+    wait_previous_kernels();
+    const int row = threadIdx.x / 32;
+    if (row < rows) quantize_row_of_warp<grouped>(p.source, row, rows, x);
+    __syncthreads();
+  } else if constexpr (fused != Fused::no) {
+    const FirstNorms norms(p.source);
+    wait_previous_kernels();
+    quantize_row<grouped, held(fused), true>(p.source, 0, 1, norms, x);
+  } else {
+    wait_previous_kernels();
+    if (p.staged) copy_rows(a.x, all_rows, a.k, grouped ? static_cast<int>(num_groups(a.k)) : 1, x);
+  }
+  if (fused != Fused::no || p.staged) a.x = x;
+  multiply_tiles<columns, unit_chunks, ahead, grouped>(a, feed, constants,
+                                                       reinterpret_cast<int*>(sums));
+}
+
+template <int columns, bool grouped, Fused fused = Fused::no>
+auto kernel_for(const DecodePlan& plan) {
+  if (plan.unit_chunks == 2)
+    return plan.ahead == 2 ? linear_decode_kernel<columns, 2, 2, grouped, fused>
+                           : linear_decode_kernel<columns, 2, 6, grouped, fused>;
+  return plan.ahead == 2 ? linear_decode_kernel<columns, 3, 2, false, fused>
+                         : linear_decode_kernel<columns, 3, 4, false, fused>;
+}
+template <bool grouped>
+auto kernel_for(const DecodePlan& plan, const Linear& linear, bool fused) {
+  if (fused && linear.rows > 1) return kernel_for<1, grouped, Fused::rows>(plan);
+  if (fused && linear.k > held(Fused::row) * 4 * block_threads)
+    return kernel_for<1, grouped, Fused::long_row>(plan);
+  if (fused) return kernel_for<1, grouped, Fused::row>(plan);
+  return plan.columns == 1   ? kernel_for<1, grouped>(plan)
+         : plan.columns == 2 ? kernel_for<2, grouped>(plan)
+                             : kernel_for<4, grouped>(plan);
 }
 
 }  // namespace
 
 void linear_decode(const Linear& linear, const RowSource* fused, const Queue& queue) {
   const DecodePlan plan =
-      plan_decode(linear.rows, linear.n_tiles, linear.output == Output::silu_mul,
-                  fused ? linear.k : 0, queue.multiprocessors);
-  const Parameters parameters{linear, fused ? *fused : RowSource{}, fused != nullptr};
-  launch(plan.tiles == 2 ? kernel_for<2>(plan.columns, linear.grouped)
-                         : kernel_for<1>(plan.columns, linear.grouped),
+      plan_decode(linear.rows, linear.planes, linear.n_tiles, linear.k, linear.grouped,
+                  queue.architecture, queue.multiprocessors, queue.shared_bytes);
+  const Parameters parameters{linear, fused ? *fused : RowSource{}, plan.ring_bytes, plan.staged};
+  launch(linear.grouped ? kernel_for<true>(plan, linear, fused != nullptr)
+                        : kernel_for<false>(plan, linear, fused != nullptr),
          {dim3(extent(plan.blocks)), block_threads, plan.shared_bytes}, queue, parameters);
 }
 

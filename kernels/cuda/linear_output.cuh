@@ -8,17 +8,18 @@ __device__ inline float bfloat16_value(uint16_t bits) {
   return __uint_as_float(static_cast<uint32_t>(bits) << 16);
 }
 
-__device__ inline float channel_scale(const Linear& a, int64_t channel) {
-  return static_cast<const float*>(a.scale)[channel];
+/// scale: Linear::scale or Linear::rest_scale.
+__device__ inline float channel_scale(const void* scale, int64_t channel) {
+  return static_cast<const float*>(scale)[channel];
 }
 /// One scale a channel and a row.
 __device__ inline float dequantize(int sum, float x_scale, float w_scale) {
   return static_cast<float>(sum) * (x_scale * w_scale);
 }
 
-__device__ inline float group_scale(const Linear& a, int64_t channel, int64_t groups,
+__device__ inline float group_scale(const void* scale, int64_t channel, int64_t groups,
                                     int64_t group) {
-  const auto* w = static_cast<const uint16_t*>(a.scale);
+  const auto* w = static_cast<const uint16_t*>(scale);
   return bfloat16_value(w[(channel / 16 * groups + group) * 16 + channel % 16]);
 }
 /// Adds the sum of one group; groups come in rising order.

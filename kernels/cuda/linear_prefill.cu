@@ -25,7 +25,7 @@ struct Tiling {
   static_assert(stage_bytes == prefill_stage_bytes(16 * tiles, rows));
 };
 
-template <int warp_tiles, int warp_columns, int down, int across, bool grouped>
+template <int warp_tiles, int warp_columns, int down, int across, bool grouped, int planes>
 class Multiplication {
   using T = Tiling<warp_tiles, warp_columns, down, across>;
 
@@ -39,7 +39,12 @@ class Multiplication {
         warp_down_(threadIdx.x / 32 / across),
         warp_across_(threadIdx.x / 32 % across),
         lane_(threadIdx.x % 32) {
-    const int64_t stride = activation_stride(linear.k) / 16;
+    const int64_t stride = linear.x.stride / 16;
+    rest_ = linear.rows * stride;
+    if (planes > 1)
+      planes_here_ = first_tile_ < a_.rest_end_tile && first_tile_ + T::tiles > a_.rest_first_tile
+                         ? planes
+                         : 1;
 #pragma unroll
     for (int i = 0; i < T::copies; ++i) {
       const int piece = static_cast<int>(threadIdx.x) + i * T::threads;
@@ -57,32 +62,38 @@ class Multiplication {
   }
 
   __device__ void run() {
+    const int steps = chunks_ * planes_here_;
     Copies<T::copies> copies;
 #pragma unroll
-    for (int stage = 0; stage < T::stages - 1; ++stage) {
-      if (stage < chunks_) {
-        start_copies(copies, stage);
+    for (int step = 0; step < T::stages - 1; ++step) {
+      if (step < steps) {
+        start_copies(copies, step);
         copies.store();
       }
       commit_copies();
     }
-    for (int chunk = 0; chunk < chunks_; ++chunk) {
+    for (int step = 0; step < steps; ++step) {
       wait_copies<T::stages - 2>();
       __syncthreads();
-      const int ahead = chunk + T::stages - 1;
-      if (ahead < chunks_) start_copies(copies, ahead);
+      const int ahead = step + T::stages - 1;
+      if (ahead < steps) start_copies(copies, ahead);
       commit_copies();
-      multiply(chunk);
-      if (ahead < chunks_) copies.store();
-      if (grouped && (chunk % 2 == 1 || chunk + 1 == chunks_)) end_group(chunk / 2);
+      multiply(step);
+      if (ahead < steps) copies.store();
+      const int plane = step / chunks_, chunk = step - plane * chunks_;
+      if (grouped && (chunk % 2 == 1 || chunk + 1 == chunks_)) end_group(plane, chunk / 2);
+      if (planes > 1 && chunk + 1 == chunks_) end_plane(plane);
     }
+    if (planes == 1) end_plane(0);
     store();
   }
 
  private:
-  __device__ void start_copies(Copies<T::copies>& copies, int chunk) {
-    char* stage = shared_ + chunk % T::stages * T::stage_bytes;
-    const uint4 *weight = weight_ + chunk * 64, *x = x_ + chunk * 4;
+  /// A step is a chunk of K of a plane.
+  __device__ void start_copies(Copies<T::copies>& copies, int step) {
+    char* stage = shared_ + step % T::stages * T::stage_bytes;
+    const int plane = step / chunks_, chunk = step - plane * chunks_;
+    const uint4 *weight = weight_ + chunk * 64, *x = x_ + plane * rest_ + chunk * 4;
 #pragma unroll
     for (int i = 0; i < T::copies; ++i) {
       const int piece = static_cast<int>(threadIdx.x) + i * T::threads;
@@ -91,8 +102,8 @@ class Multiplication {
     }
   }
 
-  __device__ void multiply(int chunk) {
-    const char* stage = shared_ + chunk % T::stages * T::stage_bytes;
+  __device__ void multiply(int step) {
+    const char* stage = shared_ + step % T::stages * T::stage_bytes;
     const auto* weight =
         reinterpret_cast<const uint4*>(stage) + warp_down_ * warp_tiles * 64 + lane_;
     // Lane 4 g + q has row g of a tile of 8, values 16 q to 16 q + 15 of the chunk.
@@ -125,22 +136,26 @@ class Multiplication {
     return row < a_.rows && channel < a_.n_tiles * 16;
   }
 
-  __device__ void end_group(int group) {
-    const int64_t groups = num_groups(a_.k);
+  __device__ const void* scale(int plane) const {
+    return plane == 0 ? a_.scale : a_.rest_scale;
+  }
+
+  __device__ void end_group(int plane, int group) {
+    const int64_t groups = num_groups(a_.k), first_row = plane * a_.rows;
     float w_scale[warp_tiles][2];
 #pragma unroll
     for (int t = 0; t < warp_tiles; ++t)
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         const int64_t at = min(channel(t, 2 * half), a_.n_tiles * 16 - 1);
-        w_scale[t][half] = group_scale(a_, at, groups, group);
+        w_scale[t][half] = group_scale(scale(plane), at, groups, group);
       }
 #pragma unroll
     for (int c = 0; c < warp_columns; ++c) {
       float x_scale[2];
 #pragma unroll
       for (int i = 0; i < 2; ++i)
-        x_scale[i] = a_.x.scale[min(row(c, i), a_.rows - 1) * groups + group];
+        x_scale[i] = a_.x.scale[(first_row + min(row(c, i), a_.rows - 1)) * groups + group];
 #pragma unroll
       for (int t = 0; t < warp_tiles; ++t)
 #pragma unroll
@@ -152,55 +167,73 @@ class Multiplication {
     }
   }
 
-  __device__ void store_row(int64_t row, int64_t channel, float2 value, float2 next) const {
-    float* out = a_.out + row * a_.out_stride;
-    if (a_.output == Output::silu_mul) {
-      *reinterpret_cast<float2*>(out + channel / 32 * 16 + channel % 16) =
-          make_float2(silu_mul(value.x, next.x), silu_mul(value.y, next.y));
-      return;
-    }
-    auto* at = reinterpret_cast<float2*>(out + channel);
-    if (a_.output == Output::add) {
-      const float2 before = *at;
-      value = make_float2(before.x + value.x, before.y + value.y);
-    }
-    *at = value;
-  }
-
-  /// Scales and biases are read first: a store could change them, as far as the compiler knows.
-  __device__ void store() const {
-    float x_scale[warp_columns][2], w_scale[warp_tiles][2], bias[warp_tiles][2];
-#pragma unroll
-    for (int t = 0; t < warp_tiles; ++t)
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const int64_t at = min(channel(t, 2 * half), a_.n_tiles * 16 - 1);
-        w_scale[t][half] = grouped ? 0.0f : channel_scale(a_, at);
-        bias[t][half] = bias_of(a_, at);
-      }
+  /// The plane's products, with the bias, join the results, and those what was there before: the
+  /// CPU adds in this order.
+  __device__ void end_plane(int plane) {
+    const int64_t of_plane = plane * a_.rows;
+    float x_scale[warp_columns][2];
 #pragma unroll
     for (int c = 0; c < warp_columns; ++c)
 #pragma unroll
       for (int i = 0; i < 2; ++i)
-        x_scale[c][i] = grouped ? 0.0f : a_.x.scale[min(row(c, i), a_.rows - 1)];
-    const auto value = [&](int t, int c, int i) {
-      const float result = grouped
-                               ? values_[t][c][i]
-                               : dequantize(sums_[t][c][i], x_scale[c][i % 2], w_scale[t][i / 2]);
-      return with_bias(a_, bias[t][i / 2], result);
-    };
+        x_scale[c][i] = grouped ? 0.0f : a_.x.scale[of_plane + min(row(c, i), a_.rows - 1)];
+#pragma unroll
+    for (int t = 0; t < warp_tiles; ++t) {
+      float w_scale[2], bias[2];
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const int64_t at = min(channel(t, 2 * half), a_.n_tiles * 16 - 1);
+        w_scale[half] = grouped ? 0.0f : channel_scale(scale(plane), at);
+        bias[half] = bias_of(a_, at);
+      }
+#pragma unroll
+      for (int c = 0; c < warp_columns; ++c)
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          const float value = grouped
+                                  ? values_[t][c][i]
+                                  : dequantize(sums_[t][c][i], x_scale[c][i % 2], w_scale[i / 2]);
+          results_[t][c][i] =
+              plane == 0 ? with_bias(a_, bias[i / 2], value) : results_[t][c][i] + value;
+          if (planes == 1) continue;
+          sums_[t][c][i] = 0;
+          if (grouped) values_[t][c][i] = 0;
+        }
+      if (plane == 0 && a_.output == Output::add) add_before(t);
+    }
+  }
+
+  __device__ void add_before(int t) {
+#pragma unroll
+    for (int c = 0; c < warp_columns; ++c)
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        if (!inside(row(c, i), channel(t, i))) continue;
+        const float2 before =
+            *reinterpret_cast<const float2*>(a_.out + row(c, i) * a_.out_stride + channel(t, i));
+        results_[t][c][i] = before.x + results_[t][c][i];
+        results_[t][c][i + 2] = before.y + results_[t][c][i + 2];
+      }
+  }
+
+  /// Results of channels `channel` and the next.
+  __device__ void store_two(int64_t row, int64_t channel, float first, float second) const {
+    float* out = a_.out + row * a_.out_stride;
+    if (a_.output == Output::silu_mul)
+      out[channel / 2] = silu_mul(first, second);
+    else
+      *reinterpret_cast<float2*>(out + channel) = make_float2(first, second);
+  }
+
+  __device__ void store() const {
 #pragma unroll
     for (int t = 0; t < warp_tiles; ++t)
 #pragma unroll
       for (int c = 0; c < warp_columns; ++c)
 #pragma unroll
-        for (int i = 0; i < 2; ++i) {  // registers i and i + 2 are neighbouring channels of a row
-          if (!inside(row(c, i), channel(t, i))) continue;
-          if (a_.output == Output::silu_mul && t % 2 == 1) continue;  // up, with its gate
-          const int next = t / 2 * 2 + 1;
-          store_row(row(c, i), channel(t, i), make_float2(value(t, c, i), value(t, c, i + 2)),
-                    make_float2(value(next, c, i), value(next, c, i + 2)));
-        }
+        for (int i = 0; i < 2; ++i)  // registers i and i + 2 are neighbouring channels of a row
+          if (inside(row(c, i), channel(t, i)))
+            store_two(row(c, i), channel(t, i), results_[t][c][i], results_[t][c][i + 2]);
   }
 
   const Linear& a_;
@@ -209,41 +242,56 @@ class Multiplication {
   int64_t first_tile_, first_row_;
   const uint4 *weight_, *x_;
   int source_[T::copies];  // from there, in pieces of 16 bytes, for the first chunk
+  int64_t rest_;           // from a row of the first plane to the second's, in pieces
+  int planes_here_ = 1;
   int warp_down_, warp_across_, lane_;
   int sums_[warp_tiles][warp_columns][4] = {};
   float values_[grouped ? warp_tiles : 1][grouped ? warp_columns : 1][4] = {};
+  float results_[warp_tiles][warp_columns][4];
 };
 
-template <int warp_tiles, int warp_columns, int down, int across, bool grouped>
+template <int warp_tiles, int warp_columns, int down, int across, bool grouped, int planes>
 __global__ void __launch_bounds__(32 * down * across)
     linear_prefill_kernel(const __grid_constant__ Linear linear) {
   allow_next_kernel();
   wait_previous_kernels();
-  Multiplication<warp_tiles, warp_columns, down, across, grouped>(linear, dynamic_shared<char>())
+  Multiplication<warp_tiles, warp_columns, down, across, grouped, planes>(linear,
+                                                                          dynamic_shared<char>())
       .run();
 }
 
-template <int warp_tiles, int warp_columns, int down, int across, bool grouped>
+template <int warp_tiles, int warp_columns, int down, int across, bool grouped, int planes>
 void launch_tiling(const Linear& linear, const PrefillPlan& plan, const Queue& queue) {
   using T = Tiling<warp_tiles, warp_columns, down, across>;
-  launch(linear_prefill_kernel<warp_tiles, warp_columns, down, across, grouped>,
+  launch(linear_prefill_kernel<warp_tiles, warp_columns, down, across, grouped, planes>,
          {dim3(extent(plan.row_tiles), extent(plan.channel_tiles)), T::threads,
           prefill_stages(queue.architecture) * T::stage_bytes},
          queue, linear);
 }
 
+template <bool grouped, int planes>
+void launch_size(const Linear& linear, const PrefillPlan& plan, const Queue& queue) {
+  if (plan.size == PrefillSize::small)
+    launch_tiling<2, 4, 2, 2, grouped, planes>(linear, plan, queue);
+  else if (plan.size == PrefillSize::medium)
+    launch_tiling<4, 4, 2, 2, grouped, planes>(linear, plan, queue);
+  else if constexpr (!grouped || planes == 1)
+    launch_tiling<4, 4, 2, 4, grouped, planes>(linear, plan, queue);
+}
+
 }  // namespace
 
 void linear_prefill(const Linear& linear, const Queue& queue) {
-  const PrefillPlan plan = plan_prefill(linear.rows, linear.n_tiles, queue.multiprocessors);
-  if (plan.large && linear.grouped)
-    launch_tiling<4, 4, 2, 4, true>(linear, plan, queue);
-  else if (plan.large)
-    launch_tiling<4, 4, 2, 4, false>(linear, plan, queue);
+  const PrefillPlan plan = plan_prefill(linear.rows, linear.n_tiles, linear.grouped, linear.planes,
+                                        queue.multiprocessors);
+  if (linear.grouped && linear.planes > 1)
+    launch_size<true, 2>(linear, plan, queue);
   else if (linear.grouped)
-    launch_tiling<2, 4, 2, 2, true>(linear, plan, queue);
+    launch_size<true, 1>(linear, plan, queue);
+  else if (linear.planes > 1)
+    launch_size<false, 2>(linear, plan, queue);
   else
-    launch_tiling<2, 4, 2, 2, false>(linear, plan, queue);
+    launch_size<false, 1>(linear, plan, queue);
 }
 
 }  // namespace octet::kernels::cuda

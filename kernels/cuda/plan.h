@@ -38,8 +38,9 @@ constexpr int64_t weight_word(int64_t n, int64_t c, int64_t chunks) {
   const int64_t lane = 4 * group + q, reg = upper_row + 2 * upper_k;
   return ((tile * chunks + chunk) * 2 + step) * 128 + 4 * lane + reg;
 }
+/// Kernels copy units of up to three chunks, and may go past the last by two.
 constexpr int64_t weight_bytes(int64_t n, int64_t k) {
-  return padded_n(n) * num_chunks(k) * chunk_k;
+  return padded_n(n) * num_chunks(k) * chunk_k + 2 * 16 * chunk_k;
 }
 
 /// The kernels keep to what every architecture gives without being asked, but for prefill
@@ -52,62 +53,124 @@ static_assert(max_hadamard * sizeof(float) <= max_shared_bytes);
 
 // --- matrix multiplication -------------------------------------------------------------------
 
-/// Up to so many rows a multiplication streams the weights through registers, each read once for
-/// all rows; above, tiles of weights and activations go through shared memory.
+/// Up to so many rows, counted for each plane, a multiplication streams the weights past the
+/// tensor cores, each read once for all rows; above, tiles of weights and activations go through
+/// shared memory.
 inline constexpr int64_t max_decode_rows = 32;
-/// Up to so many rows a decode multiplication normalizes and quantizes its input itself, in each
-/// block, instead of a kernel of its own: a launch costs more than the repeated work.
-inline constexpr int64_t max_fused_rows = 2;
+/// Values of the longest row that a block, or a warp, quantizes in registers.
+inline constexpr int64_t max_row_k = 9 * 4 * block_threads;
+inline constexpr int64_t max_warp_k = 2048;
+/// Whether a decode multiplication normalizes and quantizes its input itself, in each block,
+/// instead of a kernel of its own: a launch costs more than the repeated work for one row (that
+/// registers hold), and for up to eight short ones, a warp each.
+constexpr bool can_fuse(int64_t rows, int planes, int64_t k) {
+  return rows == 1 ? k <= max_row_k : rows * planes <= block_warps && k <= max_warp_k;
+}
 
-/// Blocks of a decode multiplication that share a multiprocessor.
-inline constexpr int decode_blocks = 2;
+/// Bytes from row to row of activations in shared memory: an odd multiple of 64, so that
+/// neighbouring rows lie in different banks.
+constexpr int64_t staged_stride(int64_t k) {
+  return activation_stride(k) | chunk_k;
+}
 
 struct DecodePlan {
-  int tiles;    ///< of 16 channels that a block computes at a time: 1 or 2
-  int columns;  ///< tiles of 8 rows: 1, 2 or 4
+  int columns;      ///< tiles of 8 rows: 1, 2 or 4
+  int unit_chunks;  ///< chunks that a warp takes at a time: 2 or 3
+  int ahead;        ///< units that a warp has on their way
   int blocks;
+  bool staged;  ///< the activations lie in shared memory
+  int ring_bytes;
   int64_t shared_bytes;
 };
 
 /// Places in shared memory for the warps' sums: with two, a warp may write its next while others
 /// still read the last.
-constexpr int decode_buffers(int tiles, int columns) {
-  return tiles * columns <= 4 ? 2 : 1;
+constexpr int decode_buffers(int columns) {
+  return columns < 4 ? 2 : 1;
+}
+constexpr int64_t decode_sum_bytes(int columns) {
+  return int64_t{decode_buffers(columns)} * block_warps * columns * 512;
 }
 
-/// rows <= max_decode_rows; fused_k: k where the kernel quantizes its input itself, else 0.
-constexpr DecodePlan plan_decode(int64_t rows, int64_t n_tiles, bool paired, int64_t fused_k,
-                                 int64_t multiprocessors) {
+/// Scales of a tile and plane, and biases of a tile.
+constexpr int64_t tile_scale_bytes(int64_t k, bool grouped) {
+  return grouped ? 16 * 2 * num_groups(k) : 16 * 4;
+}
+inline constexpr int tile_bias_bytes = 16 * 4;
+/// Tiles whose constants are on their way or in use, where each warp is up to so many chunks ahead.
+/// The first warp has at least so many chunks of a tile as are divided by.
+constexpr int constant_tiles(int64_t k, int chunks_ahead) {
+  const int64_t least = num_chunks(k) / block_warps - 1;
+  return static_cast<int>(ceil_div(chunks_ahead, least > 1 ? least : 1)) + 2;
+}
+
+/// Chunks of a warp's share of a tile, where it takes so many at a time.
+constexpr int64_t warp_chunks(int64_t k, int unit_chunks) {
+  return ceil_div(ceil_div(num_chunks(k), unit_chunks), block_warps) * unit_chunks;
+}
+
+/// rows times planes: at most max_decode_rows. Weights do not depend on the kernels before, so what
+/// is on its way while those still run costs no time: from sm_80 on much of it, in one block a
+/// multiprocessor, so that blocks of the next kernels find room beside it. sm_75 copies through
+/// registers: little at a time, in more blocks.
+constexpr DecodePlan plan_decode(int64_t rows, int planes, int64_t n_tiles, int64_t k, bool grouped,
+                                 int architecture, int64_t multiprocessors, int64_t shared_limit) {
   DecodePlan plan{};
-  plan.columns = rows <= 8 ? 1 : rows <= 16 ? 2 : 4;
-  // Two tiles share the activations that a warp loads; one where there are few.
-  plan.tiles = paired || n_tiles >= 4 * multiprocessors ? 2 : 1;
-  const int64_t groups = ceil_div(n_tiles, plan.tiles);
-  const int64_t resident = multiprocessors * decode_blocks;
-  plan.blocks = static_cast<int>(groups < resident ? groups : resident);
-  plan.shared_bytes = int64_t{decode_buffers(plan.tiles, plan.columns)} * block_warps * plan.tiles *
-                      plan.columns * 512;
-  if (fused_k > 0)
-    plan.shared_bytes += rows * (activation_stride(fused_k) + 4 * num_groups(fused_k));
+  const int64_t all_rows = rows * planes;
+  plan.columns = all_rows <= 8 ? 1 : all_rows <= 16 ? 2 : 4;
+  plan.unit_chunks =
+      grouped || architecture < 80 || warp_chunks(k, 2) < warp_chunks(k, 3) ? 2 : 3;
+  const bool large = architecture >= 80 && shared_limit >= 160 * 1024;
+  plan.ahead = large ? 12 / plan.unit_chunks : 2;
+  const int64_t resident = multiprocessors * (large ? 1 : 2);
+  plan.blocks = static_cast<int>(n_tiles < resident ? n_tiles : resident);
+  const int64_t warp_units =
+      ceil_div(n_tiles, plan.blocks) * (warp_chunks(k, plan.unit_chunks) / plan.unit_chunks);
+  plan.ring_bytes = static_cast<int>((warp_units < plan.ahead ? warp_units : plan.ahead) *
+                                     plan.unit_chunks * block_warps * 16 * chunk_k);
+  plan.shared_bytes = plan.ring_bytes + decode_sum_bytes(plan.columns) +
+                      constant_tiles(k, plan.unit_chunks * plan.ahead) *
+                          (planes * tile_scale_bytes(k, grouped) + tile_bias_bytes);
+  const int64_t staged = all_rows * (staged_stride(k) + 4 * (grouped ? num_groups(k) : 1));
+  const int64_t allowed = architecture < 80 ? 64 * 1024 : shared_limit;
+  plan.staged = plan.shared_bytes + staged <= allowed;
+  if (plan.staged) plan.shared_bytes += staged;
   return plan;
 }
-/// Whether a decode multiplication can quantize its own input.
-constexpr bool can_fuse(int64_t rows, int64_t k) {
-  return rows <= max_fused_rows && rows * (activation_stride(k) + 4 * num_groups(k)) <= 24 * 1024;
-}
 
+/// Tiles of a prefill multiplication, and roughly how fast a multiprocessor is with them.
+struct PrefillTile {
+  int64_t channels, rows;
+  double speed;
+};
+enum class PrefillSize : uint8_t { large, medium, small };
+constexpr PrefillTile prefill_tile(PrefillSize size) {
+  return size == PrefillSize::large    ? PrefillTile{128, 128, 1.0}
+         : size == PrefillSize::medium ? PrefillTile{128, 64, 0.9}
+                                       : PrefillTile{64, 64, 0.65};
+}
 struct PrefillPlan {
-  bool large;  ///< tiles of 128 channels x 128 rows, else 64 x 64
+  PrefillSize size;
   int row_tiles, channel_tiles;
 };
-constexpr PrefillPlan plan_prefill(int64_t rows, int64_t n_tiles, int64_t multiprocessors) {
-  const auto tiles = [&](int64_t side) {
-    return ceil_div(rows, side) * ceil_div(n_tiles, side / 16);
-  };
-  const bool large = tiles(128) >= multiprocessors;
-  const int64_t side = large ? 128 : 64;
-  return {large, static_cast<int>(ceil_div(rows, side)),
-          static_cast<int>(ceil_div(n_tiles, side / 16))};
+/// The size with which the busiest multiprocessor is done first. Registers do not hold the sums,
+/// groups' values and results of large tiles of both.
+constexpr PrefillPlan plan_prefill(int64_t rows, int64_t n_tiles, bool grouped, int planes,
+                                   int64_t multiprocessors) {
+  PrefillPlan best{};
+  double best_time = 0;
+  for (const PrefillSize size : {PrefillSize::large, PrefillSize::medium, PrefillSize::small}) {
+    if (size == PrefillSize::large && grouped && planes > 1) continue;
+    const PrefillTile tile = prefill_tile(size);
+    const int64_t down = ceil_div(rows, tile.rows), across = ceil_div(n_tiles, tile.channels / 16);
+    const double time =
+        static_cast<double>(ceil_div(down * across, multiprocessors) * tile.channels * tile.rows) /
+        tile.speed;
+    if (best_time > 0 && time >= best_time) continue;
+    best = {size, static_cast<int>(down), static_cast<int>(across)};
+    best_time = time;
+  }
+  return best;
 }
 /// Steps of the ring through which a prefill multiplication loads its operands.
 constexpr int prefill_stages(int architecture) {
@@ -129,21 +192,23 @@ inline constexpr int64_t max_head_group = 8;
 /// Chunks of up to so many rows are attended row by row, split by positions: a row's result is then
 /// the same bits alone and beside guesses of prompt lookup.
 inline constexpr int64_t max_split_rows = 16;
-inline constexpr int split_threads = 128;
+/// Four warps, which work on one cache block at a time. A block of threads has 1 or 4 such groups.
+inline constexpr int split_group_threads = 128;
 /// Splits of a row, at most: more would cost more to merge than they save.
 inline constexpr int64_t max_splits = 64;
 /// Cache blocks of one split of a row that attends to so many positions.
-constexpr int64_t split_blocks(int64_t positions) {
-  return ceil_div(ceil_div(positions, kv_block), max_splits);
+constexpr int64_t split_blocks(int64_t positions, int groups) {
+  const int64_t blocks = ceil_div(ceil_div(positions, kv_block), max_splits);
+  return ceil_div(blocks, groups) * groups;
 }
-constexpr int64_t num_splits(int64_t positions) {
-  return ceil_div(ceil_div(positions, kv_block), split_blocks(positions));
+constexpr int64_t num_splits(int64_t positions, int groups) {
+  return ceil_div(ceil_div(positions, kv_block), split_blocks(positions, groups));
 }
 /// Splits to launch for rows of up to so many positions: a power of two, so that few graphs do for
 /// all lengths. Blocks behind a row's splits leave at once.
-constexpr int64_t launched_splits(int64_t positions) {
+constexpr int64_t launched_splits(int64_t positions, int groups) {
   int64_t splits = 1;
-  while (splits < max_splits && splits * kv_block < positions) splits *= 2;
+  while (splits < max_splits && splits * groups * kv_block < positions) splits *= 2;
   return splits;
 }
 /// Floats of one head in the partial result of a split: values, maximum, sum, and two unused, which
@@ -151,11 +216,22 @@ constexpr int64_t launched_splits(int64_t positions) {
 constexpr int64_t split_row(int64_t head_dim) {
   return head_dim + 4;
 }
-/// Eight floats a thread and head; queries; weights of the positions; three values a head.
-constexpr int64_t split_shared_bytes(int64_t group, int64_t head_dim) {
-  return 4 * group * (8 * split_threads + head_dim + kv_block + 3);
+/// A group's keys and values of a cache block, its scores, and the row's own key and value.
+constexpr int64_t split_shared_bytes(int groups, int64_t head_dim) {
+  return groups * split_group_threads * (8 * 16 + 16 * 8 + 16 * 4) + 2 * 2 * head_dim;
 }
-static_assert(max_splits <= 8 * split_threads);
+/// As many as leave shared memory for a cache block each. Of sm_75's, keys and values could not be
+/// on their way there.
+constexpr int split_groups(int architecture, int64_t shared_limit) {
+  return architecture >= 80 && split_shared_bytes(4, max_head_dim) <= shared_limit ? 4 : 1;
+}
+/// Where scores were lie, in the end, the groups' results and the merge's factors and sums.
+constexpr int64_t split_merge_bytes(int groups) {
+  return 4 * max_head_group * (groups * split_row(max_head_dim) + max_splits + 2);
+}
+static_assert(split_merge_bytes(1) <= 1 * split_group_threads * 16 * 4 &&
+              split_merge_bytes(4) <= 4 * split_group_threads * 16 * 4);
+static_assert(split_shared_bytes(1, max_head_dim) <= max_shared_bytes);
 
 /// Query rows (tokens x heads of a kv head) of a block of threads in prefill attention.
 inline constexpr int64_t prefill_query_rows = 128;

@@ -35,12 +35,12 @@ __device__ inline void mma_s8(int (&d)[4], const uint4& a, uint32_t b0, uint32_t
 }
 
 /// d [16][8] += a [16][16] b [16][8], fp16 to fp32. sm_75 has it as two halves.
-__device__ inline void mma_f16(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+__device__ inline void mma_f16(float (&d)[4], const uint4& a, uint32_t b0, uint32_t b1) {
 #if __CUDA_ARCH__ >= 800
   asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
       "{%0,%1,%2,%3};"
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+      : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b0), "r"(b1));
 #else
   const auto half = [&](uint32_t a0, uint32_t a1, uint32_t b) {
     asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, "
@@ -48,8 +48,8 @@ __device__ inline void mma_f16(float (&d)[4], const uint32_t (&a)[4], uint32_t b
         : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
         : "r"(a0), "r"(a1), "r"(b));
   };
-  half(a[0], a[1], b0);
-  half(a[2], a[3], b1);
+  half(a.x, a.y, b0);
+  half(a.z, a.w, b1);
 #endif
 }
 
@@ -72,24 +72,28 @@ __device__ inline uint4 load_streaming(const uint4* global) {
   return v;
 }
 
-/// Copies of 16 bytes from global to shared memory that run beside the computation: start() for
-/// each, then store() once, then commit(); wait_copies<n>() waits for all but the last n commits.
-/// sm_75 carries them in registers from start() to store().
-template <int count>
+/// Copies of 16 (or, of uint2, 8) bytes from global to shared memory that run beside the
+/// computation: start() for each, then store() once, then commit(); wait_copies<n>() waits for all
+/// but the last n commits. sm_75 carries them in registers from start() to store().
+template <int count, class Piece = uint4>
 struct Copies {
 #if __CUDA_ARCH__ >= 800
   __device__ void start(int, void* shared, const void* global) {
     const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(shared));
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(address), "l"(global)
-                 : "memory");
+    if constexpr (sizeof(Piece) == 16)
+      asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(address), "l"(global)
+                   : "memory");
+    else
+      asm volatile("cp.async.ca.shared.global [%0], [%1], 8;" ::"r"(address), "l"(global)
+                   : "memory");
   }
   __device__ void store() {}
 #else
-  uint4 value[count];
-  uint4* target[count];
+  Piece value[count];
+  Piece* target[count];
   __device__ void start(int i, void* shared, const void* global) {
-    value[i] = *static_cast<const uint4*>(global);
-    target[i] = static_cast<uint4*>(shared);
+    value[i] = *static_cast<const Piece*>(global);
+    target[i] = static_cast<Piece*>(shared);
   }
   __device__ void store() {
 #pragma unroll

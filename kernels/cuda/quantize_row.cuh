@@ -1,5 +1,5 @@
 #pragma once
-// RMSNorm and quantization of one row by a block of threads. All kernels that quantize do it here,
+// RMSNorm and quantization of rows by a block of threads. All kernels that quantize do it here,
 // with block_threads threads and in one order, so that fused or not, the bits are the same.
 #include "kernels/cuda/kernels.h"
 #include "kernels/cuda/ptx.cuh"
@@ -16,17 +16,15 @@ __device__ inline Value combine_warp(Value value, Combine combine) {
   return value;
 }
 
-/// The same value in every thread. Has two barriers.
+/// The same value in every thread. Has a barrier; nobody may still read `shared`.
 template <class Combine>
-__device__ inline float combine_block(float value, Combine combine) {
-  __shared__ float warp_values[block_warps];
+__device__ inline float combine_block(float value, Combine combine, float (&shared)[block_warps]) {
   value = combine_warp(value, combine);
+  if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = value;
   __syncthreads();
-  if (threadIdx.x % 32 == 0) warp_values[threadIdx.x / 32] = value;
-  __syncthreads();
-  value = warp_values[0];
+  value = shared[0];
 #pragma unroll
-  for (int i = 1; i < block_warps; ++i) value = combine(value, warp_values[i]);
+  for (int w = 1; w < block_warps; ++w) value = combine(value, shared[w]);
   return value;
 }
 
@@ -34,6 +32,10 @@ __device__ inline float combine_block(float value, Combine combine) {
 __device__ inline float larger_magnitude(float a, float b) {
   const float magnitude = fabsf(b);
   return magnitude <= largest_float ? fmaxf(a, magnitude) : INFINITY;
+}
+__device__ inline float absmax_of(const float4& v) {
+  return larger_magnitude(larger_magnitude(larger_magnitude(larger_magnitude(0.0f, v.x), v.y), v.z),
+                          v.w);
 }
 
 struct Larger {
@@ -45,7 +47,8 @@ struct Sum {
 
 /// kernels/quantize_groups.h: quantize_scale().
 struct Quantizer {
-  float scale, inverse;
+  float scale = 0, inverse = 0;
+  Quantizer() = default;
   __device__ explicit Quantizer(float absmax) {
     inverse = 127.0f / absmax;
     scale = absmax / 127.0f;
@@ -57,7 +60,58 @@ struct Quantizer {
     };
     return byte(v.x) | byte(v.y) << 8 | byte(v.z) << 16 | byte(v.w) << 24;
   }
+  /// What the quantized values leave over.
+  __device__ float4 rest(const float4& v) const {
+    const auto left = [&](float x) { return x - scale * rintf(x * inverse); };
+    return make_float4(left(v.x), left(v.y), left(v.z), left(v.w));
+  }
 };
+
+__device__ inline float sum_of_squares(const float4& v) {
+  return v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w;
+}
+/// RMSNorm's factor of a row with that sum of squares.
+__device__ inline float norm_factor(float sum, const RowSource& source) {
+  return 1.0f / sqrtf(sum / static_cast<float>(source.k) + source.eps);
+}
+__device__ inline float4 norm(const float4& v, float factor, const float4& weight) {
+  return make_float4(v.x * factor * weight.x, v.y * factor * weight.y, v.z * factor * weight.z,
+                     v.w * factor * weight.w);
+}
+__device__ inline const float4* source_row(const RowSource& source, int64_t index) {
+  const int64_t row = source.rows ? source.rows[index] : index;
+  return reinterpret_cast<const float4*>(source.values + row * source.stride);
+}
+__device__ inline void note_absmax(const RowSource& source, float absmax) {
+  if (absmax > largest_float) atomicMin(source.check.first_bad, source.check.number);
+}
+
+/// Where one plane of a row goes.
+struct PlaneRow {
+  uint32_t* words;
+  float* scale;
+  __device__ PlaneRow(const QuantizedRows& out, int64_t row, int row_scales)
+      : words(reinterpret_cast<uint32_t*>(out.values + row * out.stride)),
+        scale(out.scale + row * row_scales) {}
+};
+
+/// Four values of a group, which a warp's lanes hold together, to each of the planes. All lanes
+/// take part; there: whether place i of the row is one; `quads` of them have values.
+template <class PlaneOf>
+__device__ inline void quantize_group(const RowSource& source, int i, float4 v, bool there,
+                                      int quads, PlaneOf plane_of) {
+  for (int plane = 0; plane < source.planes; ++plane) {
+    const float absmax = combine_warp(absmax_of(v), Larger());
+    const Quantizer quantize(absmax);
+    const PlaneRow out = plane_of(plane);
+    if (there) out.words[i] = quantize(v);
+    if (i % 32 == 0 && i < quads) {
+      out.scale[i / 32] = quantize.scale;
+      note_absmax(source, absmax);
+    }
+    v = quantize.rest(v);
+  }
+}
 
 /// The first weights of a norm that a thread needs, which can be read before the rows are ready.
 struct FirstNorms {
@@ -74,28 +128,28 @@ struct FirstNorms {
 };
 
 /// A row of the source, spread over a block of threads four values at a time. The first `held` of a
-/// thread's stay in registers; the others are read again each time.
-template <int held>
+/// thread's places stay in registers; the others, if there may be any, are read again each time.
+template <int held, bool all_held>
 class SpreadRow {
  public:
-  __device__ SpreadRow(const RowSource& source, int64_t row, const FirstNorms& first)
-      : x_(reinterpret_cast<const float4*>(source.values + row * source.stride)),
+  __device__ SpreadRow(const RowSource& source, int64_t index, const FirstNorms& norms,
+                       float (&shared)[block_warps])
+      : x_(source_row(source, index)),
         weight_(reinterpret_cast<const float4*>(source.norm)),
         quads_(static_cast<int>(source.k / 4)) {
 #pragma unroll
     for (int j = 0; j < held; ++j) held_[j] = at(place(j));
     if (!weight_) return;
     float sum = 0;
-    each(quads_,
-         [&](int, const float4& v) { sum += v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w; });
-    sum = combine_block(sum, Sum());
-    scale_ = 1.0f / sqrtf(sum / static_cast<float>(source.k) + source.eps);
+    each(quads_, [&](int, const float4& v) { sum += sum_of_squares(v); });
+    factor_ = norm_factor(combine_block(sum, Sum(), shared), source);
     normed_ = true;
 #pragma unroll
     for (int j = 0; j < held; ++j)
       if (place(j) < quads_)
-        held_[j] = norm(held_[j], j < FirstNorms::held ? first.weight[j % FirstNorms::held]
-                                                       : weight_[place(j)]);
+        held_[j] =
+            norm(held_[j], factor_,
+                 j < FirstNorms::held ? norms.weight[j % FirstNorms::held] : weight_[place(j)]);
   }
 
   /// visit(i, four values) for each of this thread's places below `count`, zeros behind the row.
@@ -104,11 +158,12 @@ class SpreadRow {
 #pragma unroll
     for (int j = 0; j < held; ++j)
       if (place(j) < count) visit(place(j), held_[j]);
+    if constexpr (!all_held)
 #pragma unroll 4
-    for (int i = place(held); i < count; i += block_threads) {
-      const float4 v = at(i);
-      visit(i, normed_ && i < quads_ ? norm(v, weight_[i]) : v);
-    }
+      for (int i = place(held); i < count; i += block_threads) {
+        const float4 v = at(i);
+        visit(i, normed_ && i < quads_ ? norm(v, factor_, weight_[i]) : v);
+      }
   }
   __device__ int quads() const {
     return quads_;
@@ -121,56 +176,108 @@ class SpreadRow {
   __device__ float4 at(int i) const {
     return i < quads_ ? x_[i] : make_float4(0, 0, 0, 0);
   }
-  __device__ float4 norm(const float4& v, const float4& w) const {
-    return make_float4(v.x * scale_ * w.x, v.y * scale_ * w.y, v.z * scale_ * w.z,
-                       v.w * scale_ * w.w);
-  }
 
   const float4 *x_, *weight_;
   int quads_;
   bool normed_ = false;
-  float scale_ = 1.0f;
+  float factor_ = 1.0f;
   float4 held_[held];
 };
 
-__device__ inline float absmax_of(const float4& v) {
-  return larger_magnitude(larger_magnitude(larger_magnitude(larger_magnitude(0.0f, v.x), v.y), v.z),
-                          v.w);
-}
-
-/// Row `index` of the source to values [activation_stride(k)] and scale, which may be in shared or
-/// in global memory. Ends with a barrier.
-template <bool grouped, int held>
-__device__ inline void quantize_row(const RowSource& source, int64_t index, const FirstNorms& first,
-                                    int8_t* values, float* scale) {
-  const SpreadRow<held> row(source, source.rows ? source.rows[index] : index, first);
-  auto* words = reinterpret_cast<uint32_t*>(values);
+/// Row `index` of the source, by a block of threads, to the same row of `out`, which has `rows` of
+/// each plane and may be in shared or in global memory. Ends with a barrier.
+template <bool grouped, int held, bool all_held>
+__device__ inline void quantize_row(const RowSource& source, int64_t index, int64_t rows,
+                                    const FirstNorms& norms, const QuantizedRows& out) {
+  __shared__ float shared[3][block_warps];
+  const SpreadRow<held, all_held> row(source, index, norms, shared[0]);
   const int padded = static_cast<int>(activation_stride(source.k) / 4);
-  const auto note = [&](float absmax) {
-    if (absmax > largest_float) atomicMin(source.check.first_bad, source.check.number);
-  };
+  const int row_scales = grouped ? static_cast<int>(num_groups(source.k)) : 1;
+  const auto plane_of = [&](int plane) { return PlaneRow(out, plane * rows + index, row_scales); };
   if constexpr (grouped) {
-    // A warp's 32 lanes x 4 values are one group; all lanes take part in finding its maximum.
     row.each(static_cast<int>(ceil_div(padded, 32) * 32), [&](int i, const float4& v) {
-      const float absmax = combine_warp(absmax_of(v), Larger());
-      const Quantizer quantize(absmax);
-      if (i < padded) words[i] = quantize(v);
-      if (i % 32 != 0 || i >= row.quads()) return;
-      scale[i / 32] = quantize.scale;
-      note(absmax);
+      quantize_group(source, i, v, i < padded, row.quads(), plane_of);
     });
   } else {
-    float absmax = 0;
-    row.each(row.quads(), [&](int, const float4& v) { absmax = fmaxf(absmax, absmax_of(v)); });
-    absmax = combine_block(absmax, Larger());
-    const Quantizer quantize(absmax);
-    row.each(padded, [&](int i, const float4& v) { words[i] = quantize(v); });
-    if (threadIdx.x == 0) {
-      *scale = quantize.scale;
-      note(absmax);
+    Quantizer before;  // of the first plane
+#pragma unroll 1
+    for (int plane = 0; plane < source.planes; ++plane) {
+      const auto value_of = [&](const float4& v) { return plane == 0 ? v : before.rest(v); };
+      float absmax = 0;
+      row.each(row.quads(),
+               [&](int, const float4& v) { absmax = fmaxf(absmax, absmax_of(value_of(v))); });
+      absmax = combine_block(absmax, Larger(), shared[1 + plane]);
+      const Quantizer quantize(absmax);
+      const PlaneRow to = plane_of(plane);
+      row.each(padded, [&](int i, const float4& v) { to.words[i] = quantize(value_of(v)); });
+      if (threadIdx.x == 0) {
+        *to.scale = quantize.scale;
+        note_absmax(source, absmax);
+      }
+      before = quantize;
     }
   }
   __syncthreads();
+}
+
+/// The same by a warp, for rows of up to max_warp_k values: each lane takes the places of those
+/// threads that have its number in their warps, so that sums are added in the same order.
+template <bool grouped>
+__device__ inline void quantize_row_of_warp(const RowSource& source, int64_t index, int64_t rows,
+                                            const QuantizedRows& out) {
+  constexpr int turns = max_warp_k / 4 / block_threads, places = turns * block_warps;
+  const int lane = threadIdx.x % 32, quads = static_cast<int>(source.k / 4);
+  const int padded = static_cast<int>(activation_stride(source.k) / 4);
+  const int row_scales = grouped ? static_cast<int>(num_groups(source.k)) : 1;
+  const float4* x = source_row(source, index);
+  float4 v[places];
+#pragma unroll
+  for (int p = 0; p < places; ++p) {
+    const int i = 32 * p + lane;
+    v[p] = i < quads ? x[i] : make_float4(0, 0, 0, 0);
+  }
+  if (source.norm) {
+    float sum = 0;
+#pragma unroll
+    for (int w = 0; w < block_warps; ++w) {
+      float of_thread = 0;
+#pragma unroll
+      for (int t = 0; t < turns; ++t)
+        if (32 * (t * block_warps + w) + lane < quads)
+          of_thread += sum_of_squares(v[t * block_warps + w]);
+      const float of_warp = combine_warp(of_thread, Sum());
+      sum = w == 0 ? of_warp : sum + of_warp;
+    }
+    const float factor = norm_factor(sum, source);
+#pragma unroll
+    for (int p = 0; p < places; ++p) {
+      const int i = 32 * p + lane;
+      if (i < quads) v[p] = norm(v[p], factor, reinterpret_cast<const float4*>(source.norm)[i]);
+    }
+  }
+  const auto plane_of = [&](int plane) { return PlaneRow(out, plane * rows + index, row_scales); };
+  if constexpr (grouped) {
+#pragma unroll
+    for (int p = 0; p < places; ++p)
+      quantize_group(source, 32 * p + lane, v[p], 32 * p + lane < padded, quads, plane_of);
+  } else {
+    for (int plane = 0; plane < source.planes; ++plane) {
+      float absmax = 0;
+#pragma unroll
+      for (int p = 0; p < places; ++p) absmax = fmaxf(absmax, absmax_of(v[p]));
+      absmax = combine_warp(absmax, Larger());
+      const Quantizer quantize(absmax);
+      const PlaneRow to = plane_of(plane);
+#pragma unroll
+      for (int p = 0; p < places; ++p) {
+        if (32 * p + lane < padded) to.words[32 * p + lane] = quantize(v[p]);
+        v[p] = quantize.rest(v[p]);
+      }
+      if (lane > 0) continue;
+      *to.scale = quantize.scale;
+      note_absmax(source, absmax);
+    }
+  }
 }
 
 }  // namespace octet::kernels::cuda

@@ -5,26 +5,29 @@
 namespace octet::kernels::cuda {
 namespace {
 
-/// A row of the longest input of the 1.5B, 8960, stays in registers.
-constexpr int held = 9;
+/// Rows of up to so many times four values a thread stay in registers, as the longest input of
+/// the 1.5B, 8960, does. Short rows have a kernel that leaves room for more blocks.
+constexpr int short_held = 2, long_held = 9;
 
-template <bool grouped>
+template <bool grouped, int held, bool all_held>
 __global__ void __launch_bounds__(block_threads)
     quantize_rows_kernel(RowSource source, QuantizedRows out) {
   allow_next_kernel();
   const FirstNorms norms(source);
   wait_previous_kernels();
-  const int64_t row = blockIdx.x;
-  quantize_row<grouped, held>(source, row, norms, out.values + row * activation_stride(source.k),
-                              out.scale + row * (grouped ? num_groups(source.k) : 1));
+  quantize_row<grouped, held, all_held>(source, blockIdx.x, gridDim.x, norms, out);
 }
 
 }  // namespace
 
 void quantize_rows(const RowSource& source, const QuantizedRows& out, int64_t rows, bool grouped,
                    const Queue& queue) {
-  launch(grouped ? quantize_rows_kernel<true> : quantize_rows_kernel<false>,
-         {dim3(extent(rows)), block_threads}, queue, source, out);
+  const bool is_short = source.k <= short_held * 4 * block_threads;
+  const auto kernel = grouped && is_short ? quantize_rows_kernel<true, short_held, true>
+                      : grouped           ? quantize_rows_kernel<true, long_held, false>
+                      : is_short          ? quantize_rows_kernel<false, short_held, true>
+                                          : quantize_rows_kernel<false, long_held, false>;
+  launch(kernel, {dim3(extent(rows)), block_threads}, queue, source, out);
 }
 
 }  // namespace octet::kernels::cuda

@@ -9,7 +9,7 @@ __global__ void __launch_bounds__(block_threads) repack_kernel(Repack a) {
   const auto* packed = static_cast<const uint32_t*>(a.packed);
   auto* weight = static_cast<uint32_t*>(a.weight);
   const int64_t channel = blockIdx.x, tile = channel / tile_n;
-  const int64_t target = (a.first_tile + tile * a.tile_step) * tile_n + channel % tile_n;
+  const int64_t target = a.first + channel * a.step;
   for (int64_t c = threadIdx.x; c < chunks * chunk_k / tile_k; c += block_threads)
     weight[weight_word(target, c, chunks)] =
         c < quads ? packed[(tile * quads + c) * tile_n + channel % tile_n] : 0;

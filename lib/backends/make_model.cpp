@@ -22,16 +22,10 @@ void use_cpu(ModelImpl& impl, const ModelOptions& options) {
 void use_cuda(ModelImpl& impl, const ModelOptions& options, Progress progress) {
   require(impl.kv_cache == KvCacheType::f16, ErrorCode::Unsupported, "device cuda: kv_cache ",
           to_string(impl.kv_cache), " is not there yet, f16 expected");
-  if (!impl.schemes.others.empty()) {
-    const auto& [weight, scheme] = *impl.schemes.others.begin();
-    fail(ErrorCode::Unsupported, "device cuda: ", weight, " is ", to_string(scheme),
-         " in a model of scheme ", to_string(impl.schemes.model),
-         "; this backend runs models of one scheme");
-  }
   impl.max_rows = options.max_rows > 0 ? options.max_rows : cuda_rows;
   impl.weights_fingerprint = weights_fingerprint(impl.config, impl.weights);
-  impl.backend = make_cuda_backend(options.device.index, impl.config, impl.schemes.model,
-                                   impl.max_rows, impl.weights, progress);
+  impl.backend =
+      make_cuda_backend(options.device.index, impl.config, impl.max_rows, impl.weights, progress);
   impl.store.reset();
 }
 

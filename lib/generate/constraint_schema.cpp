@@ -145,6 +145,9 @@ GrammarPtr digits_between(const std::string& low, const std::string& high) {
   if (low[0] == high[0])
     return sequence_of(
         {one_of({{code(low[0]), code(low[0])}}), digits_between(low_rest, high_rest)});
+  // Every number of that length; without this line n digits would make 3^n parts.
+  if (low.find_first_not_of('0') == low.npos && high.find_first_not_of('9') == high.npos)
+    return sequence_of(std::vector<GrammarPtr>(low.size(), one_of({{code('0'), code('9')}})));
   const std::string nines(low_rest.size(), '9'), zeros(low_rest.size(), '0');
   std::vector<GrammarPtr> ways = {
       sequence_of({one_of({{code(low[0]), code(low[0])}}), digits_between(low_rest, nines)}),

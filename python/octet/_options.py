@@ -1,5 +1,5 @@
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from ._octet import CancelToken
 
@@ -39,4 +39,8 @@ class Options(TypedDict, total=False):
     """Give what is between <think> and </think> apart from the answer."""
     max_reasoning_tokens: int
     """Then the model is made to answer; -1: no cap."""
+    json_schema: dict[str, Any] | str
+    """The answer is JSON that fulfils this schema (octet/constraint.h lists the keywords)."""
+    regex: str
+    """The answer is matched by this regular expression as a whole."""
     cancel: CancelToken

@@ -31,6 +31,17 @@ void set_think(GenerateOptions& options, nb::handle value) {
   to = nb::cast<std::remove_reference_t<decltype(to)>>(value);
 }
 
+/// A dict, or JSON.
+void set_json_schema(GenerateOptions& options, nb::handle value) {
+  const nb::object json = nb::isinstance<nb::dict>(value)
+                              ? nb::module_::import_("json").attr("dumps")(value)
+                              : nb::borrow(value);
+  options.constraint = Constraint::json_schema(nb::cast<std::string>(json));
+}
+void set_regex(GenerateOptions& options, nb::handle value) {
+  options.constraint = Constraint::regex(nb::cast<std::string>(value));
+}
+
 constexpr Option table[] = {
     {"max_tokens", set_option<&GenerateOptions::max_tokens>},
     {"stop", set_option<&GenerateOptions::stop>},
@@ -38,6 +49,8 @@ constexpr Option table[] = {
     {"lookup", set_option<&GenerateOptions::lookup>},
     {"logprobs", set_option<&GenerateOptions::logprobs>},
     {"cancel", set_option<&GenerateOptions::cancel>},
+    {"json_schema", set_json_schema},
+    {"regex", set_regex},
     {"separate_reasoning", set_think<&ThinkBudget::separate>},
     {"max_reasoning_tokens", set_think<&ThinkBudget::max_tokens>},
     {"temperature", set_sampler<&SamplerOptions::temperature>},
@@ -60,6 +73,8 @@ const Option& find_option(const std::string& name) {
 
 GenerateOptions generate_options(const Model& model, const nb::kwargs& given) {
   GenerateOptions options = default_options(model);
+  if (given.contains("json_schema") && given.contains("regex"))
+    throw nb::type_error("json_schema and regex: one of them expected");
   for (const auto& [key, value] : given) {
     const auto name = nb::cast<std::string>(key);
     const Option& option = find_option(name);

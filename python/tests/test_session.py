@@ -1,3 +1,5 @@
+import json
+import re
 import signal
 import sys
 import threading
@@ -62,9 +64,8 @@ def test_a_stream_outlives_the_names_of_session_and_model(tiny_file):
 def test_each_option_is_known(session, name):
     kind = octet.Options.__annotations__[name]
     values = {int: 1, float: 0.5, bool: True, octet.CancelToken: octet.CancelToken()}
-    value = values.get(kind, ["stop"])
-    if name == "repetition_penalty":
-        value = 1.5
+    others = {"repetition_penalty": 1.5, "stop": ["a"], "json_schema": {}, "regex": "a+"}
+    value = others[name] if name in others else values[kind]
     session.generate("One", **{name: value}, **({} if name == "max_tokens" else {"max_tokens": 1}))
     with pytest.raises(TypeError, match=name):
         session.generate("One", **{name: object()})
@@ -153,6 +154,19 @@ def test_an_interrupt_ends_generate(model):
     assert session.stats.stop == octet.StopReason.callback
     assert len(session.messages) == 2
     session.generate("Two", **GREEDY)
+
+
+def test_an_answer_fulfils_its_constraint(session):
+    assert re.fullmatch(r"\d{3}[ab]+", session.generate("One", regex=r"\d{3}[ab]+", max_tokens=9))
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+    for given in (schema, json.dumps(schema)):
+        answer = json.loads(session.generate("Two", json_schema=given, max_tokens=60))
+        assert isinstance(answer["a"], int)
+    with pytest.raises(octet.Error) as raised:
+        session.generate("One", json_schema={"not": {}})
+    assert raised.value.code == octet.ErrorCode.Unsupported
+    with pytest.raises(TypeError, match="one of them"):
+        session.generate("One", json_schema={}, regex="a")
 
 
 def test_fork_save_load_and_drop(model, session, tmp_path):

@@ -468,6 +468,11 @@ TEST_CASE("an answer fulfils its constraint") {
   const bool known = json == "\"yes\"" || json == "\"no\"";
   CHECK_MESSAGE(known, json);
   octet_constraint_free(constraint);
+  REQUIRE(octet_constraint_json_schema(R"({"type": "integer"})", &constraint) == OCTET_OK);
+  options.constraint = constraint;
+  options.max_tokens = 30;
+  CHECK(std::regex_match(complete(session.handle, options), std::regex("-?(0|[1-9][0-9]*)")));
+  octet_constraint_free(constraint);
 
   constraint = nullptr;
   check_refused(octet_constraint_regex("(", &constraint), "");

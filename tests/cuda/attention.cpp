@@ -92,6 +92,7 @@ struct Sequence {
   }
   float scale() const { return 1.0f / std::sqrt(static_cast<float>(shape.head_dim)); }
   int64_t width() const { return shape.heads * shape.head_dim; }
+  int64_t kv_width() const { return shape.kv_heads * shape.head_dim; }
 
   Shape shape;
   int64_t rows, length, blocks, block_halves;
@@ -108,28 +109,82 @@ double worst_difference(const std::vector<float>& got, const std::vector<double>
   return worst;
 }
 
-std::vector<float> run_split(const Sequence& s) {
-  const OnGpu<uint16_t> cache(s.cache);
+/// The rows' queries, keys and values as the multiplication before attention leaves them, and
+/// angles that turn nothing.
+struct DeviceHeads {
+  explicit DeviceHeads(const Sequence& s)
+      : shape(s.shape),
+        stride(s.width() + 2 * s.kv_width()),
+        qkv(rows_of(s)),
+        angles(zero_angles(s)) {}
+
+  static std::vector<float> rows_of(const Sequence& s) {
+    std::vector<float> all;
+    for (int64_t row = 0; row < s.rows; ++row) {
+      all.insert(all.end(), s.q.begin() + row * s.width(), s.q.begin() + (row + 1) * s.width());
+      for (const bool values : {false, true})
+        for (int64_t head = 0; head < s.shape.kv_heads; ++head)
+          for (int64_t d = 0; d < s.shape.head_dim; ++d) {
+            const int64_t position = s.length - s.rows + row;
+            all.push_back(kernels::ref::float_of_half(
+                s.cache[values ? s.value(head, position, d) : s.key(head, position, d)]));
+          }
+    }
+    return all;
+  }
+  static std::vector<float> zero_angles(const Sequence& s) {
+    std::vector<float> all;
+    for (int64_t row = 0; row < s.rows; ++row)
+      for (const float value : {1.0f, 0.0f}) all.insert(all.end(), s.shape.head_dim / 2, value);
+    return all;
+  }
+  kernels::cuda::HeadRows rows() const {
+    const float *q = qkv.data(), *k = q + shape.heads * shape.head_dim;
+    return {q,       k,    k + shape.kv_heads * shape.head_dim, stride, angles.data(), nullptr,
+            nullptr, 1e-6f};
+  }
+
+  Shape shape;
+  int64_t stride;
+  OnGpu<float> qkv, angles;
+};
+
+/// head_rows: other than the sequence's. unfilled: the cache does not hold the last row's key and
+/// value yet.
+std::vector<float> run_split(const Sequence& s, const kernels::cuda::HeadRows* head_rows = nullptr,
+                             bool unfilled = false) {
+  std::vector<uint16_t> filled = s.cache;
+  if (unfilled)
+    for (int64_t head = 0; head < s.shape.kv_heads; ++head)
+      for (int64_t d = 0; d < s.shape.head_dim; ++d)
+        filled[s.key(head, s.length - 1, d)] = filled[s.value(head, s.length - 1, d)] = 0x4321;
+  const OnGpu<uint16_t> cache(filled);
   const OnGpu<std::byte*> table(s.table(cache.data()));
   const OnGpu<StepRow> step(s.step(table.data()));
-  const OnGpu<float> q(s.q), out(s.rows * s.width(), NAN);
-  const int64_t splits = kernels::cuda::launched_splits(s.length);
+  const DeviceHeads heads(s);
+  const OnGpu<float> out(s.rows * s.width(), NAN);
+  const kernels::cuda::Queue queue = default_queue();
+  const int64_t splits = kernels::cuda::launched_splits(
+      s.length, kernels::cuda::split_groups(queue.architecture, queue.shared_bytes));
   const OnGpu<float> partial(
       s.rows * splits * s.shape.heads * kernels::cuda::split_row(s.shape.head_dim), NAN);
   const OnGpu<int32_t> arrived(s.rows * s.shape.kv_heads);
   for (int run = 0; run < 2; ++run)  // the second finds the counters as it needs them
     kernels::cuda::attention_split(
-        {s.rows, nullptr, s.device_heads(), step.data(), q.data(), s.width(), s.scale(), splits,
-         partial.data(), arrived.data(), out.data(), s.width()},
-        default_queue());
+        {s.rows, nullptr, s.device_heads(), step.data(), head_rows ? *head_rows : heads.rows(),
+         s.scale(), splits, partial.data(), arrived.data(), out.data(), s.width()},
+        queue);
+  if (unfilled) CHECK(cache.host() == s.cache);
   return out.host();
 }
 
-std::vector<float> run_prefill(const Sequence& s) {
+std::vector<float> run_prefill(const Sequence& s,
+                               const kernels::cuda::HeadRows* head_rows = nullptr) {
   const OnGpu<uint16_t> cache(s.cache);
   const OnGpu<std::byte*> table(s.table(cache.data()));
   const OnGpu<StepRow> step(s.step(table.data()));
-  const OnGpu<float> q(s.q), out(s.rows * s.width(), NAN);
+  const DeviceHeads heads(s);
+  const OnGpu<float> out(s.rows * s.width(), NAN);
   std::vector<kernels::cuda::AttentionTile> tiles;
   const int64_t group = s.shape.heads / s.shape.kv_heads;
   for (int64_t query = 0; query < s.rows * group; query += kernels::cuda::prefill_query_rows)
@@ -138,7 +193,7 @@ std::vector<float> run_prefill(const Sequence& s) {
   const OnGpu<kernels::cuda::AttentionTile> device_tiles(tiles);
   kernels::cuda::attention_prefill(
       {static_cast<int64_t>(tiles.size()), device_tiles.data(), s.device_heads(), step.data(),
-       q.data(), s.width(), s.scale(), out.data(), s.width()},
+       head_rows ? *head_rows : heads.rows(), s.scale(), out.data(), s.width()},
       default_queue());
   return out.host();
 }
@@ -154,6 +209,19 @@ TEST_CASE("cuda: attention split by positions") {
       CAPTURE(length);
       const Sequence s(shape, std::min<int64_t>(length, 3), length);
       CHECK(worst_difference(run_split(s), s.expected()) < 2e-5);
+    }
+}
+
+TEST_CASE("cuda: a row that is alone in its sequence takes its own key and value along") {
+  if (!has_cuda()) return;
+  for (const Shape& shape : {Shape{12, 2, 128}, {7, 1, 40}, {9, 3, 64}})
+    for (int64_t length : {1, 16, 64, 129, 300, 1200}) {
+      CAPTURE(shape.head_dim);
+      CAPTURE(length);
+      const Sequence s(shape, 1, length);
+      const std::vector<float> got = run_split(s, nullptr, true);
+      CHECK(worst_difference(got, s.expected()) < 2e-5);
+      CHECK(got == run_split(s));
     }
 }
 
@@ -182,95 +250,84 @@ TEST_CASE("cuda: a row's attention on the tensor cores does not depend on the ch
   CHECK(std::equal(some.begin(), some.end(), all.end() - static_cast<std::ptrdiff_t>(some.size())));
 }
 
-TEST_CASE("cuda: keys are normalized, rotated and cached, values cached") {
+/// RoPE(norm(x)) of one head, in double.
+std::vector<double> rotated(const float* x, int64_t head_dim, const float* norm,
+                            const float* angles) {
+  const int64_t half = head_dim / 2;
+  double sum = 0;
+  for (int64_t i = 0; i < head_dim; ++i) sum += double{x[i]} * x[i];
+  const double scale = norm ? 1 / std::sqrt(sum / static_cast<double>(head_dim) + 1e-6) : 1.0;
+  std::vector<double> result(head_dim);
+  for (int64_t i = 0; i < half; ++i) {
+    const double low = x[i] * scale * (norm ? norm[i] : 1),
+                 high = x[half + i] * scale * (norm ? norm[half + i] : 1);
+    result[i] = low * angles[i] - high * angles[half + i];
+    result[half + i] = high * angles[i] + low * angles[half + i];
+  }
+  return result;
+}
+
+TEST_CASE("cuda: keys are normalized, rotated and cached, values cached; queries are rotated") {
   if (!has_cuda()) return;
   for (const Shape& shape : {Shape{6, 2, 128}, {3, 1, 64}, {2, 1, 40}})
     for (const bool with_norm : {false, true}) {
-      constexpr int64_t rows = 5;
-      Sequence s(shape, rows, 66);  // positions 61 to 65: two blocks
-      const int64_t half = shape.head_dim / 2, kv_width = shape.kv_heads * shape.head_dim;
-      const int64_t stride = s.width() + 2 * kv_width;
+      CAPTURE(shape.head_dim);
+      CAPTURE(with_norm);
+      constexpr int64_t rows = 5, first = 61;  // positions 61 to 65: two blocks
+      const int64_t d = shape.head_dim;
+      Sequence s(shape, rows, first + rows);
       std::mt19937 generator(3);
       const auto real = [&] { return static_cast<float>(generator() % 20001) / 10000.0f - 1.0f; };
-      std::vector<float> qkv(rows * stride), angles(rows * 2 * half), norm(shape.head_dim, 1.0f);
+      const int64_t stride = s.width() + 2 * s.kv_width();
+      std::vector<float> qkv(rows * stride), angles(rows * d), norm(d);
       for (float& x : qkv) x = real();
       for (float& x : angles) x = real();
-      if (with_norm)
-        for (float& x : norm) x = real();
-      const OnGpu<uint16_t> cache(static_cast<int64_t>(s.cache.size()), uint16_t{0x1234});
+      for (float& x : norm) x = real();
+      const float* weight = with_norm ? norm.data() : nullptr;
+      const OnGpu<uint16_t> cache(s.cache);
       const OnGpu<std::byte*> table(s.table(cache.data()));
       const OnGpu<StepRow> step(s.step(table.data()));
       const OnGpu<float> device_qkv(qkv), device_angles(angles), device_norm(norm);
-      float* q = device_qkv.data();
-      const float* weight = with_norm ? device_norm.data() : nullptr;
-      kernels::cuda::rotate_and_cache(
-          {rows, s.device_heads(), step.data(), device_angles.data(), q, q + s.width(),
-           q + s.width() + kv_width, stride, weight, weight, 1e-6f},
-          default_queue());
-      const std::vector<float> got_q = device_qkv.host();
-      const std::vector<uint16_t> got_cache = cache.host();
-      const auto rotated = [&](int64_t row, int64_t column, int64_t d) {
-        const float* x = qkv.data() + row * stride + column;
-        double sum = 0;
-        for (int64_t i = 0; i < shape.head_dim; ++i) sum += double{x[i]} * x[i];
-        const double scale =
-            with_norm ? 1 / std::sqrt(sum / static_cast<double>(shape.head_dim) + 1e-6) : 1.0;
-        const int64_t i = d % half;
-        const double low = x[i] * scale * norm[i], high = x[half + i] * scale * norm[half + i];
-        const double cosine = angles[row * 2 * half + i], sine = angles[row * 2 * half + half + i];
-        return d < half ? low * cosine - high * sine : high * cosine + low * sine;
-      };
+      const float *q = device_qkv.data(), *on_device = with_norm ? device_norm.data() : nullptr;
+      const kernels::cuda::HeadRows head_rows{q,
+                                              q + s.width(),
+                                              q + s.width() + s.kv_width(),
+                                              stride,
+                                              device_angles.data(),
+                                              on_device,
+                                              on_device,
+                                              1e-6f};
+      kernels::cuda::cache_rows({rows, s.device_heads(), step.data(), head_rows}, default_queue());
+
+      const std::vector<uint16_t> got = cache.host();
       double worst = 0;
-      const auto compare = [&](double got, double expected, double tolerance) {
-        const double error = std::abs(got - expected) / tolerance;
+      const auto compare = [&](double value, double expected, double tolerance) {
+        const double error = std::abs(value - expected) / tolerance;
         worst = error <= worst ? worst : error;
       };
       for (int64_t row = 0; row < rows; ++row) {
-        const int64_t position = 61 + row;
-        for (int64_t i = 0; i < s.width(); ++i)
-          compare(got_q[row * stride + i],
-                  rotated(row, i / shape.head_dim * shape.head_dim, i % shape.head_dim), 1e-5);
-        for (int64_t head = 0; head < shape.kv_heads; ++head)
-          for (int64_t d = 0; d < shape.head_dim; ++d) {
-            const int64_t at = head * shape.head_dim;
-            compare(kernels::ref::float_of_half(got_cache[s.key(head, position, d)]),
-                    rotated(row, s.width() + at, d), 4e-3);
-            CHECK(got_cache[s.value(head, position, d)] ==
-                  kernels::ref::half_of_float(qkv[row * stride + s.width() + kv_width + at + d]));
+        const float* k = qkv.data() + row * stride + s.width();
+        for (int64_t head = 0; head < shape.kv_heads; ++head) {
+          const auto key = rotated(k + head * d, d, weight, angles.data() + row * d);
+          for (int64_t i = 0; i < d; ++i) {
+            compare(kernels::ref::float_of_half(got[s.key(head, first + row, i)]), key[i], 4e-3);
+            CHECK(got[s.value(head, first + row, i)] ==
+                  kernels::ref::half_of_float(k[s.kv_width() + head * d + i]));
           }
+        }
       }
       CHECK(worst <= 1);
-      CHECK(got_cache[s.key(0, 60, 0)] == 0x1234);
-    }
-}
 
-TEST_CASE("cuda: the best logits, in order") {
-  if (!has_cuda()) return;
-  constexpr int64_t rows = 2, vocab = 5000, stride = 5008;
-  std::mt19937 generator(3);
-  std::vector<float> logits(rows * stride, 1e9f);
-  for (int64_t row = 0; row < rows; ++row)
-    for (int64_t i = 0; i < vocab; ++i)
-      logits[row * stride + i] = static_cast<float>(generator() % 1000) / 10.0f - 50.0f;  // ties
-  const OnGpu<float> device_logits(logits);
-  using kernels::cuda::Candidate;
-  const OnGpu<Candidate> partial(rows * kernels::cuda::top_blocks * kernels::cuda::max_top),
-      out(rows * kernels::cuda::max_top);
-  for (int64_t count : {1, 40}) {
-    kernels::cuda::top(
-        {rows, vocab, stride, device_logits.data(), count, partial.data(), out.data()},
-        default_queue());
-    const std::vector<Candidate> got = out.host();
-    for (int64_t row = 0; row < rows; ++row) {
-      std::vector<Candidate> expected;
-      for (int64_t i = 0; i < vocab; ++i)
-        expected.push_back({logits[row * stride + i], static_cast<int32_t>(i)});
-      std::stable_sort(expected.begin(), expected.end(),
-                       [](const auto& a, const auto& b) { return a.logit > b.logit; });
-      for (int64_t i = 0; i < count; ++i) {
-        CHECK(got[row * kernels::cuda::max_top + i].id == expected[i].id);
-        CHECK(got[row * kernels::cuda::max_top + i].logit == expected[i].logit);
-      }
+      // Both kinds of attention, over what is in the cache now.
+      s.cache = got;
+      for (int64_t row = 0; row < rows; ++row)
+        for (int64_t head = 0; head < shape.heads; ++head) {
+          const auto query =
+              rotated(qkv.data() + row * stride + head * d, d, weight, angles.data() + row * d);
+          std::copy(query.begin(), query.end(), s.q.begin() + (row * shape.heads + head) * d);
+        }
+      CHECK(worst_difference(run_split(s, &head_rows), s.expected()) < 2e-5);
+      if (kernels::cuda::has_prefill_attention(d))
+        CHECK(worst_difference(run_prefill(s, &head_rows), s.expected()) < 2e-3);
     }
-  }
 }

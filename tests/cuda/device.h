@@ -18,7 +18,10 @@ inline bool has_cuda() {
 }
 
 inline kernels::cuda::Queue default_queue() {
-  return {nullptr, 4, kernels::cuda::running_architecture(), false};
+  int shared_bytes = 0;
+  cuda::check(cudaDeviceGetAttribute(&shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, 0),
+              "cudaDeviceGetAttribute");
+  return {nullptr, 4, kernels::cuda::running_architecture(), shared_bytes, false};
 }
 
 /// A copy of values in the device's memory.

@@ -44,10 +44,15 @@ std::string first_difference(const std::vector<float>& got, const std::vector<fl
   return "";
 }
 
-/// Operands on the host in the CPU's layouts, and on the device.
+/// Operands on the host in the CPU's layouts, and on the device. With two planes of activations,
+/// part 0 alone takes the second.
 struct Problem {
-  Problem(const Case& c, bool is_grouped, int parts)
-      : shape(c), grouped(is_grouped), groups(num_groups(c.k)), columns(padded_n(c.n)) {
+  Problem(const Case& c, bool is_grouped, int parts, int of_planes = 1)
+      : shape(c),
+        grouped(is_grouped),
+        planes(of_planes),
+        groups(num_groups(c.k)),
+        columns(padded_n(c.n)) {
     for (int part = 0; part < parts; ++part) {
       std::vector<int8_t> w(c.n * c.k);
       for (int8_t& value : w) value = values.weight(c.w);
@@ -62,20 +67,29 @@ struct Problem {
       bias.emplace_back(columns, 0.0f);
       for (int64_t i = 0; i < c.n; ++i) bias.back()[i] = values.real();
     }
-    x.assign(c.rows * activation_stride(c.k), 0);
-    for (int64_t row = 0; row < c.rows; ++row)
+    x.assign(planes * c.rows * activation_stride(c.k), 0);
+    for (int64_t row = 0; row < planes * c.rows; ++row)
       for (int64_t i = 0; i < c.k; ++i)
         x[row * activation_stride(c.k) + i] = values.activation(c.a);
-    x_scale.resize(c.rows * (grouped ? groups : 1));
+    x_scale.resize(planes * row_scales());
     for (float& value : x_scale) value = 0.01f * values.real();
   }
 
+  int64_t row_scales() const { return shape.rows * (grouped ? groups : 1); }
+
   /// The CPU's result of part p, added to `out` [rows][columns].
   void reference(int p, kernels::Store store, std::vector<float>& out) const {
+    reference_plane(p, 0, store, out);
+    if (planes > 1 && p == 0) reference_plane(p, 1, kernels::Store::add, out);
+  }
+  void reference_plane(int p, int plane, kernels::Store store, std::vector<float>& out) const {
     const auto run = [&](auto gemm, auto function, auto* w_scale) {
-      gemm.m = shape.rows, gemm.n = shape.n, gemm.k = shape.k;
-      gemm.a = x.data(), gemm.lda = activation_stride(shape.k), gemm.a_scale = x_scale.data();
-      gemm.w = packed[p].data(), gemm.w_scale = w_scale, gemm.bias = bias[p].data();
+      gemm.m = shape.rows, gemm.n = shape.n, gemm.k = shape.k,
+      gemm.lda = activation_stride(shape.k);
+      gemm.a = x.data() + plane * shape.rows * gemm.lda;
+      gemm.a_scale = x_scale.data() + plane * row_scales();
+      gemm.w = packed[p].data(), gemm.w_scale = w_scale;
+      gemm.bias = plane == 0 ? bias[p].data() : nullptr;
       gemm.c = out.data(), gemm.ldc = columns, gemm.store = store;
       function(gemm);
     };
@@ -87,6 +101,7 @@ struct Problem {
 
   Case shape;
   bool grouped;
+  int planes;
   int64_t groups, columns;
   Values values;
   std::vector<std::vector<int8_t>> packed;
@@ -96,14 +111,15 @@ struct Problem {
   std::vector<float> x_scale;
 };
 
-/// Weights of the parts tile by tile in turns, as gate and up are stored.
+/// Weights of the parts channel by channel in turns, as gate and up are stored.
 struct DeviceWeights {
   explicit DeviceWeights(const Problem& p)
       : weight(static_cast<int64_t>(p.packed.size()) *
                    kernels::cuda::weight_bytes(p.shape.n, p.shape.k),
                int8_t{99}),
-        scale(scales(p)),
-        bias(biases(p)) {
+        scale(scales(p, false)),
+        rest_scale(scales(p, true)),
+        bias(in_turns(p.bias, 1)) {
     const auto parts = static_cast<int64_t>(p.packed.size());
     for (int64_t part = 0; part < parts; ++part) {
       const OnGpu<int8_t> packed(p.packed[part]);
@@ -112,37 +128,69 @@ struct DeviceWeights {
       cuda::check(cudaStreamSynchronize(nullptr), "repack");
     }
   }
+  /// Parts of `values` a channel, stored [channels / 16][values][16].
   template <class T>
-  static std::vector<T> in_turns(const std::vector<std::vector<T>>& parts, int64_t tile) {
-    std::vector<T> all;
-    for (size_t at = 0; at < parts[0].size(); at += tile)
-      for (const std::vector<T>& part : parts)
-        all.insert(all.end(), part.begin() + at, part.begin() + at + tile);
+  static std::vector<T> in_turns(const std::vector<std::vector<T>>& parts, int64_t values) {
+    const auto count = static_cast<int64_t>(parts.size());
+    const int64_t channels = static_cast<int64_t>(parts[0].size()) / values;
+    const auto place = [&](int64_t channel, int64_t i) {
+      return static_cast<size_t>((channel / 16 * values + i) * 16 + channel % 16);
+    };
+    std::vector<T> all(parts.size() * parts[0].size());
+    for (int64_t channel = 0; channel < channels; ++channel)
+      for (int64_t p = 0; p < count; ++p)
+        for (int64_t i = 0; i < values; ++i)
+          all[place(channel * count + p, i)] = parts[static_cast<size_t>(p)][place(channel, i)];
     return all;
   }
-  static std::vector<uint8_t> scales(const Problem& p) {
-    const auto bytes = [](const auto& values) {
-      const auto* begin = reinterpret_cast<const uint8_t*>(values.data());
-      return std::vector<uint8_t>(begin, begin + values.size() * sizeof values[0]);
+  /// rest: for the second plane, which only part 0 takes.
+  static std::vector<uint8_t> scales(const Problem& p, bool rest) {
+    const auto bytes = [&](auto parts, int64_t values) {
+      if (rest)
+        for (size_t i = 1; i < parts.size(); ++i) std::fill(parts[i].begin(), parts[i].end(), 0);
+      const auto all = in_turns(parts, values);
+      const auto* begin = reinterpret_cast<const uint8_t*>(all.data());
+      return std::vector<uint8_t>(begin, begin + all.size() * sizeof all[0]);
     };
-    return p.grouped ? bytes(in_turns(p.group_scale, 16 * p.groups)) : bytes(in_turns(p.scale, 16));
+    return p.grouped ? bytes(p.group_scale, p.groups) : bytes(p.scale, 1);
   }
-  static std::vector<float> biases(const Problem& p) { return in_turns(p.bias, 16); }
 
   OnGpu<int8_t> weight;
-  OnGpu<uint8_t> scale;
+  OnGpu<uint8_t> scale, rest_scale;
   OnGpu<float> bias;
 };
 
+/// The product of all parts.
+kernels::cuda::Linear linear_of(const Problem& p, const DeviceWeights& w, const OnGpu<int8_t>& x,
+                                const OnGpu<float>& x_scale, const OnGpu<float>& out,
+                                kernels::cuda::Output output) {
+  const int64_t tiles = static_cast<int64_t>(p.packed.size()) * p.columns / 16;
+  return {p.shape.rows,
+          p.shape.k,
+          tiles,
+          p.grouped,
+          p.planes,
+          w.weight.data(),
+          w.scale.data(),
+          w.rest_scale.data(),
+          0,
+          tiles,
+          w.bias.data(),
+          {x.data(), x_scale.data(), activation_stride(p.shape.k)},
+          out.data(),
+          p.columns,
+          output};
+}
+
 void run(const kernels::cuda::Linear& linear) {
-  if (linear.rows <= kernels::cuda::max_decode_rows)
+  if (linear.rows * linear.planes <= kernels::cuda::max_decode_rows)
     kernels::cuda::linear_decode(linear, nullptr, default_queue());
   else
     kernels::cuda::linear_prefill(linear, default_queue());
 }
 
-void check_linear(const Case& c, bool grouped) {
-  const Problem p(c, grouped, 1);
+void check_linear(const Case& c, bool grouped, int planes = 1) {
+  const Problem p(c, grouped, 1, planes);
   const DeviceWeights w(p);
   const OnGpu<int8_t> x(p.x);
   const OnGpu<float> x_scale(p.x_scale);
@@ -150,44 +198,25 @@ void check_linear(const Case& c, bool grouped) {
     std::vector<float> expected(c.rows * p.columns, 0.25f);
     const OnGpu<float> out(expected);
     p.reference(0, add ? kernels::Store::add : kernels::Store::assign, expected);
-    run({c.rows,
-         c.k,
-         p.columns / 16,
-         grouped,
-         w.weight.data(),
-         w.scale.data(),
-         w.bias.data(),
-         {x.data(), x_scale.data()},
-         out.data(),
-         p.columns,
-         add ? kernels::cuda::Output::add : kernels::cuda::Output::assign});
+    run(linear_of(p, w, x, x_scale, out,
+                  add ? kernels::cuda::Output::add : kernels::cuda::Output::assign));
     std::vector<float> got = out.host();
     // Columns of the padding are the kernel's to use.
     for (int64_t row = 0; row < c.rows; ++row)
       std::copy_n(expected.begin() + row * p.columns + c.n, p.columns - c.n,
                   got.begin() + row * p.columns + c.n);
     CHECK_MESSAGE(first_difference(got, expected, p.columns) == "", "rows ", c.rows, " n ", c.n,
-                  " k ", c.k, " grouped ", grouped);
+                  " k ", c.k, " grouped ", grouped, " planes ", planes);
   }
 }
 
 /// silu(gate) * up: the products are exact, the exponential need not be the CPU's.
-void check_gate_up(const Case& c, bool grouped) {
-  const Problem p(c, grouped, 2);
+void check_gate_up(const Case& c, bool grouped, int planes = 1) {
+  const Problem p(c, grouped, 2, planes);
   const DeviceWeights w(p);
   const OnGpu<int8_t> x(p.x);
   const OnGpu<float> x_scale(p.x_scale), out(c.rows * p.columns);
-  run({c.rows,
-       c.k,
-       2 * p.columns / 16,
-       grouped,
-       w.weight.data(),
-       w.scale.data(),
-       w.bias.data(),
-       {x.data(), x_scale.data()},
-       out.data(),
-       p.columns,
-       kernels::cuda::Output::silu_mul});
+  run(linear_of(p, w, x, x_scale, out, kernels::cuda::Output::silu_mul));
   std::vector<float> gate(c.rows * p.columns), up = gate;
   p.reference(0, kernels::Store::assign, gate);
   p.reference(1, kernels::Store::assign, up);
@@ -231,6 +260,16 @@ TEST_CASE("cuda: grouped products are the reference's, bit for bit") {
   for (const Case& c : cases()) check_linear(c, true);
 }
 
+TEST_CASE("cuda: products of two planes are the sums of the reference's, bit for bit") {
+  if (!has_cuda()) return;
+  for (const bool grouped : {false, true})
+    for (const int64_t rows : {1, 3, 8, 9, 16, 17, 40, 130}) {
+      check_linear({rows, 80, 260}, grouped, 2);
+      check_linear({rows, 144, 576}, grouped, 2);
+      check_gate_up({rows, 40, 260}, grouped, 2);
+    }
+}
+
 TEST_CASE("cuda: silu(gate) * up in one multiplication") {
   if (!has_cuda()) return;
   for (int64_t rows : {1, 9, 20, 33, 129})
@@ -244,38 +283,52 @@ TEST_CASE("cuda: quantized rows are the reference's, bit for bit; norms come nea
   if (!has_cuda()) return;
   Values values;
   for (const bool grouped : {false, true})
-    for (int64_t k : {4, 64, 132, 1536, 8960}) {
+    for (const auto& [k, planes] : {std::pair<int64_t, int>{4, 1},
+                                    {64, 1},
+                                    {132, 1},
+                                    {1536, 1},
+                                    {8960, 1},
+                                    {132, 2},
+                                    {1536, 2}}) {
       CAPTURE(k);
+      CAPTURE(planes);
       constexpr int64_t rows = 3;
       const int64_t stride = k + 12, scales = grouped ? num_groups(k) : 1;
       std::vector<float> x(rows * stride), norm(k);
       for (float& value : x) value = values.real() * 3;
       for (float& value : norm) value = values.real();
       std::fill_n(x.begin() + stride, k, 0.0f);
-      const OnGpu<float> source(x), weight(norm), scale(rows * scales, -1.0f);
-      const OnGpu<int8_t> q(rows * activation_stride(k), int8_t{55});
+      const OnGpu<float> source(x), weight(norm), scale(planes * rows * scales, -1.0f);
+      const OnGpu<int8_t> q(planes * rows * activation_stride(k), int8_t{55});
+      const kernels::cuda::QuantizedRows out{q.data(), scale.data(), activation_stride(k)};
       const OnGpu<int32_t> bad(std::vector<int32_t>{1000}), list(std::vector<int32_t>{2, 0, 1});
-      kernels::cuda::RowSource from{source.data(), stride,         k, nullptr, 1e-6f,
-                                    list.data(),   {bad.data(), 7}};
-      kernels::cuda::quantize_rows(from, {q.data(), scale.data()}, rows, grouped, default_queue());
+      kernels::cuda::RowSource from{source.data(), stride,      k,      nullptr,
+                                    1e-6f,         list.data(), planes, {bad.data(), 7}};
+      kernels::cuda::quantize_rows(from, out, rows, grouped, default_queue());
       const std::vector<int8_t> got = q.host();
       const std::vector<float> got_scale = scale.host();
       for (int64_t row = 0; row < rows; ++row) {
-        std::vector<int8_t> expected(activation_stride(k), 0);
-        std::vector<float> expected_scale(scales);
         const float* x_row = x.data() + (row + 2) % 3 * stride;
+        std::vector<float> left(x_row, x_row + k);
         const auto& function =
             grouped ? kernels::quantize_f32_s8_g128_ref : kernels::quantize_f32_s8_ref;
-        REQUIRE(function({k, x_row, expected.data(), expected_scale.data(), 0}));
-        CHECK(
-            std::equal(expected.begin(), expected.end(), got.begin() + row * activation_stride(k)));
-        CHECK(std::equal(expected_scale.begin(), expected_scale.end(),
-                         got_scale.begin() + row * scales));
+        for (int64_t plane = 0; plane < planes; ++plane) {
+          std::vector<int8_t> expected(activation_stride(k), 0);
+          std::vector<float> expected_scale(scales);
+          REQUIRE(function({k, left.data(), expected.data(), expected_scale.data(), 0}));
+          const int64_t at = plane * rows + row;
+          CHECK(std::equal(expected.begin(), expected.end(),
+                           got.begin() + at * activation_stride(k)));
+          CHECK(std::equal(expected_scale.begin(), expected_scale.end(),
+                           got_scale.begin() + at * scales));
+          for (int64_t i = 0; i < k; ++i)
+            left[i] -= expected_scale[grouped ? i / 128 : 0] * static_cast<float>(expected[i]);
+        }
       }
       CHECK(bad.host()[0] == 1000);
 
       from.norm = weight.data();
-      kernels::cuda::quantize_rows(from, {q.data(), scale.data()}, rows, grouped, default_queue());
+      kernels::cuda::quantize_rows(from, out, rows, grouped, default_queue());
       std::vector<float> normed(k);
       kernels::rms_norm_f32_ref(x.data() + 2 * stride, norm.data(), normed.data(), k, 1e-6f);
       const std::vector<int8_t> normed_q = q.host();
@@ -290,9 +343,9 @@ TEST_CASE("cuda: quantized rows are the reference's, bit for bit; norms come nea
         broken[2 * stride + k - 1] = wrong;
         const OnGpu<float> broken_source(broken);
         const OnGpu<int32_t> first_bad(std::vector<int32_t>{1000});
-        from = {broken_source.data(), stride, k, nullptr, 1e-6f, nullptr, {first_bad.data(), 7}};
-        kernels::cuda::quantize_rows(from, {q.data(), scale.data()}, rows, grouped,
-                                     default_queue());
+        from = {broken_source.data(), stride, k, nullptr, 1e-6f, nullptr, planes,
+                {first_bad.data(), 7}};
+        kernels::cuda::quantize_rows(from, out, rows, grouped, default_queue());
         CHECK(first_bad.host()[0] == 7);
       }
     }
@@ -301,30 +354,29 @@ TEST_CASE("cuda: quantized rows are the reference's, bit for bit; norms come nea
 TEST_CASE("cuda: a multiplication that normalizes its input gives the bits of two kernels") {
   if (!has_cuda()) return;
   for (const bool grouped : {false, true})
-    for (int64_t rows : {1, 2}) {
-      const Problem p({rows, 80, 576}, grouped, 1);
+    for (const auto& [rows, k, planes] : {std::tuple<int64_t, int64_t, int>{1, 576, 1},
+                                          {1, 576, 2},
+                                          {1, 8960, 1},
+                                          {2, 576, 1},
+                                          {3, 576, 2},
+                                          {8, 1536, 1}}) {
+      CAPTURE(rows);
+      CAPTURE(k);
+      REQUIRE(kernels::cuda::can_fuse(rows, planes, k));
+      const Problem p({rows, 80, k}, grouped, 1, planes);
       const DeviceWeights w(p);
       Values values;
       std::vector<float> x(rows * p.shape.k), norm(p.shape.k);
       for (float& value : x) value = values.real();
       for (float& value : norm) value = values.real();
-      const OnGpu<float> source(x), weight(norm), scale(rows * p.groups);
-      const OnGpu<int8_t> q(rows * activation_stride(p.shape.k));
+      const OnGpu<float> source(x), weight(norm), scale(planes * rows * p.groups);
+      const OnGpu<int8_t> q(planes * rows * activation_stride(p.shape.k));
       const OnGpu<int32_t> bad(std::vector<int32_t>{1000});
-      const kernels::cuda::RowSource from{source.data(), p.shape.k, p.shape.k,      weight.data(),
-                                          1e-6f,         nullptr,   {bad.data(), 0}};
+      const kernels::cuda::RowSource from{source.data(), k,       k,      weight.data(),
+                                          1e-6f,         nullptr, planes, {bad.data(), 0}};
       const OnGpu<float> fused(rows * p.columns), apart(rows * p.columns);
-      kernels::cuda::Linear linear{rows,
-                                   p.shape.k,
-                                   p.columns / 16,
-                                   grouped,
-                                   w.weight.data(),
-                                   w.scale.data(),
-                                   nullptr,
-                                   {q.data(), scale.data()},
-                                   fused.data(),
-                                   p.columns,
-                                   kernels::cuda::Output::assign};
+      kernels::cuda::Linear linear =
+          linear_of(p, w, q, scale, fused, kernels::cuda::Output::assign);
       kernels::cuda::linear_decode(linear, &from, default_queue());
       kernels::cuda::quantize_rows(from, linear.x, rows, grouped, default_queue());
       linear.out = apart.data();

@@ -36,18 +36,29 @@ TEST_CASE("cuda: decode plans cover all tiles, and keep to every device's shared
     for (int64_t n : {16, 256, 1536, 2048, 17920, 151936})
       for (int64_t k : {64, 896, 1536, 8960})
         for (int64_t rows = 1; rows <= max_decode_rows; ++rows) {
-          const int64_t fused_k = can_fuse(rows, k) ? k : 0;
-          const DecodePlan plan = plan_decode(rows, n / 16, false, fused_k, multiprocessors);
-          CHECK(8 * plan.columns >= rows);
-          CHECK(plan.blocks >= 1);
-          CHECK(plan.blocks <= ceil_div(n / 16, plan.tiles));
-          CHECK(plan.shared_bytes <= max_shared_bytes);
+          for (const auto& [architecture, limit] : {std::pair<int, int64_t>{75, 64 * 1024},
+                                                    {80, 163 * 1024},
+                                                    {86, 99 * 1024},
+                                                    {90, 227 * 1024}})
+            for (const bool grouped : {false, true}) {
+              const DecodePlan plan =
+                  plan_decode(rows, 1, n / 16, k, grouped, architecture, multiprocessors, limit);
+              CHECK(8 * plan.columns >= rows);
+              CHECK(plan.blocks >= 1);
+              CHECK(plan.blocks <= n / 16);
+              CHECK(plan.shared_bytes <= limit);
+              if (can_fuse(rows, 1, k)) CHECK(plan.staged);
+            }
         }
-  CHECK(plan_decode(1, 1120, true, 0, 8).tiles == 2);
-  // One token of the 1.5B: all but the long input of down is quantized where it is used.
-  CHECK(can_fuse(1, 1536));
-  CHECK(can_fuse(2, 8960));
-  CHECK(!can_fuse(3, 64));
+  // A token of the 1.5B: weights of gate and up, far ahead; of q, k and v all at once.
+  CHECK(plan_decode(1, 1, 1120, 1536, false, 90, 132, 227 * 1024).ring_bytes == 96 * 1024);
+  CHECK(plan_decode(1, 1, 128, 1536, false, 90, 132, 227 * 1024).ring_bytes == 24 * 1024);
+  CHECK(can_fuse(1, 1, 8960));
+  CHECK(can_fuse(1, 2, 8960));
+  CHECK(can_fuse(8, 1, 1536));
+  CHECK(can_fuse(4, 2, 896));
+  CHECK(!can_fuse(2, 1, 8960));
+  CHECK(!can_fuse(8, 2, 896));
 }
 
 TEST_CASE(
@@ -55,30 +66,40 @@ TEST_CASE(
   for (int64_t multiprocessors : {8, 40, 132})
     for (int64_t rows : {33, 64, 512, 2048})
       for (int64_t n : {16, 1536, 17920}) {
-        const PrefillPlan plan = plan_prefill(rows, n / 16, multiprocessors);
-        const int64_t side = plan.large ? 128 : 64;
-        CHECK(plan.row_tiles * side >= rows);
-        CHECK((plan.row_tiles - 1) * side < rows);
-        CHECK(plan.channel_tiles * side >= n);
-        if (plan.large) CHECK(plan.row_tiles * plan.channel_tiles >= multiprocessors);
+        const PrefillPlan plan = plan_prefill(rows, n / 16, false, 1, multiprocessors);
+        const PrefillTile tile = prefill_tile(plan.size);
+        CHECK(plan.row_tiles * tile.rows >= rows);
+        CHECK((plan.row_tiles - 1) * tile.rows < rows);
+        CHECK(plan.channel_tiles * tile.channels >= n);
       }
+  CHECK(plan_prefill(2048, 1120, false, 1, 132).size == PrefillSize::large);
+  CHECK(plan_prefill(2048, 96, false, 1, 132).size == PrefillSize::medium);
+  CHECK(plan_prefill(64, 96, false, 1, 132).size == PrefillSize::small);
+  CHECK(plan_prefill(2048, 1120, true, 2, 132).size == PrefillSize::medium);
 }
 
 TEST_CASE("cuda: splits cover a sequence, are not too many, and are launched in powers of two") {
-  int64_t most = 0;
-  for (int64_t positions = 1; positions <= 40000; ++positions) {
-    const int64_t blocks = ceil_div(positions, kv_block), splits = num_splits(positions);
-    REQUIRE(splits <= max_splits);
-    REQUIRE(splits * split_blocks(positions) >= blocks);
-    REQUIRE((splits - 1) * split_blocks(positions) < blocks);
-    most = splits > most ? splits : most;  // of shorter rows, which may be in the same step
-    REQUIRE(launched_splits(positions) >= most);
+  for (const int groups : {1, 4}) {
+    int64_t most = 0;
+    for (int64_t positions = 1; positions <= 40000; ++positions) {
+      const int64_t blocks = ceil_div(positions, kv_block), splits = num_splits(positions, groups);
+      REQUIRE(splits <= max_splits);
+      REQUIRE(splits * split_blocks(positions, groups) >= blocks);
+      REQUIRE((splits - 1) * split_blocks(positions, groups) < blocks);
+      most = splits > most ? splits : most;  // of shorter rows, which may be in the same step
+      REQUIRE(launched_splits(positions, groups) >= most);
+    }
   }
-  CHECK(num_splits(64) == 1);
-  CHECK(num_splits(65) == 2);
-  CHECK(num_splits(16000) == 63);
-  CHECK(launched_splits(129) == 4);
-  CHECK(launched_splits(16384) == 64);
-  for (int64_t group = 1; group <= max_head_group; ++group)
-    CHECK(split_shared_bytes(group, max_head_dim) <= max_shared_bytes);
+  CHECK(num_splits(64, 1) == 1);
+  CHECK(num_splits(65, 1) == 2);
+  CHECK(num_splits(256, 4) == 1);
+  CHECK(num_splits(257, 4) == 2);
+  CHECK(num_splits(16000, 4) == 63);
+  CHECK(launched_splits(129, 1) == 4);
+  CHECK(launched_splits(129, 4) == 1);
+  CHECK(launched_splits(16384, 4) == 64);
+  CHECK(split_groups(75, 64 * 1024) == 1);
+  CHECK(split_groups(87, 163 * 1024) == 4);
+  CHECK(split_groups(89, 99 * 1024) == 1);
+  CHECK(split_groups(90, 227 * 1024) == 4);
 }

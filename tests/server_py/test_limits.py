@@ -295,8 +295,11 @@ def test_the_log_has_a_line_a_request_and_no_content(tiny_model):
     for options, told in ((("--log-format", "json"), False),
                           (("--log-format", "json", "--log-content"), True)):
         with serving(tiny_model, *options) as server:
+            # a line comes after its answer, from the thread of that connection
             server.post(CHAT, secret)
+            wait_for(lambda: len(server.log()) == 1)
             server.get("/health")
+            wait_for(lambda: len(server.log()) == 2)
             server.post(CHAT, b"{")
             wait_for(lambda: len(server.log()) == 3)
             log = [json.loads(line) for line in server.log()]

@@ -11,33 +11,28 @@ namespace {
 
 using kernels::num_groups;
 using kernels::padded_n;
-using kernels::tile_n;
 using kernels::cuda::activation_stride;
 using kernels::cuda::Output;
 
 /// Floats for the partial results of split attention: bounds the rows attended at a time.
 constexpr int64_t partial_floats = 4 << 20;
 
-int64_t tiles(const Matrix& matrix) {
-  return padded_n(matrix.n) / tile_n;
-}
-
 int64_t head_group(const ModelConfig& config) {
   return config.num_heads / config.num_kv_heads;
 }
 
-void check_planes(const Matrix& weight) {
-  require(
-      weight.planes == 1, ErrorCode::Unsupported,
-      "device cuda: the model has linears whose inputs take two int8 planes, which this backend "
-      "does not multiply yet; convert it with --mixed off");
+/// Matrices that are one on the device (CudaWeights).
+void check_schemes(std::initializer_list<const Matrix*> matrices, const char* names) {
+  const Scheme scheme = (*matrices.begin())->scheme;
+  for (const Matrix* matrix : matrices)
+    require(is_int8(matrix->scheme) && matrix->scheme == scheme, ErrorCode::Unsupported,
+            "device cuda: ", names, " are ", to_string(scheme), " and ", to_string(matrix->scheme),
+            "; w8a8 or w8a8-g128 expected, the same for all of them");
 }
 
-void check_shape(const ModelConfig& config, Scheme scheme, const Weights& weights) {
-  require(is_int8(scheme), ErrorCode::Unsupported,
-          "device cuda runs the schemes w8a8 and w8a8-g128, "
-          "not ",
-          to_string(scheme));
+void check_shape(const ModelConfig& config, const Weights& weights) {
+  check_schemes({&weights.embedding}, "the embedding's weights");
+  check_schemes({&weights.head}, "the head's weights");
   const auto multiple = [](int64_t value, int64_t of, const char* what) {
     require(value % of == 0, ErrorCode::Unsupported, "device cuda: ", what, " is ", value,
             ", a multiple of ", of, " expected");
@@ -51,18 +46,29 @@ void check_shape(const ModelConfig& config, Scheme scheme, const Weights& weight
   require(head_group(config) <= kernels::cuda::max_head_group, ErrorCode::Unsupported,
           "device cuda: ", head_group(config), " query heads share a kv head, at most ",
           kernels::cuda::max_head_group, " expected");
-  require(weights.head_rotation == 1, ErrorCode::Unsupported,
-          "device cuda: the inputs of the model's linears are scaled and rotated, which this backend "
-          "does not do yet; convert it with --rotate on");
+  require(
+      weights.head_rotation == 1, ErrorCode::Unsupported,
+      "device cuda: the inputs of the model's linears are scaled and rotated, which this backend "
+      "does not do yet; convert it with --rotate on");
   for (const LayerWeights& layer : weights.layers) {
     require(layer.down_rotation <= kernels::cuda::max_hadamard, ErrorCode::Unsupported,
             "device cuda: down_proj's input is rotated in blocks of ", layer.down_rotation,
             ", at most ", kernels::cuda::max_hadamard, " expected");
+    check_schemes({&layer.q.weight, &layer.k.weight, &layer.v.weight}, "the weights of q, k, v");
+    check_schemes({&layer.o.weight}, "the weights of o");
+    check_schemes({&layer.gate.weight, &layer.up.weight}, "the weights of gate and up");
+    check_schemes({&layer.down.weight}, "the weights of down");
+  }
+}
+
+/// Of int8 that the input of any linear is.
+int64_t most_planes(const Weights& weights) {
+  int planes = weights.head.planes;
+  for (const LayerWeights& layer : weights.layers)
     for (const Linear* linear :
          {&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down})
-      check_planes(linear->weight);
-  }
-  check_planes(weights.head);
+      planes = std::max(planes, linear->weight.planes);
+  return planes;
 }
 
 std::string architecture_name(int index) {
@@ -73,11 +79,13 @@ std::string architecture_name(int index) {
 }
 
 kernels::cuda::Queue make_queue(int index, cudaStream_t stream) {
-  int multiprocessors = 0;
+  int multiprocessors = 0, shared_bytes = 0;
   check(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, index),
         "cudaDeviceGetAttribute");
+  check(cudaDeviceGetAttribute(&shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, index),
+        "cudaDeviceGetAttribute");
   const int architecture = kernels::cuda::running_architecture();
-  return {stream, multiprocessors, architecture, architecture >= 90};
+  return {stream, multiprocessors, architecture, shared_bytes, architecture >= 90};
 }
 
 }  // namespace
@@ -121,17 +129,17 @@ void DeviceKvMemory::transfer(void* to, const void* from, int64_t bytes, cudaMem
   check(cudaStreamSynchronize(nullptr), "cudaMemcpy");
 }
 
-CudaBackend::CudaBackend(int index, const ModelConfig& config, Scheme scheme, int64_t max_rows,
+CudaBackend::CudaBackend(int index, const ModelConfig& config, int64_t max_rows,
                          const Weights& weights, Progress progress)
     : index_(index),
       name_(str("cuda:", index)),
-      config_((check_shape(config, scheme, weights), config)),
-      grouped_(scheme == Scheme::w8a8_g128),
+      config_((check_shape(config, weights), config)),
       on_device_(index),
       kv_memory_(index),
-      step_(config, max_rows) {
-  architecture_ = architecture_name(index);
-  queue_ = make_queue(index, stream_.get());
+      architecture_(architecture_name(index)),
+      queue_(make_queue(index, stream_.get())),
+      step_(config, max_rows,
+            kernels::cuda::split_groups(queue_.architecture, queue_.shared_bytes)) {
   weights_.emplace(config, weights, progress, queue_);
   allocate(max_rows);
 }
@@ -170,7 +178,7 @@ void CudaBackend::allocate(int64_t max_rows) {
   workspace_.v = workspace_.k + padded_n(kv);
 
   const int64_t width = std::max({config_.hidden_size, q, config_.intermediate_size});
-  const int64_t rows = std::max(max_rows, logit_group);
+  const int64_t rows = most_planes(weights_->view()) * std::max(max_rows, logit_group);
   quantized_ = DeviceMemory(rows * activation_stride(width), "the buffers of a step");
   scales_ = DeviceMemory(rows * num_groups(width) * 4, "the buffers of a step");
   const int64_t counters = max_rows * config_.num_kv_heads * 4;
@@ -182,6 +190,11 @@ void CudaBackend::allocate(int64_t max_rows) {
   top_partial_ =
       DeviceMemory(logit_group * kernels::cuda::top_blocks * row_best, "the buffers of a step");
   results_ = PinnedMemory(64 + logit_group * row_best);
+}
+
+kernels::cuda::HeadRows CudaBackend::head_rows() const {
+  return {workspace_.q, workspace_.k, workspace_.v, qkv_stride_,
+          angles_,      q_norm_,      k_norm_,      static_cast<float>(config_.rms_norm_eps)};
 }
 
 kernels::cuda::Heads CudaBackend::heads(int64_t layer) const {
@@ -209,39 +222,56 @@ void CudaBackend::start(const Batch& batch) {
 void CudaBackend::embed(const Matrix& table) {
   if (replaying_) return;
   const StepView& step = step_.view();
+  const CudaMatrix& matrix = weights_->of(table);
   kernels::cuda::embed(
-      {step_.rows(), table.k, grouped_, table.data, table.scale, step.rows, workspace_.hidden,
-       hidden_stride_, step.frequencies, angles_, config_.head_dim / 2},
+      {step_.rows(), matrix.k, matrix.grouped, matrix.data, matrix.scale, step.rows,
+       workspace_.hidden, hidden_stride_, step.frequencies, angles_, config_.head_dim / 2},
       queue_);
 }
 
 void CudaBackend::quantize_later(const float* values, int64_t stride, int64_t k, const float* norm,
-                                 const int32_t* rows) {
+                                 const int32_t* rows, int planes) {
   const kernels::cuda::FiniteCheck finite{step_.view().first_bad, quantizations_++};
   input_ = kernels::cuda::RowSource{
-      values, stride, k, norm, static_cast<float>(config_.rms_norm_eps), rows, finite};
+      values, stride, k, norm, static_cast<float>(config_.rms_norm_eps), rows, planes, finite};
 }
 
 bool CudaBackend::norm(const float* weight, const std::span<const int64_t>* rows, int64_t,
-                       const InputForms&) {
+                       const InputForms& forms) {
   if (replaying_) return true;
   const int32_t* row_list =
       rows ? step_.view().logit_rows + (rows->data() - batch_->logit_rows.data()) : nullptr;
   input_rows_ = rows ? static_cast<int64_t>(rows->size()) : step_.rows();
-  quantize_later(workspace_.hidden, hidden_stride_, config_.hidden_size, weight, row_list);
+  quantize_later(workspace_.hidden, hidden_stride_, config_.hidden_size, weight, row_list,
+                 forms.planes);
   return true;
 }
 
 /// The next multiplication: of the input that was put off.
-void CudaBackend::multiply(const Matrix& weight, const float* bias, int64_t n_tiles, float* out,
-                           int64_t out_stride, Output output) {
-  const kernels::cuda::QuantizedRows x{quantized_.as<int8_t>(), scales_.as<float>()};
-  const kernels::cuda::Linear linear{input_rows_, weight.k,     n_tiles, grouped_,
-                                     weight.data, weight.scale, bias,    x,
-                                     out,         out_stride,   output};
-  const bool fused = input_ && kernels::cuda::can_fuse(input_rows_, weight.k);
-  if (input_ && !fused) kernels::cuda::quantize_rows(*input_, x, input_rows_, grouped_, queue_);
-  if (input_rows_ <= kernels::cuda::max_decode_rows)
+void CudaBackend::multiply(const CudaMatrix& weight, float* out, int64_t out_stride,
+                           Output output) {
+  const int planes = input_->planes;
+  const kernels::cuda::QuantizedRows x{quantized_.as<int8_t>(), scales_.as<float>(),
+                                       activation_stride(weight.k)};
+  const kernels::cuda::Linear linear{input_rows_,
+                                     weight.k,
+                                     weight.n_tiles,
+                                     weight.grouped,
+                                     planes,
+                                     weight.data,
+                                     weight.scale,
+                                     weight.rest_scale,
+                                     weight.rest_first_tile,
+                                     weight.rest_end_tile,
+                                     weight.bias,
+                                     x,
+                                     out,
+                                     out_stride,
+                                     output};
+  const bool decode = input_rows_ * planes <= kernels::cuda::max_decode_rows;
+  const bool fused = kernels::cuda::can_fuse(input_rows_, planes, weight.k);
+  if (!fused) kernels::cuda::quantize_rows(*input_, x, input_rows_, weight.grouped, queue_);
+  if (decode)
     kernels::cuda::linear_decode(linear, fused ? &*input_ : nullptr, queue_);
   else
     kernels::cuda::linear_prefill(linear, queue_);
@@ -256,31 +286,29 @@ int64_t CudaBackend::stride_of(const float* buffer) const {
 
 void CudaBackend::linear(std::span<const LinearTask> tasks, kernels::Store store, const Matrix*) {
   if (replaying_) return;
-  // The weights of the tasks lie one after another (CudaWeights), and so do their outputs.
-  int64_t n_tiles = 0;
-  for (const LinearTask& task : tasks) n_tiles += tiles(*task.weight);
-  multiply(*tasks[0].weight, tasks[0].bias, n_tiles, tasks[0].out, stride_of(tasks[0].out),
+  // The tasks are one matrix here (CudaWeights), and their outputs lie one after another.
+  multiply(weights_->of(*tasks[0].weight), tasks[0].out, stride_of(tasks[0].out),
            store == kernels::Store::add ? Output::add : Output::assign);
 }
 
-bool CudaBackend::gate_up(const LinearTask& gate, const LinearTask& up, int64_t rotation,
-                          const InputForms&, const Matrix*) {
+bool CudaBackend::gate_up(const LinearTask& gate, const LinearTask&, int64_t rotation,
+                          const InputForms& forms, const Matrix*) {
   if (replaying_) return true;
-  multiply(*gate.weight, gate.bias, tiles(*gate.weight) + tiles(*up.weight), gated_, gated_stride_,
-           Output::silu_mul);
+  multiply(weights_->of(*gate.weight), gated_, gated_stride_, Output::silu_mul);
   if (rotation > 1)
     kernels::cuda::hadamard(
         {input_rows_, config_.intermediate_size, rotation, gated_, gated_stride_}, queue_);
-  quantize_later(gated_, gated_stride_, config_.intermediate_size, nullptr, nullptr);
+  quantize_later(gated_, gated_stride_, config_.intermediate_size, nullptr, nullptr, forms.planes);
   return true;
 }
 
+/// attention() rotates the queries, and caches the rows that are alone in their sequence.
 bool CudaBackend::rotate_and_cache(int64_t layer, const float* q_norm, const float* k_norm) {
   if (replaying_) return true;
-  kernels::cuda::rotate_and_cache(
-      {step_.rows(), heads(layer), step_.view().rows, angles_, workspace_.q, workspace_.k,
-       workspace_.v, qkv_stride_, q_norm, k_norm, static_cast<float>(config_.rms_norm_eps)},
-      queue_);
+  q_norm_ = q_norm;
+  k_norm_ = k_norm;
+  if (!step_.single_rows())
+    kernels::cuda::cache_rows({step_.rows(), heads(layer), step_.view().rows, head_rows()}, queue_);
   return true;
 }
 
@@ -295,27 +323,25 @@ void CudaBackend::attend_rows(kernels::cuda::SplitAttention task) {
   }
 }
 
-bool CudaBackend::attention(int64_t layer, const InputForms&) {
+bool CudaBackend::attention(int64_t layer, const InputForms& forms) {
   if (replaying_) return true;
   const float scale = 1.0f / std::sqrt(static_cast<float>(config_.head_dim));
   const StepView& step = step_.view();
   if (step_.split_rows() > 0)
-    attend_rows({0, nullptr, heads(layer), step.rows, workspace_.q, qkv_stride_, scale,
-                 step_.launched_splits(), partial_, arrived_.as<int32_t>(), workspace_.attention,
-                 attention_stride_});
+    attend_rows({0, nullptr, heads(layer), step.rows, head_rows(), scale, step_.launched_splits(),
+                 partial_, arrived_.as<int32_t>(), workspace_.attention, attention_stride_});
   if (step_.tiles() > 0)
-    kernels::cuda::attention_prefill(
-        {step_.tiles(), step.tiles, heads(layer), step.rows, workspace_.q, qkv_stride_, scale,
-         workspace_.attention, attention_stride_},
-        queue_);
+    kernels::cuda::attention_prefill({step_.tiles(), step.tiles, heads(layer), step.rows,
+                                      head_rows(), scale, workspace_.attention, attention_stride_},
+                                     queue_);
   input_rows_ = step_.rows();
   quantize_later(workspace_.attention, attention_stride_, config_.num_heads * config_.head_dim,
-                 nullptr, nullptr);
+                 nullptr, nullptr, forms.planes);
   return true;
 }
 
-std::array<int64_t, 3> CudaBackend::graph_key() const {
-  return {step_.rows(), step_.launched_splits(), batch_->top};
+std::array<int64_t, 4> CudaBackend::graph_key() const {
+  return {step_.rows(), step_.single_rows(), step_.launched_splits(), batch_->top};
 }
 
 kernels::cuda::Candidate* CudaBackend::best() const {

@@ -35,8 +35,8 @@ class DeviceKvMemory : public KvMemory {
 class CudaBackend : public Backend {
  public:
   /// Errors: as make_cuda_backend().
-  CudaBackend(int index, const ModelConfig& config, Scheme scheme, int64_t max_rows,
-              const Weights& weights, Progress progress);
+  CudaBackend(int index, const ModelConfig& config, int64_t max_rows, const Weights& weights,
+              Progress progress);
   ~CudaBackend() override;
 
   const Weights& weights() const { return weights_->view(); }
@@ -63,24 +63,25 @@ class CudaBackend : public Backend {
  private:
   void allocate(int64_t max_rows);
   kernels::cuda::Heads heads(int64_t layer) const;
+  kernels::cuda::HeadRows head_rows() const;
   int64_t stride_of(const float* buffer) const;
   void quantize_later(const float* values, int64_t stride, int64_t k, const float* norm,
-                      const int32_t* rows);
-  void multiply(const Matrix& weight, const float* bias, int64_t n_tiles, float* out,
-                int64_t out_stride, kernels::cuda::Output output);
-  std::array<int64_t, 3> graph_key() const;
+                      const int32_t* rows, int planes);
+  void multiply(const CudaMatrix& weight, float* out, int64_t out_stride,
+                kernels::cuda::Output output);
+  std::array<int64_t, 4> graph_key() const;
   kernels::cuda::Candidate* best() const;
   void select_best(int64_t logit_rows);
   void attend_rows(kernels::cuda::SplitAttention task);
 
   int index_;
-  std::string name_, architecture_;
+  std::string name_;
   const ModelConfig& config_;
-  bool grouped_;
   OnDevice on_device_;  // while the backend is made
   Stream stream_;
-  kernels::cuda::Queue queue_{};
   DeviceKvMemory kv_memory_;
+  std::string architecture_;
+  kernels::cuda::Queue queue_;
   std::optional<CudaWeights> weights_;
   CudaStep step_;
   Workspace workspace_{};
@@ -94,9 +95,10 @@ class CudaBackend : public Backend {
   const Batch* batch_ = nullptr;
   std::optional<kernels::cuda::RowSource> input_;  // of the next multiplication, not quantized yet
   int64_t input_rows_ = 0;
-  int32_t quantizations_ = 0;  // of this step
-  /// Graphs by rows, launched splits and Batch::top.
-  std::map<std::array<int64_t, 3>, Graph> graphs_;
+  const float *q_norm_ = nullptr, *k_norm_ = nullptr;  // of the layer
+  int32_t quantizations_ = 0;                          // of this step
+  /// Graphs by rows, single rows or not, launched splits and Batch::top.
+  std::map<std::array<int64_t, 4>, Graph> graphs_;
   std::optional<Recording> recording_;
   bool replaying_ = false;
 };

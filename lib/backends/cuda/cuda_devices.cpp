@@ -57,11 +57,11 @@ std::vector<DeviceInfo> cuda_devices() {
   return found;
 }
 
-std::unique_ptr<Backend> make_cuda_backend(int index, const ModelConfig& config, Scheme scheme,
-                                           int64_t max_rows, Weights& weights, Progress progress) {
+std::unique_ptr<Backend> make_cuda_backend(int index, const ModelConfig& config, int64_t max_rows,
+                                           Weights& weights, Progress progress) {
   const std::string reason = why_no_cuda(index);
   require(reason.empty(), ErrorCode::Device, "device cuda:", index, ": ", reason);
-  auto backend = std::make_unique<CudaBackend>(index, config, scheme, max_rows, weights, progress);
+  auto backend = std::make_unique<CudaBackend>(index, config, max_rows, weights, progress);
   weights = backend->weights();
   return backend;
 }

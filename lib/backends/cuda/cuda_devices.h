@@ -21,7 +21,7 @@ std::vector<DeviceInfo> cuda_devices();
 /// Errors: Device saying why there is none (no driver, no device, no code for its architecture);
 /// OutOfMemory naming what is needed and what is free; Unsupported for a float scheme or a shape
 /// that the kernels do not have; Cancelled.
-std::unique_ptr<Backend> make_cuda_backend(int index, const ModelConfig& config, Scheme scheme,
-                                           int64_t max_rows, Weights& weights, Progress progress);
+std::unique_ptr<Backend> make_cuda_backend(int index, const ModelConfig& config, int64_t max_rows,
+                                           Weights& weights, Progress progress);
 
 }  // namespace octet

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <utility>
 
 namespace octet::cuda {
 
@@ -26,48 +27,41 @@ class OnDevice {
   int before_ = 0;
 };
 
+/// Memory that frees itself.
+template <cudaError_t (*free)(void*)>
+class OwnedMemory {
+ public:
+  OwnedMemory() = default;
+  ~OwnedMemory() { free(data_); }
+  OwnedMemory(OwnedMemory&& other) noexcept : data_(std::exchange(other.data_, nullptr)) {}
+  OwnedMemory& operator=(OwnedMemory&& other) noexcept {
+    std::swap(data_, other.data_);
+    return *this;
+  }
+
+  template <class T>
+  T* as() const {
+    return static_cast<T*>(data_);
+  }
+
+ protected:
+  void* data_ = nullptr;
+};
+
 /// Memory of the current device, uninitialized.
-class DeviceMemory {
+class DeviceMemory : public OwnedMemory<cudaFree> {
  public:
   DeviceMemory() = default;
   /// what: for the message. Errors: OutOfMemory naming what is asked for and what is free.
   DeviceMemory(int64_t bytes, const char* what);
-  ~DeviceMemory() { cudaFree(data_); }
-  DeviceMemory(DeviceMemory&& other) noexcept : data_(other.data_) { other.data_ = nullptr; }
-  DeviceMemory& operator=(DeviceMemory&& other) noexcept {
-    std::swap(data_, other.data_);
-    return *this;
-  }
-
-  template <class T>
-  T* as() const {
-    return static_cast<T*>(data_);
-  }
-
- private:
-  void* data_ = nullptr;
 };
 
 /// Page-locked memory of the host, which devices read and write directly.
-class PinnedMemory {
+class PinnedMemory : public OwnedMemory<cudaFreeHost> {
  public:
   PinnedMemory() = default;
   /// Errors: OutOfMemory.
   explicit PinnedMemory(int64_t bytes);
-  ~PinnedMemory() { cudaFreeHost(data_); }
-  PinnedMemory(PinnedMemory&& other) noexcept : data_(other.data_) { other.data_ = nullptr; }
-  PinnedMemory& operator=(PinnedMemory&& other) noexcept {
-    std::swap(data_, other.data_);
-    return *this;
-  }
-
-  template <class T>
-  T* as() const {
-    return static_cast<T*>(data_);
-  }
-
- private:
-  void* data_ = nullptr;
 };
 
 }  // namespace octet::cuda

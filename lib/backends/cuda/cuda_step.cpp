@@ -10,9 +10,10 @@ using kernels::cuda::AttentionTile;
 using kernels::cuda::ceil_div;
 using kernels::cuda::StepRow;
 
-CudaStep::CudaStep(const ModelConfig& config, int64_t max_rows)
+CudaStep::CudaStep(const ModelConfig& config, int64_t max_rows, int split_groups)
     : half_(config.head_dim / 2),
       group_(config.num_heads / config.num_kv_heads),
+      split_groups_(split_groups),
       has_prefill_(kernels::cuda::has_prefill_attention(config.head_dim)) {
   // A chunk has at least a row, and a tile's last queries may be missing in each chunk.
   const int64_t max_tiles =
@@ -52,8 +53,9 @@ void CudaStep::add_chunk(const Chunk& chunk, int64_t index, const Batch& batch, 
     if (split) host.split_rows[split_rows_++] = i32(row);
   }
   if (split) {
-    launched_splits_ = std::max(launched_splits_,
-                                kernels::cuda::launched_splits(chunk.first_position + chunk.rows));
+    launched_splits_ =
+        std::max(launched_splits_,
+                 kernels::cuda::launched_splits(chunk.first_position + chunk.rows, split_groups_));
     return;
   }
   for (int64_t query = 0; query < chunk.rows * group_; query += kernels::cuda::prefill_query_rows)
@@ -102,6 +104,7 @@ void CudaStep::send(const Batch& batch, cudaStream_t stream) {
     add_chunk(batch.chunks[static_cast<size_t>(i)], i, batch, host);
   send_tables(batch, host, stream);
   std::copy(batch.logit_rows.begin(), batch.logit_rows.end(), host.logit_rows);
+  single_rows_ = chunks == rows_;
   repeatable_ = tiles_ == 0 && static_cast<int64_t>(batch.logit_rows.size()) == rows_;
   const int64_t bytes = place(device_memory_.as<std::byte>(), rows_, chunks, tiles_, device_);
   check(cudaMemcpyAsync(device_memory_.as<void>(), host_memory_.as<void>(),

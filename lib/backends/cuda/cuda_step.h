@@ -20,8 +20,8 @@ struct StepView {
 
 class CudaStep {
  public:
-  /// Errors: OutOfMemory.
-  CudaStep(const ModelConfig& config, int64_t max_rows);
+  /// split_groups: of split attention. Errors: OutOfMemory.
+  CudaStep(const ModelConfig& config, int64_t max_rows, int split_groups);
 
   /// Plans a step and starts to send it. The one before must have ended.
   void send(const Batch& batch, cudaStream_t stream);
@@ -32,8 +32,10 @@ class CudaStep {
   int64_t tiles() const { return tiles_; }
   /// Of the longest row that is attended by itself.
   int64_t launched_splits() const { return launched_splits_; }
-  /// Whether the launches depend only on rows() and launched_splits(): rows that are attended one
-  /// by one, and logits for each.
+  /// Whether no sequence has several rows.
+  bool single_rows() const { return single_rows_; }
+  /// Whether the launches depend only on the numbers above: rows that are attended one by one, and
+  /// logits for each.
   bool repeatable() const { return repeatable_; }
 
  private:
@@ -44,6 +46,7 @@ class CudaStep {
 
   int64_t half_;   // of a head
   int64_t group_;  // query heads of a kv head
+  int split_groups_;
   bool has_prefill_;
   DeviceMemory device_memory_;
   PinnedMemory host_memory_;
@@ -53,7 +56,7 @@ class CudaStep {
   int64_t table_capacity_ = 0;
   StepView device_{};
   int64_t rows_ = 0, split_rows_ = 0, tiles_ = 0, launched_splits_ = 0;
-  bool repeatable_ = false;
+  bool single_rows_ = false, repeatable_ = false;
 };
 
 }  // namespace octet::cuda

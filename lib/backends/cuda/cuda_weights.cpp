@@ -19,9 +19,24 @@ int64_t packed_bytes(const Matrix& matrix) {
   return padded_n(matrix.n) * padded_k(matrix.k);
 }
 
-/// Bytes of the scales of 16 channels.
-int64_t scale_tile_bytes(const Matrix& matrix) {
-  return matrix.scheme == Scheme::w8a8 ? tile_n * 4 : tile_n * num_groups(matrix.k) * 2;
+/// Scales of a channel, and their bytes.
+int64_t channel_scales(const Matrix& matrix) {
+  return matrix.scheme == Scheme::w8a8 ? 1 : num_groups(matrix.k);
+}
+int64_t scale_size(const Matrix& matrix) {
+  return matrix.scheme == Scheme::w8a8 ? 4 : 2;
+}
+
+/// Both schemes have scales by tiles of 16 channels: [n / 16][channel_scales][16].
+void copy_channel_scales(const Matrix& from, int64_t channel, std::byte* to, int64_t to_channel) {
+  const int64_t scales = channel_scales(from), size = scale_size(from);
+  const auto place = [&](int64_t c, int64_t i) {
+    return ((c / tile_n * scales + i) * tile_n + c % tile_n) * size;
+  };
+  for (int64_t i = 0; i < scales; ++i)
+    std::memcpy(to + place(to_channel, i),
+                static_cast<const std::byte*>(from.scale) + place(channel, i),
+                static_cast<size_t>(size));
 }
 
 int64_t largest_matrix(const Weights& weights) {
@@ -75,7 +90,7 @@ void CudaWeights::upload(const float* from, int64_t count, const float*& to) {
   if (from) to = static_cast<const float*>(send(from, count * 4));
 }
 
-void CudaWeights::upload_tiles(const Part& part, std::byte* weight) {
+void CudaWeights::upload_weights(const Part& part, std::byte* weight) {
   const Matrix& matrix = part.from->weight;
   // In stream order: the kernel before has read what is overwritten.
   check(cudaMemcpyAsync(staging_.as<void>(), matrix.data, static_cast<size_t>(packed_bytes(matrix)),
@@ -87,63 +102,69 @@ void CudaWeights::upload_tiles(const Part& part, std::byte* weight) {
 }
 
 void CudaWeights::upload(std::span<const Part> parts) {
-  const Matrix& first = parts[0].from->weight;
+  const Matrix& shape = parts[0].from->weight;
   int64_t channels = 0;
   for (const Part& part : parts) channels += padded_n(part.from->weight.n);
-  const int64_t scale_tile = scale_tile_bytes(first), weight_tile = weight_bytes(tile_n, first.k);
-  auto* weight = static_cast<std::byte*>(allocate(weight_bytes(channels, first.k)));
-  std::vector<std::byte> scales(static_cast<size_t>(channels / tile_n * scale_tile));
+  CudaMatrix& matrix = matrices_.emplace_back();
+  matrix.k = shape.k;
+  matrix.grouped = shape.scheme == Scheme::w8a8_g128;
+  matrix.n_tiles = channels / tile_n;
+  auto* weight = static_cast<std::byte*>(allocate(weight_bytes(channels, shape.k)));
+  matrix.data = weight;
+  const auto scale_bytes =
+      static_cast<size_t>(channels * channel_scales(shape) * scale_size(shape));
+  std::vector<std::byte> scales(scale_bytes), rest_scales(scale_bytes);
   std::vector<float> biases(static_cast<size_t>(channels));
   bool any_bias = false;
   for (const Part& part : parts) {
     const Linear& from = *part.from;
-    upload_tiles(part, weight);
-    for (int64_t tile = 0; tile * tile_n < from.weight.n; ++tile) {
-      const int64_t place = part.first + tile * part.step;
-      std::memcpy(scales.data() + place * scale_tile,
-                  static_cast<const std::byte*>(from.weight.scale) + tile * scale_tile,
-                  static_cast<size_t>(scale_tile));
-      if (!from.bias) continue;
-      any_bias = true;
-      std::copy_n(from.bias + tile * tile_n, std::min(tile_n, from.weight.n - tile * tile_n),
-                  biases.begin() + place * tile_n);
+    upload_weights(part, weight);
+    const bool rest = from.weight.planes > 1;
+    const int64_t end = part.first + (from.weight.n - 1) * part.step + 1;
+    for (int64_t i = 0; i < from.weight.n; ++i) {
+      const int64_t channel = part.first + i * part.step;
+      copy_channel_scales(from.weight, i, scales.data(), channel);
+      if (rest) copy_channel_scales(from.weight, i, rest_scales.data(), channel);
+      if (from.bias) biases[static_cast<size_t>(channel)] = from.bias[i];
     }
+    any_bias |= from.bias != nullptr;
+    if (!rest) continue;
+    const bool first = matrix.rest_end_tile == 0;
+    const int64_t first_tile = part.first / tile_n, end_tile = padded_n(end) / tile_n;
+    matrix.rest_first_tile = first ? first_tile : std::min(matrix.rest_first_tile, first_tile);
+    matrix.rest_end_tile = std::max(matrix.rest_end_tile, end_tile);
   }
-  const auto* scale =
-      static_cast<const std::byte*>(send(scales.data(), static_cast<int64_t>(scales.size())));
-  const float* bias = nullptr;
-  if (any_bias) upload(biases.data(), channels, bias);
+  const auto bytes = static_cast<int64_t>(scale_bytes);
+  matrix.scale = send(scales.data(), bytes);
+  if (any_bias) upload(biases.data(), channels, matrix.bias);
+  if (matrix.rest_end_tile > 0) matrix.rest_scale = send(rest_scales.data(), bytes);
   // The vectors must live until they are sent.
   check(cudaStreamSynchronize(queue_.stream), "loading the weights");
   for (const Part& part : parts) {
-    part.to->weight.data = weight + part.first * weight_tile;
-    part.to->weight.scale = scale + part.first * scale_tile;
-    part.to->weight.sum = nullptr;
-    part.to->bias = bias ? bias + part.first * tile_n : nullptr;
+    part.to->data = &matrix;
+    part.to->scale = part.to->sum = nullptr;
     advance(part.from->weight.bytes);
   }
 }
 
 void CudaWeights::upload_matrix(const Matrix& from, Matrix& to) {
   const Linear source{from, nullptr};
-  Linear target{from, nullptr};
-  const Part part[] = {{&source, &target, 0, 1}};
+  const Part part[] = {{&source, &to, 0, 1}};
   upload(part);
-  to = target.weight;
 }
 
 void CudaWeights::upload_layer(const LayerWeights& from, LayerWeights& to,
                                const ModelConfig& config) {
-  const auto tiles = [](const Linear& linear) { return padded_n(linear.weight.n) / tile_n; };
+  const auto channels = [](const Linear& linear) { return padded_n(linear.weight.n); };
   upload(from.input_norm, config.hidden_size, to.input_norm);
   upload(from.post_norm, config.hidden_size, to.post_norm);
   upload(from.q_norm, config.head_dim, to.q_norm);
   upload(from.k_norm, config.head_dim, to.k_norm);
-  const Part qkv[] = {{&from.q, &to.q, 0, 1},
-                      {&from.k, &to.k, tiles(from.q), 1},
-                      {&from.v, &to.v, tiles(from.q) + tiles(from.k), 1}};
-  const Part gate_up[] = {{&from.gate, &to.gate, 0, 2}, {&from.up, &to.up, 1, 2}};
-  const Part o[] = {{&from.o, &to.o, 0, 1}}, down[] = {{&from.down, &to.down, 0, 1}};
+  const Part qkv[] = {{&from.q, &to.q.weight, 0, 1},
+                      {&from.k, &to.k.weight, channels(from.q), 1},
+                      {&from.v, &to.v.weight, channels(from.q) + channels(from.k), 1}};
+  const Part gate_up[] = {{&from.gate, &to.gate.weight, 0, 2}, {&from.up, &to.up.weight, 1, 2}};
+  const Part o[] = {{&from.o, &to.o.weight, 0, 1}}, down[] = {{&from.down, &to.down.weight, 0, 1}};
   upload(qkv);
   upload(o);
   upload(gate_up);

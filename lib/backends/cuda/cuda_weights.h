@@ -2,6 +2,7 @@
 // A model's weights in the memory and in the order of the device.
 #include <octet/model.h>
 
+#include <deque>
 #include <span>
 #include <vector>
 
@@ -11,27 +12,40 @@
 
 namespace octet::cuda {
 
+/// What multiplications of the same activations read: one matrix of all their channels.
+struct CudaMatrix {
+  int64_t k = 0, n_tiles = 0;
+  bool grouped = false;  ///< w8a8-g128
+  const void *data = nullptr, *scale = nullptr;
+  const float* bias = nullptr;
+  /// Of the second plane of inputs, where a channel takes two (kernels::cuda::Linear).
+  const void* rest_scale = nullptr;
+  int64_t rest_first_tile = 0, rest_end_tile = 0;
+};
+
 /// Matrices that read the same activations lie together, so that one multiplication does for all:
-/// q, k and v one after another; gate and up tile by tile in turns.
+/// q, k and v one after another; gate and up channel by channel in turns.
 class CudaWeights {
  public:
   /// Errors: OutOfMemory, Cancelled.
   CudaWeights(const ModelConfig& config, const Weights& host, Progress progress,
               const kernels::cuda::Queue& queue);
 
-  /// The same weights, as pointers to the device's memory. Matrix::sum is null: the tensor cores
-  /// multiply signed values.
+  /// The weights with the norms in the device's memory. A Matrix's data is here a handle for of().
   const Weights& view() const { return view_; }
+  const CudaMatrix& of(const Matrix& matrix) const {
+    return *static_cast<const CudaMatrix*>(matrix.data);
+  }
 
  private:
-  /// A matrix's place among those it lies with: its tiles of 16 rows are first, first + step, ...
+  /// A matrix's place among those it lies with: its rows are channels first, first + step, ...
   struct Part {
     const Linear* from;
-    Linear* to;
+    Matrix* to;
     int64_t first, step;
   };
   void upload(std::span<const Part> parts);
-  void upload_tiles(const Part& part, std::byte* weight);
+  void upload_weights(const Part& part, std::byte* weight);
   void upload(const float* from, int64_t count, const float*& to);
   void upload_layer(const LayerWeights& from, LayerWeights& to, const ModelConfig& config);
   void upload_matrix(const Matrix& from, Matrix& to);
@@ -44,6 +58,7 @@ class CudaWeights {
   int64_t done_ = 0, total_ = 0;
   DeviceMemory staging_;  // a matrix as the host has it
   std::vector<DeviceMemory> memory_;
+  std::deque<CudaMatrix> matrices_;  // stay where they are
   Weights view_;
 };
 

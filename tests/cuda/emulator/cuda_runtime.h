@@ -19,6 +19,7 @@
 #define __shared__ static
 #define __grid_constant__
 #define __launch_bounds__(...)
+#define __maxnreg__(...)
 
 struct dim3 {
   unsigned x, y, z;
@@ -33,6 +34,9 @@ struct float4 {
 };
 struct int4 {
   int x, y, z, w;
+};
+struct uint2 {
+  uint32_t x, y;
 };
 struct uint4 {
   uint32_t x, y, z, w;
@@ -51,7 +55,7 @@ inline uint4 make_uint4(uint32_t x, uint32_t y, uint32_t z, uint32_t w) {
 }
 
 namespace octet::emulator {
-extern dim3 thread_index, block_index, grid_size;
+extern dim3 thread_index, block_index, grid_size, block_size;
 /// Dynamic shared memory of the running block.
 extern std::byte* shared_memory;
 void sync_threads();
@@ -66,6 +70,7 @@ void run(dim3 grid, int threads, size_t shared_bytes, const std::function<void()
 inline const dim3& threadIdx = octet::emulator::thread_index;
 inline const dim3& blockIdx = octet::emulator::block_index;
 inline const dim3& gridDim = octet::emulator::grid_size;
+inline const dim3& blockDim = octet::emulator::block_size;
 
 inline void __syncthreads() {
   octet::emulator::sync_threads();
@@ -117,7 +122,11 @@ using cudaGraph_t = struct EmulatedGraph*;
 using cudaGraphExec_t = struct EmulatedGraph*;
 enum { cudaStreamNonBlocking };
 enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice };
-enum { cudaStreamCaptureModeThreadLocal, cudaDevAttrMultiProcessorCount };
+enum {
+  cudaStreamCaptureModeThreadLocal,
+  cudaDevAttrMultiProcessorCount,
+  cudaDevAttrMaxSharedMemoryPerBlockOptin
+};
 enum { cudaLaunchAttributeProgrammaticStreamSerialization };
 struct cudaLaunchAttribute {
   int id;
@@ -177,7 +186,11 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
   octet::emulator::launch(*config, [=] { kernel(arguments...); });
   return cudaSuccess;
 }
-enum { cudaFuncAttributeMaxDynamicSharedMemorySize };
+enum {
+  cudaFuncAttributeMaxDynamicSharedMemorySize,
+  cudaFuncAttributePreferredSharedMemoryCarveout,
+  cudaSharedmemCarveoutMaxShared
+};
 template <class... Parameters>
 cudaError_t cudaFuncSetAttribute(void (*)(Parameters...), int, int) {
   return cudaSuccess;

@@ -10,7 +10,7 @@
 
 namespace octet::emulator {
 
-dim3 thread_index, block_index, grid_size;
+dim3 thread_index, block_index, grid_size, block_size;
 std::byte* shared_memory;
 
 namespace {
@@ -144,6 +144,7 @@ void run(dim3 grid, int threads, size_t shared_bytes, const std::function<void()
   }
   kernel_body = &kernel;
   grid_size = grid;
+  block_size = dim3(static_cast<unsigned>(threads));
   for (unsigned z = 0; z < grid.z; ++z)
     for (unsigned y = 0; y < grid.y; ++y)
       for (unsigned x = 0; x < grid.x; ++x) {
@@ -220,8 +221,8 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
   *properties = {"emulator", 9, 0, 4, memory_bytes};
   return cudaSuccess;
 }
-cudaError_t cudaDeviceGetAttribute(int* value, int, int) {
-  *value = 4;
+cudaError_t cudaDeviceGetAttribute(int* value, int attribute, int) {
+  *value = attribute == cudaDevAttrMultiProcessorCount ? 4 : 227 * 1024;
   return cudaSuccess;
 }
 cudaError_t cudaMalloc(void** memory, size_t bytes) {

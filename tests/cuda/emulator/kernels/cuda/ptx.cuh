@@ -30,8 +30,8 @@ inline void mma_s8(int (&d)[4], const uint4& a, uint32_t b0, uint32_t b1) {
   }
 }
 
-inline void mma_f16(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
-  const uint32_t mine[6] = {a[0], a[1], a[2], a[3], b0, b1};
+inline void mma_f16(float (&d)[4], const uint4& a, uint32_t b0, uint32_t b1) {
+  const uint32_t mine[6] = {a.x, a.y, a.z, a.w, b0, b1};
   const uint32_t* all = emulator::gather(mine, 6);
   const int lane = static_cast<int>(threadIdx.x % 32);
   for (int i = 0; i < 4; ++i) {
@@ -65,9 +65,9 @@ inline uint4 load_streaming(const uint4* global) {
 }
 
 /// Copies arrive at once.
-template <int count>
+template <int count, class Piece = uint4>
 struct Copies {
-  void start(int, void* shared, const void* global) { std::memcpy(shared, global, 16); }
+  void start(int, void* shared, const void* global) { std::memcpy(shared, global, sizeof(Piece)); }
   void store() {}
 };
 inline void commit_copies() {}

@@ -1,0 +1,65 @@
+#pragma once
+// RMSNorm of heads (Qwen3) and RoPE.
+#include "kernels/cuda/kernels.h"
+#include "kernels/cuda/quantize_row.cuh"
+
+namespace octet::kernels::cuda {
+
+/// Two dimensions that are half a head apart, turned.
+__device__ inline void rotate_pair(float& low, float& high, float cosine, float sine) {
+  const float before = low;
+  low = before * cosine - high * sine;
+  high = high * cosine + before * sine;
+}
+
+/// A head, normalized where it has a norm and rotated, spread over a warp: each lane has the values
+/// i, i + 32, ... of either half.
+class RotatedHead {
+  static constexpr int lane_values = max_head_dim / 2 / 32;
+
+ public:
+  /// angles: the row's (Embed::angles); norm: [head_dim] or null.
+  __device__ RotatedHead(const float* x, int half, const float* angles, const float* norm,
+                         float eps)
+      : half_(half) {
+    const int lane = threadIdx.x % 32;
+    float sum = 0;
+#pragma unroll
+    for (int j = 0; j < lane_values; ++j) {
+      const int i = lane + 32 * j;
+      low_[j] = i < half ? x[i] : 0.0f;
+      high_[j] = i < half ? x[half + i] : 0.0f;
+      sum += low_[j] * low_[j] + high_[j] * high_[j];
+    }
+    float scale = 1.0f;
+    if (norm) scale = 1.0f / sqrtf(combine_warp(sum, Sum()) / static_cast<float>(2 * half) + eps);
+#pragma unroll
+    for (int j = 0; j < lane_values; ++j) {
+      const int i = lane + 32 * j;
+      if (i >= half) break;
+      if (norm) {
+        low_[j] = low_[j] * scale * norm[i];
+        high_[j] = high_[j] * scale * norm[half + i];
+      }
+      rotate_pair(low_[j], high_[j], angles[i], angles[half + i]);
+    }
+  }
+
+  /// store(d, value) for each dimension that the lane holds.
+  template <class Store>
+  __device__ void each(Store store) const {
+#pragma unroll
+    for (int j = 0; j < lane_values; ++j) {
+      const int i = static_cast<int>(threadIdx.x) % 32 + 32 * j;
+      if (i >= half_) return;
+      store(i, low_[j]);
+      store(half_ + i, high_[j]);
+    }
+  }
+
+ private:
+  int half_;
+  float low_[lane_values], high_[lane_values];
+};
+
+}  // namespace octet::kernels::cuda
