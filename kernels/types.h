@@ -239,6 +239,15 @@ using AddFunction = void (*)(const float* x, float* y, int64_t n);
 /// sum of a[i] b[i], fp32 accumulation
 using DotF32Function = float (*)(const float* a, const float* b, int64_t n);
 using DotF16Function = float (*)(const uint16_t* a, const float* b, int64_t n);
+/// y[c] = y[c] + sum over j of t[j] w[c / 16][j][c % 16], in rising order of j, fp32: one row of a
+/// product with a matrix of low rank. w: fp16, in tiles of 16 columns, the last one padded.
+struct LowRank {
+  int64_t n, rank;
+  const float* t;     ///< [rank]
+  const uint16_t* w;  ///< [n / 16][rank][16]
+  float* y;           ///< [n]
+};
+using LowRankFunction = void (*)(const LowRank&);
 /// round to nearest even, overflow to infinity, NaN stays NaN; subnormals are kept
 using ConvertF32F16Function = void (*)(const float* x, uint16_t* y, int64_t n);
 using ConvertF16F32Function = void (*)(const uint16_t* x, float* y, int64_t n);

@@ -13,6 +13,7 @@ using Clock = std::chrono::steady_clock;
 struct BenchArguments : CommonOptions {
   std::string path, shape, scheme = "w8a8", rotation = "auto", mixed = default_mixed;
   std::string kv_cache = "f16";
+  std::vector<std::string> lora;
   int64_t prompt = 512, generate = 64, depth = 0, batch = 1;
   int repetitions = 3;
   ServeArguments serve;
@@ -41,8 +42,9 @@ class Benchmark {
   Benchmark(const BenchArguments& arguments, const Model& model)
       : arguments_(arguments), vocab_(model.config().vocab_size) {
     const int64_t context = arguments.depth + std::max(arguments.prompt, arguments.generate) + 1;
+    const std::vector<Adapter> adapters = load_lora(model, arguments.lora);
     for (int64_t i = 0; i < arguments.batch; ++i)
-      sessions_.emplace_back(model, SessionOptions{.context = context});
+      sessions_.emplace_back(model, SessionOptions{.context = context, .adapters = adapters});
   }
 
   /// Tokens per second of a prompt behind `depth` cached tokens.
@@ -249,6 +251,7 @@ void add_bench(CLI::App& app) {
                    "linears whose inputs take two int8 planes, some of q,k,v,o,gate,up,down,head, "
                    "or off")
       ->capture_default_str();
+  add_lora(*command, arguments->lora);
   const CLI::Range count(int64_t{1}, int64_t{1} << 24);
   command->add_option("--prompt", arguments->prompt, "tokens of the prompt")
       ->capture_default_str()

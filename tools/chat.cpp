@@ -20,7 +20,8 @@ std::vector<ChatMessage> opening(const ChatArguments& arguments) {
 
 void run(const ChatArguments& arguments) {
   const Model model = arguments.open();
-  Session session(model, {.context = arguments.context});
+  Session session(model,
+                  {.context = arguments.context, .adapters = load_lora(model, arguments.lora)});
   const GenerateOptions options = arguments.generate_options(model);
   session.set_messages(opening(arguments));
   const bool terminal = isatty(STDIN_FILENO) != 0;

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <charconv>
 #include <cmath>
 #include <cstdio>
 #include <fstream>
@@ -29,7 +30,8 @@ void ModelArguments::add_to(CLI::App& command) {
       ->capture_default_str();
   add_kv_cache(command, kv_cache);
   command
-      .add_option("--rotate", rotation, "for the same: auto (on for the int8 schemes), on or off")
+      .add_option("--rotate", rotation,
+                  "for the same: auto (on for the int8 schemes), on, off or folded")
       ->capture_default_str();
   command
       .add_option("--mixed", mixed,
@@ -39,8 +41,40 @@ void ModelArguments::add_to(CLI::App& command) {
   CommonOptions::add_to(command);
 }
 
+void add_lora(CLI::App& command, std::vector<std::string>& lora) {
+  command
+      .add_option("--lora", lora,
+                  "a LoRA adapter's directory as PEFT saves it, DIR or DIR=SCALE; may be given "
+                  "several times")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+}
+
+std::vector<AdapterSource> parse_lora(const std::vector<std::string>& lora) {
+  std::vector<AdapterSource> adapters;
+  for (const std::string& text : lora) {
+    AdapterSource& adapter = adapters.emplace_back();
+    const size_t equals = text.rfind('=');
+    adapter.directory = text.substr(0, equals);
+    if (equals == std::string::npos) continue;
+    const char* const end = text.data() + text.size();
+    const auto [stop, error] = std::from_chars(text.data() + equals + 1, end, adapter.scale);
+    if (error != std::errc() || stop != end)
+      throw Error(ErrorCode::InvalidArgument,
+                  "--lora '" + text + "': DIR or DIR=SCALE with a number expected");
+  }
+  return adapters;
+}
+
+std::vector<Adapter> load_lora(const Model& model, const std::vector<std::string>& lora) {
+  std::vector<Adapter> adapters;
+  for (const AdapterSource& adapter : parse_lora(lora))
+    adapters.push_back(Adapter::load(model, adapter.directory, adapter.scale));
+  return adapters;
+}
+
 void add_kv_cache(CLI::App& command, std::string& kv_cache) {
-  command.add_option("--kv-cache", kv_cache, "keys and values as f16 or int8")
+  command.add_option("--kv-cache", kv_cache, "keys and values as f16, int8 or f32")
       ->capture_default_str();
 }
 

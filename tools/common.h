@@ -32,6 +32,12 @@ struct ModelArguments : CommonOptions {
   Model open() const;
 };
 
+/// --lora DIR[=SCALE], any number of times.
+void add_lora(CLI::App& command, std::vector<std::string>& lora);
+/// Errors: InvalidArgument for a scale that is no number.
+std::vector<AdapterSource> parse_lora(const std::vector<std::string>& lora);
+std::vector<Adapter> load_lora(const Model& model, const std::vector<std::string>& lora);
+
 /// --kv-cache
 void add_kv_cache(CLI::App& command, std::string& kv_cache);
 
@@ -70,6 +76,7 @@ Json number(double value);
 
 /// Adds one subcommand each.
 void add_convert(CLI::App& app);
+void add_export(CLI::App& app);
 void add_run(CLI::App& app);
 void add_chat(CLI::App& app);
 void add_logits(CLI::App& app);

@@ -11,6 +11,7 @@ namespace octet::tools {
 namespace {
 
 struct ConvertArguments : CommonOptions {
+  std::vector<std::string> lora;
   std::string source, output, scheme = "w8a8", rotation = "auto", mixed = automatic_mixed,
                               calibrate = "builtin", budget = "kl=0.002";
 };
@@ -86,6 +87,7 @@ void run(const ConvertArguments& arguments) {
   options.mixed = arguments.mixed;
   options.budget = parse_budget(arguments.budget);
   options.threads = arguments.threads;
+  options.adapters = parse_lora(arguments.lora);
   if (arguments.calibrate == "off") {
     options.calibration = Calibrate::off;
   } else if (arguments.calibrate != "builtin") {
@@ -152,6 +154,7 @@ void add_convert(CLI::App& app) {
       ->add_option("--calibrate", arguments->calibrate,
                    "int8 schemes: a text file that weights are rounded for, builtin, or off")
       ->capture_default_str();
+  add_lora(*command, arguments->lora);
   arguments->add_to(*command);
   command->callback([arguments] { run(*arguments); });
 }

@@ -18,6 +18,7 @@ void GenerateArguments::add_to(CLI::App& command) {
   command.add_flag("--greedy", greedy, "always the most probable token");
   command.add_option("--ctx", context, "positions of the KV cache; 0: the model's, at most 4096")
       ->capture_default_str();
+  add_lora(command, lora);
   command.add_option("--stop", stop, "text that ends the answer; may be repeated");
   command.add_option("--lookup", lookup, "guess repeated text, for speed alone (int8 schemes)")
       ->capture_default_str()

@@ -15,7 +15,7 @@ struct GenerateArguments : ModelArguments {
   bool greedy = false, stats = false;
   std::string lookup = "on";
   int64_t context = 0;
-  std::vector<std::string> stop;
+  std::vector<std::string> stop, lora;
 
   void add_to(CLI::App& command);
   /// The model's recommendation, overridden by what was given.

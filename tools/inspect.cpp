@@ -45,6 +45,10 @@ void print(const FileInfo& info) {
   std::printf("format     %s\n", info.format.c_str());
   if (!info.scheme.empty())
     std::printf("scheme     %s%s\n", info.scheme.c_str(), info.rotated ? ", rotated" : "");
+  if (!info.other_schemes.empty())
+    std::printf("others     %zu matrices, the first is %s, %s\n", info.other_schemes.size(),
+                info.other_schemes.front().weight.c_str(),
+                info.other_schemes.front().scheme.c_str());
   if (!info.two_planes.empty())
     std::printf("two planes %zu linears, the first is %s\n", info.two_planes.size(),
                 info.two_planes.front().c_str());
@@ -70,8 +74,11 @@ void run(const InspectArguments& arguments) {
                        {"type", tensor.type},
                        {"shape", tensor.shape},
                        {"bytes", tensor.bytes}});
+  Json schemes = Json::object();
+  for (const auto& [weight, scheme] : info.other_schemes) schemes[weight] = scheme;
   print_json({{"format", info.format},
               {"scheme", info.scheme},
+              {"other_schemes", schemes},
               {"rotated", info.rotated},
               {"two_planes", info.two_planes},
               {"bytes", info.file_bytes},

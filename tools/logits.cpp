@@ -12,6 +12,7 @@ using Ids = std::vector<int32_t>;
 
 struct LogitsArguments : ModelArguments {
   std::string ids, ids_file, output;
+  std::vector<std::string> lora;
   bool last = false;
   int64_t greedy = 0;
 };
@@ -83,9 +84,10 @@ std::vector<TensorFile::Plan> plan(const LogitsArguments& arguments, const std::
   return tensors;
 }
 
-void write_list(const LogitsArguments& arguments, const Model& model, const Ids& ids,
-                TensorFile& file) {
-  Session session(model, {.context = static_cast<int64_t>(ids.size()) + arguments.greedy});
+void write_list(const LogitsArguments& arguments, const Model& model,
+                const std::vector<Adapter>& adapters, const Ids& ids, TensorFile& file) {
+  Session session(model, {.context = static_cast<int64_t>(ids.size()) + arguments.greedy,
+                          .adapters = adapters});
   int32_t next = 0;
   const auto last_row = static_cast<int64_t>(ids.size()) - 1;
   session.evaluate(ids, arguments.last ? Session::Rows::last : Session::Rows::all,
@@ -107,9 +109,10 @@ void run(const LogitsArguments& arguments) {
   for (const Ids& ids : lists)
     if (ids.empty()) bad_ids("a list of token ids is empty, at least one id expected");
   const Model model = arguments.open();
+  const std::vector<Adapter> adapters = load_lora(model, arguments.lora);
   const int64_t vocab = model.config().vocab_size;
   TensorFile file(arguments.output, plan(arguments, lists, vocab));
-  for (const Ids& ids : lists) write_list(arguments, model, ids, file);
+  for (const Ids& ids : lists) write_list(arguments, model, adapters, ids, file);
   file.finish();
   if (arguments.json)
     print_json({{"output", arguments.output}, {"lists", lists.size()}, {"vocab", vocab}});
@@ -124,6 +127,7 @@ void add_logits(CLI::App& app) {
   command->footer(
       "Example: octet logits r1.int8.safetensors --ids 9707,1879 -o logits.safetensors");
   arguments->add_to(*command);
+  add_lora(*command, arguments->lora);
   CLI::Option_group* ids = command->add_option_group("ids");
   ids->add_option("--ids", arguments->ids, "token ids separated by commas");
   ids->add_option("--ids-file", arguments->ids_file, "a JSON file: a list of lists of ids");

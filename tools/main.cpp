@@ -20,8 +20,8 @@ int main(int argc, char** argv) {
   CLI::App app("octet: INT8 inference for the Qwen 1.5B family", "octet");
   app.require_subcommand(1);
   app.set_version_flag("--version", OCTET_VERSION);
-  for (auto add : {add_convert, add_run, add_chat, add_logits, add_tokenize, add_template, add_eval,
-                   add_bench, add_inspect, add_devices})
+  for (auto add : {add_convert, add_export, add_run, add_chat, add_logits, add_tokenize,
+                   add_template, add_eval, add_bench, add_inspect, add_devices})
     add(app);
 #if OCTET_SERVER
   add_serve(app);

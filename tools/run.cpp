@@ -23,7 +23,8 @@ struct RunArguments : GenerateArguments {
 void run(const RunArguments& arguments) {
   const Model model = arguments.open();
   const std::string prompt = arguments.text();
-  Session session(model, {.context = arguments.context});
+  Session session(model,
+                  {.context = arguments.context, .adapters = load_lora(model, arguments.lora)});
   const GenerateOptions options = arguments.generate_options(model);
   TextStream stream =
       arguments.raw ? session.complete(prompt, options) : session.stream(prompt, options);

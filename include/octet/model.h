@@ -34,16 +34,17 @@ enum class Rotation {
   automatic,  ///< on for the int8 schemes, off for the others
   off,
   on,
+  folded,  ///< only what can be folded into weights, so that other programs can run the model
 };
 
-/// "auto", "off", "on".
+/// "auto", "off", "on", "folded".
 const char* to_string(Rotation rotation) noexcept;
 /// The reverse. Errors: InvalidArgument.
 Rotation parse_rotation(std::string_view name);
 
 /// How a session stores keys and values.
 enum class KvCacheType {
-  f32,  ///< what the f32 scheme has in place of f16: it is the reference
+  f32,  ///< also what the f32 scheme has in place of f16: it is the reference
   f16,
   /// A scale for each position and head: head_dim + 4 bytes a key or value (for a head_dim that 16
   /// divides), faster with long contexts. Accuracy: adds a mean KL divergence of 0.0005 to
@@ -53,7 +54,7 @@ enum class KvCacheType {
 
 /// "f32", "f16", "int8".
 const char* to_string(KvCacheType type) noexcept;
-/// "f16" or "int8", as ModelOptions takes them. Errors: InvalidArgument, naming these.
+/// "f16", "int8" or "f32", as ModelOptions takes them. Errors: InvalidArgument, naming these.
 KvCacheType parse_kv_cache(std::string_view name);
 
 /// How the rotary angles follow from the position.
@@ -110,7 +111,7 @@ struct ModelOptions {
   /// or "off".
   std::string mixed = default_mixed;
   int64_t max_rows = 0;  ///< of a step, longer prompts are cut; 0: 512 (CPU), 2048 (CUDA)
-  KvCacheType kv_cache = KvCacheType::f16;  ///< f16 or int8
+  KvCacheType kv_cache = KvCacheType::f16;  ///< f16, int8 or f32
 };
 
 /// Called now and then during long work. Returning false cancels it (ErrorCode::Cancelled).

@@ -1,5 +1,6 @@
 #pragma once
 /// The whole of octet in one include.
+#include <octet/adapter.h>
 #include <octet/cancel.h>
 #include <octet/constraint.h>
 #include <octet/device.h>
@@ -7,6 +8,7 @@
 #include <octet/engine.h>
 #include <octet/error.h>
 #include <octet/eval.h>
+#include <octet/export_model.h>
 #include <octet/generate.h>
 #include <octet/model.h>
 #include <octet/ops.h>

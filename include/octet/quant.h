@@ -18,6 +18,12 @@ enum class Calibrate {
 
 inline constexpr const char* automatic_mixed = "auto";
 
+/// A LoRA adapter to be merged, as Adapter::load takes it.
+struct AdapterSource {
+  std::string directory;
+  double scale = 1;
+};
+
 struct ConvertOptions {
   Scheme scheme = Scheme::w8a8;
   Rotation rotation = Rotation::automatic;
@@ -27,8 +33,9 @@ struct ConvertOptions {
   std::string mixed = automatic_mixed;
   double budget = 0.002;  ///< of "auto": the mean KL divergence from the float model, in nats
   Calibrate calibration = Calibrate::builtin;
-  std::string calibration_text = "";  ///< UTF-8; its first 8,192 tokens are used
-  int threads = 0;                    ///< 0: one for each CPU this process may use
+  std::string calibration_text = "";         ///< UTF-8; its first 8,192 tokens are used
+  std::vector<AdapterSource> adapters = {};  ///< added to the weights before anything else
+  int threads = 0;                           ///< 0: one for each CPU this process may use
 };
 
 /// What "auto" measured and chose.
@@ -61,6 +68,9 @@ struct ConvertReport {
 
 /// Reads a checkpoint (a Hugging Face directory, a .safetensors file, a .gguf) and writes it as
 /// one octet file: temporary name, flush, rename, so that `output` is whole or not there.
+/// A compressed-tensors checkpoint (int8 weights with a scale a channel) keeps its int8 values and
+/// scales in scheme w8a8, is neither rotated nor calibrated nor mixed, and what it has in float
+/// stays float.
 /// Tensors stream through: memory stays near that of one or two matrices; with calibration, near
 /// one layer in fp32, its moments (4 k^2 bytes for k inputs), and the residual stream of all
 /// tokens; with "auto" the int8 model besides. Errors: as Model::open; InvalidArgument for a

@@ -1,4 +1,5 @@
 #pragma once
+#include <octet/adapter.h>
 #include <octet/export.h>
 #include <octet/function_ref.h>
 #include <octet/generate.h>
@@ -44,6 +45,7 @@ struct SessionOptions {
   /// model was trained for is an error unless its RoPE scaling covers it.
   int64_t context = 0;
   Overflow overflow = Overflow::error;
+  std::vector<Adapter> adapters = {};  ///< their changes add up
 };
 
 struct SessionImpl;
@@ -57,14 +59,16 @@ class TextStream;
 class Session {
  public:
   /// Reserves the KV cache for the whole context; on a CPU memory is taken as positions fill up.
-  /// Errors: InvalidArgument, OutOfMemory naming both numbers.
+  /// Errors: InvalidArgument (also for an adapter of another model), OutOfMemory naming both
+  /// numbers.
   explicit Session(const Model& model, const SessionOptions& options = {});
 
   /// Another session that continues from here by itself. Both share the memory of what they have
   /// in common. Errors: OutOfMemory.
   Session fork() const;
 
-  /// Writes messages, tokens, keys and values, all or nothing. Errors: Io.
+  /// Writes messages, tokens, keys and values, all or nothing. Errors: Io; Unsupported for a
+  /// session with adapters.
   void save(const std::string& path) const;
   /// A saved session, which continues without evaluating anything again.
   /// Errors: Io; InvalidFile (also for a damaged file); InvalidArgument if it was saved with
@@ -108,6 +112,10 @@ class Session {
   /// options.think.separate did. (A stream gives out both in its own order.)
   const std::vector<GeneratedToken>& generated() const;
   const std::string& reasoning() const;
+
+  /// Uses other adapters from now on: the sequence starts over, the conversation stays.
+  /// Errors: InvalidArgument for an adapter of another model.
+  void set_adapters(std::vector<Adapter> adapters);
 
   // --- tokens ---------------------------------------------------------------------------------
 

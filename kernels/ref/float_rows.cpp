@@ -70,6 +70,15 @@ float dot_f16_f32_ref(const uint16_t* a, const float* b, int64_t n) {
   return static_cast<float>(sum);
 }
 
+void low_rank_f16_f32_ref(const LowRank& l) {
+  for (int64_t c = 0; c < l.n; ++c) {
+    double sum = l.y[c];
+    for (int64_t j = 0; j < l.rank; ++j)
+      sum += double{l.t[j]} * float_of_half(l.w[(c / tile_n * l.rank + j) * tile_n + c % tile_n]);
+    l.y[c] = static_cast<float>(sum);
+  }
+}
+
 void convert_f32_f16_ref(const float* x, uint16_t* y, int64_t n) {
   for (int64_t i = 0; i < n; ++i) y[i] = half_of_float(x[i]);
 }

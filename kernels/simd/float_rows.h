@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "kernels/simd/vector.h"
+#include "kernels/types.h"
 
 namespace octet::kernels::simd {
 
@@ -24,6 +25,35 @@ float dot(const A* a, const float* b, int64_t n) {
     sum[0] = Vector<Arch>::fma(load<Arch>(a + i + j, count), load<Arch>(b + i + j, count), sum[0]);
   });
   return V::sum((sum[0] + sum[1]) + (sum[2] + sum[3]));
+}
+
+/// Columns [c, c + 16 * tiles), of which `count` exist. Several tiles hide the latency of the fma.
+template <class Arch, int64_t tiles>
+void low_rank_columns(const LowRank& l, int64_t c, int64_t count) {
+  using V = Vector<Arch>;
+  constexpr int64_t in_tile = tile_n / V::size, vectors = tiles * in_tile;
+  const uint16_t* const w = l.w + c * l.rank;
+  const auto left = [&](int64_t i) {
+    const int64_t rest = count - i * V::size;
+    return rest < 0 ? 0 : rest < V::size ? rest : V::size;
+  };
+  typename V::type sum[vectors];
+  for (int64_t i = 0; i < vectors; ++i) sum[i] = load<Arch>(l.y + c + i * V::size, left(i));
+  for (int64_t j = 0; j < l.rank; ++j) {
+    const typename V::type t(l.t[j]);
+    for (int64_t i = 0; i < vectors; ++i) {
+      const int64_t at = (i / in_tile * l.rank + j) * tile_n + i % in_tile * V::size;
+      sum[i] = V::fma(t, V::load(w + at), sum[i]);
+    }
+  }
+  for (int64_t i = 0; i < vectors; ++i) store<Arch>(l.y + c + i * V::size, sum[i], left(i));
+}
+
+template <class Arch>
+void low_rank(const LowRank& l) {
+  int64_t c = 0;
+  for (; c + 4 * tile_n <= l.n; c += 4 * tile_n) low_rank_columns<Arch, 4>(l, c, 4 * tile_n);
+  for (; c < l.n; c += tile_n) low_rank_columns<Arch, 1>(l, c, l.n - c);
 }
 
 template <class Arch>

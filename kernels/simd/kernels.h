@@ -39,6 +39,9 @@ float OCTET_SIMD_KERNEL(dot_f32)(const float* a, const float* b, int64_t n) {
 float OCTET_SIMD_KERNEL(dot_f16_f32)(const uint16_t* a, const float* b, int64_t n) {
   return simd::dot<Arch>(a, b, n);
 }
+void OCTET_SIMD_KERNEL(low_rank_f16_f32)(const LowRank& l) {
+  simd::low_rank<Arch>(l);
+}
 void OCTET_SIMD_KERNEL(convert_f32_f16)(const float* x, uint16_t* y, int64_t n) {
   simd::convert<Arch>(x, y, n);
 }

@@ -20,8 +20,8 @@ void use_cpu(ModelImpl& impl, const ModelOptions& options) {
 }
 
 void use_cuda(ModelImpl& impl, const ModelOptions& options, Progress progress) {
-  require(impl.kv_cache != KvCacheType::int8, ErrorCode::Unsupported,
-          "device cuda: kv_cache int8 is not there yet, f16 expected");
+  require(impl.kv_cache == KvCacheType::f16, ErrorCode::Unsupported, "device cuda: kv_cache ",
+          to_string(impl.kv_cache), " is not there yet, f16 expected");
   impl.max_rows = options.max_rows > 0 ? options.max_rows : cuda_rows;
   impl.weights_fingerprint = weights_fingerprint(impl.config, impl.weights);
   impl.backend =
@@ -61,15 +61,16 @@ Model make_model(const ModelConfig& config, const Schemes& schemes, const Rotati
                  const ModelOptions& options, Progress progress) {
   require(options.max_rows >= 0 && options.max_rows <= max_max_rows, ErrorCode::InvalidArgument,
           "max_rows: ", options.max_rows, ", 0 (the device's own) to ", max_max_rows, " expected");
-  const bool int8_cache = options.kv_cache == KvCacheType::int8;
-  require(int8_cache || options.kv_cache == KvCacheType::f16, ErrorCode::InvalidArgument,
-          "kv_cache: ", to_string(options.kv_cache), ", f16 or int8 expected");
+  require(options.kv_cache == KvCacheType::f16 || options.kv_cache == KvCacheType::int8 ||
+              options.kv_cache == KvCacheType::f32,
+          ErrorCode::InvalidArgument, "kv_cache: ", to_string(options.kv_cache),
+          ", f16, int8 or f32 expected");
   auto impl = std::make_unique<ModelImpl>();
   impl->config = config;
   impl->schemes = schemes;
-  impl->kv_cache = int8_cache                     ? KvCacheType::int8
-                   : schemes.model == Scheme::f32 ? KvCacheType::f32
-                                                  : KvCacheType::f16;
+  impl->rotation = rotation;
+  const bool wide = schemes.model == Scheme::f32 && options.kv_cache == KvCacheType::f16;
+  impl->kv_cache = wide ? KvCacheType::f32 : options.kv_cache;
   impl->text = std::move(text);
   impl->store = std::move(store);
   impl->weights = bind_weights(impl->config, schemes, rotation, two_planes, *impl->store);

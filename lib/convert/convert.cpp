@@ -2,9 +2,11 @@
 #include <octet/quant.h>
 
 #include <chrono>
+#include <cmath>
 
 #include "lib/convert/assignment.h"
 #include "lib/convert/calibration.h"
+#include "lib/convert/lora_checkpoint.h"
 #include "lib/convert/memory_store.h"
 #include "lib/convert/mixed_report.h"
 #include "lib/convert/random_checkpoint.h"
@@ -13,6 +15,7 @@
 #include "lib/convert/write_tensors.h"
 #include "lib/core/cpu.h"
 #include "lib/core/error.h"
+#include "lib/model/folded_columns.h"
 #include "lib/model/octet_file.h"
 #include "lib/text/tokenizer_impl.h"
 
@@ -35,9 +38,36 @@ struct Source {
   ScaledCheckpoint* scaled = nullptr;  ///< the checkpoint, if calibration is to scale it
 };
 
+bool any_quantized(const Checkpoint& checkpoint) {
+  for (const ModelTensor& tensor : model_tensors(checkpoint.config()))
+    if (checkpoint.is_quantized(tensor.name)) return true;
+  return false;
+}
+
+/// A checkpoint whose linears are int8 already: they stay as they are, the others stay float.
+Source take_quantized(std::unique_ptr<Checkpoint> checkpoint, Scheme scheme, Rotation rotation) {
+  const std::string& path = checkpoint->path();
+  require(scheme == Scheme::w8a8, ErrorCode::Unsupported, path, ": scheme ", to_string(scheme),
+          ", but the checkpoint holds int8 weights with a scale a channel: w8a8 expected, or f16 "
+          "or f32");
+  require(rotation == Rotation::automatic || rotation == Rotation::off, ErrorCode::InvalidArgument,
+          path, ": rotation ", to_string(rotation),
+          ", but the checkpoint's int8 weights cannot be rotated");
+  Schemes schemes(scheme);
+  for (const ModelTensor& tensor : model_tensors(checkpoint->config())) {
+    if (tensor.shape.size() != 2 || checkpoint->is_quantized(tensor.name)) continue;
+    const bool wide = checkpoint->find(tensor.name)->type == "F32";
+    schemes.others[tensor.name] = wide ? Scheme::f32 : Scheme::f16;
+  }
+  return {std::move(checkpoint), std::move(schemes)};
+}
+
+/// calibrated: there are tokens to calibrate with.
 Source prepare(std::unique_ptr<Checkpoint> checkpoint, Scheme scheme, Rotation rotation,
                std::string_view mixed, bool calibrated) {
   TwoPlanes planes = two_planes(checkpoint->config(), scheme, mixed);
+  if (is_int8(scheme) && any_quantized(*checkpoint))
+    return take_quantized(std::move(checkpoint), scheme, rotation);
   if (rotation == Rotation::off || (rotation == Rotation::automatic && !is_int8(scheme)))
     return {std::move(checkpoint), scheme, {}, std::move(planes)};
   if (rotation == Rotation::automatic && calibrated) {
@@ -45,8 +75,18 @@ Source prepare(std::unique_ptr<Checkpoint> checkpoint, Scheme scheme, Rotation r
     ScaledCheckpoint* const view = scaled.get();
     return {std::move(scaled), scheme, view->sizes(), std::move(planes), view};
   }
-  const RotationSizes sizes = rotation_sizes(checkpoint->config());
-  return {rotated_checkpoint(std::move(checkpoint)), scheme, sizes, std::move(planes)};
+  RotationSizes sizes = rotation_sizes(checkpoint->config());
+  if (rotation == Rotation::folded) sizes.down = 1;
+  return {rotated_checkpoint(std::move(checkpoint), sizes), scheme, sizes, std::move(planes)};
+}
+
+/// What is stored: the model's tensors, and what adapters need.
+std::vector<ModelTensor> planned_tensors(const Source& source) {
+  const ModelConfig& config = source.checkpoint->config();
+  std::vector<ModelTensor> tensors = model_tensors(config);
+  for (ModelTensor& tensor : folded_columns(config, source.rotation))
+    tensors.push_back(std::move(tensor));
+  return tensors;
 }
 
 Calibration make_calibration(const Source& source, std::vector<std::vector<int32_t>> windows,
@@ -62,7 +102,7 @@ int64_t write_model(const Source& source, std::vector<std::vector<int32_t>> wind
                     TensorSink& sink, SensitivityRun* run, ThreadPool& pool, Progress progress) {
   const Checkpoint& checkpoint = *source.checkpoint;
   const ModelConfig& config = checkpoint.config();
-  const std::vector<ModelTensor> all = model_tensors(config);
+  const std::vector<ModelTensor> all = planned_tensors(source);
   WeightCounter counter(progress, all);
   TensorWriter writer(checkpoint, all, source.schemes, sink, pool);
   if (windows.empty()) {
@@ -87,22 +127,44 @@ Model quantize_in_memory(std::unique_ptr<Checkpoint> original, const ModelOption
   const Source source =
       prepare(std::move(original), options.scheme, options.rotation, options.mixed, false);
   const ModelConfig& config = source.checkpoint->config();
-  auto store = std::make_unique<MemoryStore>(stored_tensors(model_tensors(config), source.schemes));
+  auto store =
+      std::make_unique<MemoryStore>(stored_tensors(planned_tensors(source), source.schemes));
   write_model(source, {}, *store, nullptr, *make_pool(options), progress);
   return make_model(config, source.schemes, source.rotation, source.two_planes,
                     text_of(*source.checkpoint), std::move(store), options, progress);
 }
 
-/// The text to calibrate with, as windows of ids; none where calibration is off, or the checkpoint
-/// has no tokenizer and no text was asked for.
+/// The text to calibrate with, as windows of ids; none where calibration is off, or nothing was
+/// asked for and the checkpoint has no tokenizer or is quantized already.
 std::vector<std::vector<int32_t>> windows_for(const ConvertOptions& options,
+                                              const Checkpoint& checkpoint,
                                               const std::optional<Tokenizer>& tokenizer) {
   const bool asked = options.calibration == Calibrate::text;
+  const bool quantized = is_int8(options.scheme) && any_quantized(checkpoint);
+  require(!asked || !quantized, ErrorCode::InvalidArgument, checkpoint.path(),
+          ": calibration: the checkpoint's weights are int8 already");
+  if (quantized) return {};
   if (!is_int8(options.scheme) || options.calibration == Calibrate::off) return {};
   require(tokenizer || !asked, ErrorCode::InvalidArgument,
           "calibration: the checkpoint has no tokenizer for the text");
   if (!tokenizer) return {};
   return calibration_windows(asked ? options.calibration_text : calibration_text(), *tokenizer);
+}
+
+/// The checkpoint with the adapters of the options merged into it.
+std::unique_ptr<Checkpoint> open_merged(const std::string& source, const ConvertOptions& options) {
+  std::unique_ptr<Checkpoint> checkpoint = open_checkpoint(source);
+  if (options.adapters.empty()) return checkpoint;
+  require(!any_quantized(*checkpoint), ErrorCode::InvalidArgument, source,
+          ": its weights are int8 already, no adapter can be merged into them; use the adapter "
+          "beside them, at run time");
+  std::vector<ScaledAdapter> adapters;
+  for (const AdapterSource& adapter : options.adapters) {
+    require(std::isfinite(adapter.scale), ErrorCode::InvalidArgument, adapter.directory,
+            ": adapter scale ", adapter.scale, ", a finite number expected");
+    adapters.push_back({PeftAdapter(adapter.directory, checkpoint->config()), adapter.scale});
+  }
+  return lora_checkpoint(std::move(checkpoint), std::move(adapters));
 }
 
 /// One conversion: from an opened source to a file.
@@ -134,8 +196,7 @@ struct Conversion {
 void convert_plainly(const Conversion& conversion, std::vector<std::vector<int32_t>> windows,
                      ConvertReport& report) {
   const Source& source = conversion.source;
-  const std::vector<StoredTensor> plan =
-      stored_tensors(model_tensors(source.checkpoint->config()), source.schemes);
+  const std::vector<StoredTensor> plan = stored_tensors(planned_tensors(source), source.schemes);
   OctetWriter writer = conversion.writer(plan);
   report.input_weights = write_model(source, std::move(windows), writer, nullptr, conversion.pool,
                                      conversion.progress);
@@ -146,7 +207,7 @@ void convert_plainly(const Conversion& conversion, std::vector<std::vector<int32
 void write_chosen(const Conversion& conversion, const std::vector<StoredTensor>& plan,
                   const MemoryStore& store, OctetWriter& sink) {
   const Source& source = conversion.source;
-  const std::vector<ModelTensor> all = model_tensors(source.checkpoint->config());
+  const std::vector<ModelTensor> all = planned_tensors(source);
   for (size_t i = 0; i < plan.size(); ++i)
     if (store.has(plan[i]))
       sink.write(i, 0, {store.data(plan[i]), static_cast<size_t>(plan[i].bytes())});
@@ -161,7 +222,7 @@ void write_chosen(const Conversion& conversion, const std::vector<StoredTensor>&
 void convert_mixed(Conversion& conversion, std::vector<std::vector<int32_t>> windows, double budget,
                    ConvertReport& report) {
   Source& source = conversion.source;
-  const std::vector<ModelTensor> all = model_tensors(source.checkpoint->config());
+  const std::vector<ModelTensor> all = planned_tensors(source);
   const std::vector<std::vector<int32_t>> held_out = hold_out(windows, SensitivityRun::max_window);
   MemoryStore store(stored_tensors(all, source.schemes));
   SensitivityRun run(*source.checkpoint, source.rotation, source.schemes.model, store, held_out,
@@ -206,9 +267,9 @@ ConvertReport convert(const std::string& source, const std::string& output,
   const auto start = std::chrono::steady_clock::now();
   require(!OctetFile::open(source), ErrorCode::InvalidArgument, source,
           ": is a converted octet file already; give the checkpoint it was made from");
-  std::unique_ptr<Checkpoint> original = open_checkpoint(source);
+  std::unique_ptr<Checkpoint> original = open_merged(source, options);
   ModelText text = text_of(*original);
-  auto windows = windows_for(options, text.tokenizer);
+  auto windows = windows_for(options, *original, text.tokenizer);
   const bool calibrated = !windows.empty(), automatic = options.mixed == automatic_mixed;
   const bool search = automatic && calibrated;
   const std::string mixed = search ? "off" : automatic ? default_mixed : options.mixed;

@@ -45,7 +45,7 @@ std::unique_ptr<Checkpoint> float_weights(const OctetFile& file, const std::stri
     scaled->read_scales(file);
     return scaled;
   }
-  return rotated_checkpoint(std::move(source));
+  return rotated_checkpoint(std::move(source), sizes);
 }
 
 /// What linears of a layer gave, as far as it can be seen: of gate and up their product.

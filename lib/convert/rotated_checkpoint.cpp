@@ -8,6 +8,7 @@
 #include "lib/convert/finite.h"
 #include "lib/core/cpu.h"
 #include "lib/core/error.h"
+#include "lib/model/folded_columns.h"
 #include "quant/rotation.h"
 
 namespace octet {
@@ -28,9 +29,9 @@ struct Fold {
 
 class RotatedCheckpoint : public Checkpoint {
  public:
-  explicit RotatedCheckpoint(std::unique_ptr<Checkpoint> source)
+  RotatedCheckpoint(std::unique_ptr<Checkpoint> source, const RotationSizes& sizes)
       : source_(std::move(source)),
-        sizes_(rotation_sizes(source_->config())),
+        sizes_(sizes),
         residual_(sizes_.hidden, active_kernels().hadamard_f32),
         value_head_(sizes_.head, active_kernels().hadamard_f32),
         down_(sizes_.down, active_kernels().hadamard_f32) {
@@ -48,6 +49,8 @@ class RotatedCheckpoint : public Checkpoint {
   }
 
   void read_rows(std::string_view name, int64_t begin, int64_t end, float* out) const override {
+    if (const auto columns = columns_.find(name); columns != columns_.end())
+      return source_->read_rows(columns->second, begin, end, out);
     const CheckpointTensor* tensor = find(name);
     require(tensor, ErrorCode::Internal, path_, ": no tensor '", name, "'");
     const int64_t k = tensor->shape.back();
@@ -90,6 +93,17 @@ class RotatedCheckpoint : public Checkpoint {
     folds_["lm_head.weight"] = {tied ? "model.embed_tokens.weight" : "lm_head.weight",
                                 "model.norm.weight", &residual_};
     folds_["model.norm.weight"] = {};
+    add_columns();
+  }
+
+  /// The norms' weights, which are in the linears now (lib/model/folded_columns.h).
+  void add_columns() {
+    for (int64_t i = 0; i < config_.num_layers; ++i) {
+      const std::string layer = str("model.layers.", i, ".");
+      columns_[columns_name(i, "qkv")] = layer + "input_layernorm.weight";
+      columns_[columns_name(i, "gate_up")] = layer + "post_attention_layernorm.weight";
+    }
+    columns_[head_columns_name] = "model.norm.weight";
   }
 
   /// W diag(norm) right
@@ -133,6 +147,7 @@ class RotatedCheckpoint : public Checkpoint {
   RotationSizes sizes_;
   Rotation residual_, value_head_, down_;
   std::map<std::string, Fold, std::less<>> folds_;
+  std::map<std::string, std::string, std::less<>> columns_;  // the source's tensor of each
   mutable std::mutex mutex_;
   mutable std::list<std::pair<std::string, Values>> recent_;
 };
@@ -144,8 +159,9 @@ RotationSizes rotation_sizes(const ModelConfig& config) {
           std::min(max_down_block, quant::power_of_two_in(config.intermediate_size))};
 }
 
-std::unique_ptr<Checkpoint> rotated_checkpoint(std::unique_ptr<Checkpoint> source) {
-  return std::make_unique<RotatedCheckpoint>(std::move(source));
+std::unique_ptr<Checkpoint> rotated_checkpoint(std::unique_ptr<Checkpoint> source,
+                                               const RotationSizes& sizes) {
+  return std::make_unique<RotatedCheckpoint>(std::move(source), sizes);
 }
 
 }  // namespace octet

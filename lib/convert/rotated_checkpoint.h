@@ -13,10 +13,12 @@ namespace octet {
 ///   embedding  E R1              q, k, gate, up, head  W diag(g) R1
 ///   v          R2 W diag(g) R1   o  R1 W R2            down  R1 W R4     v's bias  R2 b
 /// (R2 in each head's rows or columns.) A tied head is no longer the embedding: the config says so,
-/// and "lm_head.weight" exists. Source: QuaRot, arXiv:2404.00456, section 4.
-std::unique_ptr<Checkpoint> rotated_checkpoint(std::unique_ptr<Checkpoint> source);
+/// and "lm_head.weight" exists. The tensors of lib/model/folded_columns.h can be read, too. Source:
+/// QuaRot, arXiv:2404.00456, section 4. sizes: as rotation_sizes() has them; of down 1 for no R4.
+std::unique_ptr<Checkpoint> rotated_checkpoint(std::unique_ptr<Checkpoint> source,
+                                               const RotationSizes& sizes);
 
-/// The sizes of the matrices that rotated_checkpoint uses for this shape.
+/// The sizes of all matrices for this shape.
 RotationSizes rotation_sizes(const ModelConfig& config);
 
 }  // namespace octet

@@ -68,11 +68,14 @@ class SlabWriter {
       : checkpoint_(checkpoint), schemes_(schemes), sink_(sink) {}
 
   void write(const Slab& slab, Buffers& b) const {
+    const bool matrix = slab.tensor->shape.size() == 2;
+    const Scheme scheme = matrix ? schemes_.of(slab.tensor->name) : Scheme::f32;
+    if (scheme == Scheme::w8a8 && checkpoint_.is_quantized(slab.tensor->name))
+      return copy_channels(slab, b);
     b.values.resize(static_cast<size_t>((slab.end - slab.begin) * slab.k));
     checkpoint_.read_rows(slab.tensor->name, slab.begin, slab.end, b.values.data());
     require_finite(checkpoint_, slab.tensor->name, slab.begin, slab.k, b.values);
-    const bool matrix = slab.tensor->shape.size() == 2;
-    switch (matrix ? schemes_.of(slab.tensor->name) : Scheme::f32) {
+    switch (scheme) {
       case Scheme::f32:
         return put(slab.index, slab.begin * slab.k, b.values);
       case Scheme::f16:
@@ -110,16 +113,37 @@ class SlabWriter {
     put(slab.index, slab.begin * padded_k(slab.k), b.packed);
   }
 
+  /// int8 as the checkpoint has it.
+  void copy_channels(const Slab& slab, Buffers& b) const {
+    const int64_t rows = slab.end - slab.begin;
+    resize_channels(slab, b);
+    checkpoint_.read_quantized_rows(slab.tensor->name, slab.begin, slab.end, b.quantized.data(),
+                                    b.scale.data());
+    require_finite(checkpoint_, scale_name(slab.tensor->name), slab.begin, 1,
+                   {b.scale.data(), static_cast<size_t>(rows)});
+    put_channels(slab, b);
+  }
+
   void write_channels(const Slab& slab, Buffers& b) const {
     const int64_t rows = slab.end - slab.begin;
-    b.quantized.resize(b.values.size());
-    b.scale.assign(static_cast<size_t>(padded_n(rows)), 0.0f);
-    b.sum.resize(static_cast<size_t>(padded_n(rows)));
+    resize_channels(slab, b);
     if (slab.feedback)
       quant::round_rows(b.values.data(), rows, slab.k, *slab.feedback, b.quantized.data(),
                         b.scale.data());
     else
       quant::quantize_rows(b.values.data(), rows, slab.k, b.quantized.data(), b.scale.data());
+    put_channels(slab, b);
+  }
+
+  void resize_channels(const Slab& slab, Buffers& b) const {
+    const int64_t rows = slab.end - slab.begin;
+    b.quantized.resize(static_cast<size_t>(rows * slab.k));
+    b.scale.assign(static_cast<size_t>(padded_n(rows)), 0.0f);
+    b.sum.resize(static_cast<size_t>(padded_n(rows)));
+  }
+
+  void put_channels(const Slab& slab, Buffers& b) const {
+    const int64_t rows = slab.end - slab.begin;
     quant::sum_rows(b.quantized.data(), rows, slab.k, b.sum.data());
     write_packed(slab, b);
     put(slab.index + 1, slab.begin, b.scale);

@@ -7,6 +7,8 @@
 
 namespace octet {
 
+struct AdapterImpl;
+
 /// Token ids and their keys and values.
 struct Sequence {
   /// pool and angles must outlive the sequence; who makes it reserves its blocks.
@@ -24,7 +26,8 @@ struct Sequence {
   int64_t context;  ///< positions that fit
   const Rope& rope;
   KvCache cache;
-  std::vector<int32_t> tokens;  ///< ids whose keys and values are in the cache
+  std::vector<const AdapterImpl*> adapters;  ///< who sets them keeps them alive
+  std::vector<int32_t> tokens;               ///< ids whose keys and values are in the cache
 };
 
 }  // namespace octet

@@ -5,6 +5,7 @@
 
 #include "lib/core/error.h"
 #include "lib/generate/session_impl.h"
+#include "lib/model/adapter_impl.h"
 #include "lib/model/model_impl.h"
 
 namespace octet {
@@ -36,10 +37,13 @@ SessionImpl::SessionImpl(const Model& owner, int64_t positions, Overflow policy)
       overflow(policy) {}
 
 Session::Session(const Model& model, const SessionOptions& options)
-    : impl_(new SessionImpl(model, context_of(model, options.context), options.overflow)) {}
+    : impl_(new SessionImpl(model, context_of(model, options.context), options.overflow)) {
+  set_adapters(options.adapters);
+}
 
 Session Session::fork() const {
-  Session copy(model(), {.context = context(), .overflow = impl_->overflow});
+  Session copy(model(),
+               {.context = context(), .overflow = impl_->overflow, .adapters = impl_->adapters});
   SessionImpl& to = *copy.impl_;
   const auto blocks = static_cast<size_t>(kv_blocks(size()));
   for (KvBlock* block : impl_->sequence.cache.blocks().first(blocks))
@@ -75,6 +79,18 @@ const std::vector<int32_t>& Session::tokens() const {
 }
 const Model& Session::model() const {
   return impl_->model;
+}
+
+void Session::set_adapters(std::vector<Adapter> adapters) {
+  std::vector<const AdapterImpl*> impls;
+  for (const Adapter& adapter : adapters) {
+    require(&*adapter.model().impl() == &*impl_->model.impl(), ErrorCode::InvalidArgument,
+            "adapter ", adapter.path(), ": loaded for another model than the session's");
+    impls.push_back(&*adapter.impl());
+  }
+  truncate(0);  // what is in the cache was computed with others
+  impl_->adapters = std::move(adapters);
+  impl_->sequence.adapters = std::move(impls);
 }
 
 void Session::truncate(int64_t length) {

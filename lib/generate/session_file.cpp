@@ -140,6 +140,8 @@ void check_rope(const ModelConfig& config, const Rope& rope, const std::string& 
 
 void Session::save(const std::string& path) const {
   const Sequence& sequence = impl_->sequence;
+  require(sequence.adapters.empty(), ErrorCode::Unsupported, path,
+          ": a session with adapters cannot be saved: the file would not say with which");
   KvPool& pool = sequence.cache.pool();
   const int64_t block_bytes = pool.layout().block_bytes, blocks = kv_blocks(sequence.size());
   const std::map<std::string, std::string> metadata = {
@@ -163,6 +165,8 @@ void Session::save(const std::string& path) const {
 }
 
 Session Session::load(const Model& model, const std::string& path, const SessionOptions& options) {
+  require(options.adapters.empty(), ErrorCode::Unsupported, path,
+          ": a saved session has no adapters; set them afterwards");
   const MappedFile mapped(path);
   const Safetensors file = parse_safetensors(mapped.bytes(), path);
   check_header(model, file, path);

@@ -16,6 +16,7 @@ struct SessionImpl : Counted {
   Rope rope;
   KvReservation reservation;
   Sequence sequence;
+  std::vector<Adapter> adapters;
   std::vector<ChatMessage> messages;
   int32_t pending = -1;  ///< the last token drawn, not yet evaluated
   GenerateStats stats;

@@ -52,7 +52,8 @@ struct BatchBuilder {
     const auto part = input.ids.subspan(static_cast<size_t>(done), static_cast<size_t>(count));
     sequence.cache.extend(sequence.size(), count);
     ids.insert(ids.end(), part.begin(), part.end());
-    chunks.push_back({&sequence.cache, &sequence.rope, first_row, count, sequence.size()});
+    chunks.push_back(
+        {&sequence.cache, &sequence.rope, first_row, count, sequence.size(), sequence.adapters});
     sequences.push_back(&sequence);
     const auto last = static_cast<int64_t>(input.ids.size()) - 1;
     for (int64_t i = 0; i < count; ++i) {

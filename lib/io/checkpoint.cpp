@@ -32,8 +32,9 @@ void check_tensor(const Checkpoint& checkpoint, const ModelTensor& wanted,
   require(found != nullptr, ErrorCode::InvalidFile, label, " is missing");
   require(found->shape == wanted.shape, ErrorCode::InvalidFile, label, ": shape ",
           shape_text(found->shape), ", the config asks for ", shape_text(wanted.shape));
-  require(find_weight_type(found->type) != nullptr, ErrorCode::Unsupported, label, ": type ",
-          found->type, " where weights are needed (an already quantized checkpoint?); known are ",
+  require(find_weight_type(found->type) != nullptr || checkpoint.is_quantized(wanted.name),
+          ErrorCode::Unsupported, label, ": type ", found->type,
+          " where weights are needed (an already quantized checkpoint?); known are ",
           known_weight_types());
 }
 
@@ -99,6 +100,11 @@ void check_generation(const ModelConfig& config, const std::string& where) {
 
 }  // namespace
 
+void Checkpoint::read_quantized_rows(std::string_view name, int64_t, int64_t, int8_t*,
+                                     float*) const {
+  fail(ErrorCode::Internal, path_, ": tensor ", name, " is not quantized");
+}
+
 const CheckpointTensor* Checkpoint::find(std::string_view name) const {
   const auto found =
       std::find_if(tensors_.begin(), tensors_.end(),
@@ -122,6 +128,10 @@ std::unique_ptr<Checkpoint> open_checkpoint(const std::string& path) {
   }
   check_tensors(*checkpoint);
   return checkpoint;
+}
+
+bool is_linear(std::string_view name) {
+  return name.ends_with("_proj.weight") || name == "lm_head.weight";
 }
 
 std::vector<ModelTensor> layer_tensors(const ModelConfig& config, int64_t layer) {

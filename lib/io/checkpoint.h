@@ -53,6 +53,14 @@ class Checkpoint {
   /// through. Errors: InvalidFile if the tensor is missing; Internal for rows out of range.
   virtual void read_rows(std::string_view name, int64_t begin, int64_t end, float* out) const = 0;
 
+  /// Whether a matrix is stored as int8 with a scale a row, the form of the scheme w8a8.
+  /// read_rows() multiplies it out.
+  virtual bool is_quantized(std::string_view) const { return false; }
+  /// Rows [begin, end) of such a matrix as they are stored: q in [-128, 127], and their scales.
+  /// Thread-safe. Errors: as read_rows().
+  virtual void read_quantized_rows(std::string_view name, int64_t begin, int64_t end, int8_t* q,
+                                   float* scale) const;
+
  protected:
   std::string path_;
   std::string format_;
@@ -74,6 +82,8 @@ struct ModelTensor {
   std::vector<int64_t> shape;
 };
 std::vector<ModelTensor> model_tensors(const ModelConfig& config);
+/// Whether the tensor of this name is the weight of a linear of a layer, or of the head.
+bool is_linear(std::string_view name);
 /// Those of one layer.
 std::vector<ModelTensor> layer_tensors(const ModelConfig& config, int64_t layer);
 

@@ -62,6 +62,13 @@ std::string hf_name(const std::string& name, const std::string& where) {
   return name;
 }
 
+template <size_t size>
+std::string_view translate_back(const std::array<NamePair, size>& names, std::string_view name) {
+  const auto found = std::find_if(names.begin(), names.end(),
+                                  [&](const NamePair& pair) { return pair.second == name; });
+  return found == names.end() ? std::string_view() : found->first;
+}
+
 /// The "<architecture>.*" keys as a ModelConfig.
 class ConfigReader {
  public:
@@ -253,6 +260,15 @@ class GgufCheckpoint final : public MappedCheckpoint {
 };
 
 }  // namespace
+
+std::string gguf_name(const std::string& hf_name) {
+  constexpr std::string_view layers = "model.layers.";
+  std::string_view name = translate_back(model_names, hf_name);
+  if (!name.empty() || !hf_name.starts_with(layers)) return std::string(name);
+  const size_t dot = hf_name.find('.', layers.size());
+  name = translate_back(layer_names, std::string_view(hf_name).substr(dot + 1));
+  return str("blk.", hf_name.substr(layers.size(), dot - layers.size()), ".", name);
+}
 
 CheckpointText read_gguf_text(const std::string& path) {
   const MappedFile file(path);

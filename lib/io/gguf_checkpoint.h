@@ -14,4 +14,7 @@ std::unique_ptr<Checkpoint> open_gguf(const std::string& path);
 /// none. Errors: as above.
 CheckpointText read_gguf_text(const std::string& path);
 
+/// The name that a tensor has in a GGUF file, by its Hugging Face name.
+std::string gguf_name(const std::string& hf_name);
+
 }  // namespace octet

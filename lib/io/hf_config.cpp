@@ -43,11 +43,6 @@ std::string read_family(const JsonObject& config) {
 
 /// Options that change the arithmetic and that octet does not have.
 void reject_unknown_arithmetic(const JsonObject& config) {
-  if (const auto quantization = config.object("quantization_config")) {
-    fail(ErrorCode::Unsupported, config.where(), ": quantization_config with quant_method \"",
-         quantization->text("quant_method").value_or(""),
-         "\"; known are checkpoints that are not quantized");
-  }
   const std::string activation = config.text("hidden_act").value_or("silu");
   require(activation == "silu", ErrorCode::Unsupported, config.where(), ": hidden_act \"",
           activation, "\"; known is silu");

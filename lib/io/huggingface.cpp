@@ -4,6 +4,7 @@
 #include <set>
 
 #include "lib/core/error.h"
+#include "lib/io/compressed_tensors.h"
 #include "lib/io/file_kind.h"
 #include "lib/io/hf_config.h"
 #include "lib/io/json.h"
@@ -67,9 +68,35 @@ class HuggingFaceCheckpoint final : public MappedCheckpoint {
     }
     config_ = read_hf_config(directory);
     text_ = read_huggingface_text(directory);
+    if (const auto quantization = CompressedTensors::read(directory)) {
+      format_ = "safetensors, compressed-tensors int-quantized";
+      add_scales(*quantization);
+    }
   }
 
  private:
+  void add_scales(const CompressedTensors& quantization) {
+    for (const ModelTensor& tensor : model_tensors(config_)) {
+      if (!is_linear(tensor.name)) continue;
+      const std::string linear = tensor.name.substr(0, tensor.name.rfind('.'));
+      if (!quantization.quantizes(linear)) continue;
+      reject_more_than_scales(linear);
+      add_scale(tensor.name, linear + ".weight_scale");
+    }
+    require(!config_.tied_head || !quantization.quantizes("lm_head"), ErrorCode::Unsupported, path_,
+            ": quantization_config: lm_head is int8, but tied to the embedding; known is lm_head "
+            "in `ignore`");
+  }
+
+  /// What asymmetric, static and grouped quantization bring.
+  void reject_more_than_scales(const std::string& linear) const {
+    for (const char* part : {"weight_zero_point", "weight_g_idx", "input_scale", "input_zero_point",
+                             "output_scale", "output_zero_point"}) {
+      require(!has(str(linear, ".", part)), ErrorCode::Unsupported, path_, ": tensor ", linear, ".",
+              part, "; known are int8 weights with nothing but a weight_scale");
+    }
+  }
+
   void add_directory(const std::string& directory) {
     if (const std::string whole = directory + "/model.safetensors"; file_exists(whole)) {
       add_file(whole, nullptr);

@@ -1,11 +1,15 @@
 #include "lib/io/mapped_checkpoint.h"
 
+#include <cstring>
+#include <vector>
+
 #include "lib/core/error.h"
 
 namespace octet {
 namespace {
 
 size_t row_bytes(const MappedTensor& tensor) {
+  if (tensor.scale) return static_cast<size_t>(tensor.cols);
   return static_cast<size_t>(tensor.cols / tensor.type->block_values * tensor.type->block_bytes);
 }
 
@@ -47,15 +51,63 @@ void MappedCheckpoint::add(const std::string& name, std::string_view type,
           " occurs twice");
 }
 
-void MappedCheckpoint::read_rows(std::string_view name, int64_t begin, int64_t end,
-                                 float* out) const {
+void MappedCheckpoint::add_scale(const std::string& weight, const std::string& scale) {
+  const CheckpointTensor* const q = find(weight);
+  const CheckpointTensor* const s = find(scale);
+  for (const auto& [name, found] : {std::pair(weight, q), std::pair(scale, s)})
+    require(found != nullptr, ErrorCode::InvalidFile, path_, ": tensor ", name,
+            " is missing, the config says that this linear is int8");
+  require(q->type == "I8" && q->shape.size() == 2, ErrorCode::InvalidFile, path_, ": tensor ",
+          weight, ": ", q->type, " of rank ", q->shape.size(), ", I8 of rank 2 expected");
+  require(find_weight_type(s->type) != nullptr && s->shape.size() == 2 &&
+              s->shape[0] == q->shape[0] && s->shape[1] == 1,
+          ErrorCode::InvalidFile, path_, ": tensor ", scale, " is ", s->type, " of rank ",
+          s->shape.size(), " and ", s->shape.empty() ? 0 : s->shape[0], " rows; F32, F16 or BF16 [",
+          q->shape[0], ", 1] expected");
+  stored_.find(weight)->second.scale = &stored_.find(scale)->second;
+}
+
+const MappedTensor& MappedCheckpoint::find_rows(std::string_view name, int64_t begin,
+                                                int64_t end) const {
   const auto found = stored_.find(name);
   require(found != stored_.end(), ErrorCode::InvalidFile, path_, ": tensor ", name, " is missing");
   const MappedTensor& tensor = found->second;
-  require(tensor.type != nullptr, ErrorCode::Unsupported, path_, ": tensor ", name,
-          ": cannot be read as weights; known are ", known_weight_types());
   require(begin >= 0 && begin <= end && end <= tensor.rows, ErrorCode::Internal, path_, ": tensor ",
           name, ": rows ", begin, " to ", end, " of ", tensor.rows);
+  return tensor;
+}
+
+bool MappedCheckpoint::is_quantized(std::string_view name) const {
+  const auto found = stored_.find(name);
+  return found != stored_.end() && found->second.scale;
+}
+
+void MappedCheckpoint::read_quantized_rows(std::string_view name, int64_t begin, int64_t end,
+                                           int8_t* q, float* scale) const {
+  const MappedTensor& tensor = find_rows(name, begin, end);
+  require(tensor.scale != nullptr, ErrorCode::Internal, path_, ": tensor ", name, " is not int8");
+  const size_t first = static_cast<size_t>(begin) * row_bytes(tensor);
+  const size_t last = static_cast<size_t>(end) * row_bytes(tensor);
+  std::memcpy(q, tensor.data.data() + first, last - first);
+  drop(tensor, first, last);
+  const MappedTensor& scales = *tensor.scale;
+  scales.type->to_f32(scales.data.data() + static_cast<size_t>(begin) * row_bytes(scales),
+                      end - begin, scale);
+}
+
+void MappedCheckpoint::read_rows(std::string_view name, int64_t begin, int64_t end,
+                                 float* out) const {
+  const MappedTensor& tensor = find_rows(name, begin, end);
+  if (tensor.scale) {
+    std::vector<int8_t> q(static_cast<size_t>((end - begin) * tensor.cols));
+    std::vector<float> scale(static_cast<size_t>(end - begin));
+    read_quantized_rows(name, begin, end, q.data(), scale.data());
+    for (size_t i = 0; i < q.size(); ++i)
+      out[i] = static_cast<float>(q[i]) * scale[i / static_cast<size_t>(tensor.cols)];
+    return;
+  }
+  require(tensor.type != nullptr, ErrorCode::Unsupported, path_, ": tensor ", name,
+          ": cannot be read as weights; known are ", known_weight_types());
   const size_t bytes = row_bytes(tensor);
   if (tensor.interleaved_heads == 0) {
     const size_t first = static_cast<size_t>(begin) * bytes;

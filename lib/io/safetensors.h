@@ -34,10 +34,11 @@ struct Safetensors {
 /// Parses a whole file. `where` names it in errors. Errors: InvalidFile.
 Safetensors parse_safetensors(std::span<const std::byte> file, const std::string& where);
 
-/// Writes a file whose tensors' names, types and shapes are known beforehand. The data and every
-/// tensor start on a 64-byte boundary: where one would not, a U8 tensor "octet.pad.N" comes before
-/// it (the format allows no gaps). The file has a temporary name in the target's folder until
-/// finish() has flushed and renamed it; without finish() it is removed.
+/// Writes a file whose tensors' names, types and shapes are known beforehand. If it is to be
+/// aligned, every tensor starts on a 64-byte boundary: where one would not, a U8 tensor
+/// "octet.pad.N" comes before it (the format allows no gaps). The data always does. The file has a
+/// temporary name in the target's folder until finish() has flushed and renamed it; without
+/// finish() it is removed.
 class SafetensorsWriter {
  public:
   struct Plan {
@@ -48,7 +49,7 @@ class SafetensorsWriter {
 
   /// Errors: Io; InvalidArgument for a duplicate name, an unknown dtype, text that is not UTF-8.
   SafetensorsWriter(const std::string& path, const std::map<std::string, std::string>& metadata,
-                    const std::vector<Plan>& tensors);
+                    const std::vector<Plan>& tensors, bool aligned = true);
 
   /// Writes part of tensor `index` (its place in the plan), `offset` bytes from its start; each
   /// byte once. Thread-safe. Errors: Io (a full disk), Internal out of range.
@@ -69,7 +70,7 @@ class SafetensorsWriter {
   };
   static Layout plan_layout(const std::string& path,
                             const std::map<std::string, std::string>& metadata,
-                            const std::vector<Plan>& tensors);
+                            const std::vector<Plan>& tensors, bool aligned);
   SafetensorsWriter(const std::string& path, Layout layout);
 
   std::string path_;

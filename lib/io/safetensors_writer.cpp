@@ -40,7 +40,7 @@ std::string quoted(const std::string& path, const std::string& text) {
 /// The members of the header's object, and where the data of the next tensor begins.
 class Header {
  public:
-  explicit Header(const std::string& path) : path_(path) {}
+  Header(const std::string& path, bool aligned) : path_(path), aligned_(aligned) {}
 
   void add_metadata(const std::map<std::string, std::string>& metadata) {
     if (metadata.empty()) return;
@@ -54,7 +54,7 @@ class Header {
 
   /// Returns where the tensor's data begins.
   uint64_t add_tensor(const SafetensorsWriter::Plan& tensor) {
-    if (const uint64_t pad = padding(end_); pad > 0)
+    if (const uint64_t pad = padding(end_); aligned_ && pad > 0)
       add_range({str("octet.pad.", pads_++), "U8", {pad}}, pad);
     const uint64_t begin = end_;
     add_range(tensor, tensor_bytes(path_, tensor));
@@ -90,6 +90,7 @@ class Header {
   }
 
   const std::string& path_;
+  bool aligned_;
   std::string members_;
   std::set<std::string> names_{"__metadata__"};
   uint64_t end_ = 0;
@@ -100,8 +101,8 @@ class Header {
 
 SafetensorsWriter::Layout SafetensorsWriter::plan_layout(
     const std::string& path, const std::map<std::string, std::string>& metadata,
-    const std::vector<Plan>& tensors) {
-  Header header(path);
+    const std::vector<Plan>& tensors, bool aligned) {
+  Header header(path, aligned);
   header.add_metadata(metadata);
   Layout layout;
   for (const Plan& tensor : tensors) {
@@ -117,8 +118,8 @@ SafetensorsWriter::Layout SafetensorsWriter::plan_layout(
 
 SafetensorsWriter::SafetensorsWriter(const std::string& path,
                                      const std::map<std::string, std::string>& metadata,
-                                     const std::vector<Plan>& tensors)
-    : SafetensorsWriter(path, plan_layout(path, metadata, tensors)) {}
+                                     const std::vector<Plan>& tensors, bool aligned)
+    : SafetensorsWriter(path, plan_layout(path, metadata, tensors, aligned)) {}
 
 SafetensorsWriter::SafetensorsWriter(const std::string& path, Layout layout)
     : path_(path),

@@ -15,6 +15,8 @@
 
 namespace octet {
 
+struct AdapterImpl;
+
 /// Consecutive tokens of one sequence inside a batch.
 struct Chunk {
   KvCache* cache;
@@ -22,6 +24,8 @@ struct Chunk {
   int64_t first_row;  ///< in the batch
   int64_t rows;
   int64_t first_position;  ///< of the sequence; everything before it is in the cache
+  /// What is added to the model's linears for these rows. Only for backends that run adapters.
+  std::span<const AdapterImpl* const> adapters = {};
 };
 
 /// One ragged step: any mix of prompt chunks and single tokens of different sequences.
@@ -104,6 +108,8 @@ class Backend {
   virtual const char* device() const = 0;  ///< as Device::parse takes it
   virtual const char* instruction_set() const = 0;
   virtual int threads() const = 0;
+  /// Whether chunks may have adapters.
+  virtual bool runs_adapters() const { return false; }
   /// Where the caches of this device's sequences lie.
   virtual KvMemory& kv_memory() = 0;
 

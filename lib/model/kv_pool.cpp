@@ -37,9 +37,9 @@ const char* to_string(KvCacheType type) noexcept {
 }
 
 KvCacheType parse_kv_cache(std::string_view name) {
-  for (KvCacheType type : {KvCacheType::f16, KvCacheType::int8})
+  for (KvCacheType type : {KvCacheType::f16, KvCacheType::int8, KvCacheType::f32})
     if (name == to_string(type)) return type;
-  fail(ErrorCode::InvalidArgument, "kv-cache '", name, "': known are f16, int8");
+  fail(ErrorCode::InvalidArgument, "kv-cache '", name, "': known are f16, int8, f32");
 }
 
 int64_t kv_bytes_per_token(const ModelConfig& config, KvCacheType type) {

@@ -28,6 +28,7 @@ struct ModelText {
 struct ModelImpl : Counted {
   ModelConfig config;
   Schemes schemes = Scheme::w8a8;
+  RotationSizes rotation;
   KvCacheType kv_cache;
   ModelText text;
   std::once_flag template_parsed;

@@ -89,14 +89,19 @@ const std::byte* OctetFile::data(const StoredTensor& wanted) const {
   return found->data.data();
 }
 
-std::optional<Tokenizer> OctetFile::tokenizer() const {
+std::optional<TokenizerSource> OctetFile::tokenizer_source() const {
   const SafetensorsEntry* flat = tensors_.find(tokenizer_tensor);
   if (!flat) return std::nullopt;
   TokenizerSource source;
   source.kind = TokenizerSource::Kind::flat;
   source.where = file_.path();
   source.bytes.assign(flat->data.begin(), flat->data.end());
-  return make_tokenizer(source);
+  return source;
+}
+
+std::optional<Tokenizer> OctetFile::tokenizer() const {
+  if (const auto source = tokenizer_source()) return make_tokenizer(*source);
+  return std::nullopt;
 }
 
 OctetWriter::OctetWriter(const std::string& path, const OctetHeader& header,

@@ -40,6 +40,7 @@ class OctetFile : public TensorStore {
   const Safetensors& tensors() const { return tensors_; }
   const std::string& path() const { return file_.path(); }
   /// Empty if the file holds no tokenizer. Errors: InvalidFile.
+  std::optional<TokenizerSource> tokenizer_source() const;
   std::optional<Tokenizer> tokenizer() const;
   const std::byte* data(const StoredTensor& tensor) const override;
   uint64_t file_bytes() const { return file_.bytes().size(); }

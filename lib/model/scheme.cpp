@@ -17,8 +17,11 @@ constexpr std::array<SchemeName, 4> scheme_names = {{{Scheme::f32, "f32"},
                                                      {Scheme::w8a8, "w8a8"},
                                                      {Scheme::w8a8_g128, "w8a8-g128"}}};
 
-constexpr std::array<std::pair<Rotation, const char*>, 3> rotation_names = {
-    {{Rotation::automatic, "auto"}, {Rotation::off, "off"}, {Rotation::on, "on"}}};
+constexpr std::array<std::pair<Rotation, const char*>, 4> rotation_names = {
+    {{Rotation::automatic, "auto"},
+     {Rotation::off, "off"},
+     {Rotation::on, "on"},
+     {Rotation::folded, "folded"}}};
 
 }  // namespace
 
@@ -43,7 +46,7 @@ const char* to_string(Rotation rotation) noexcept {
 Rotation parse_rotation(std::string_view name) {
   for (const auto& [known, text] : rotation_names)
     if (name == text) return known;
-  fail(ErrorCode::InvalidArgument, "rotation '", name, "': known are auto, off, on");
+  fail(ErrorCode::InvalidArgument, "rotation '", name, "': known are auto, off, on, folded");
 }
 
 bool is_int8(Scheme scheme) noexcept {

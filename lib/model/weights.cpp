@@ -41,6 +41,7 @@ class Binder {
 
   Linear linear(const std::string& name) {
     Linear linear{matrix(name + ".weight"), nullptr};
+    linear.weight.linear = linears_++;
     if (shapes_.count(name + ".bias")) linear.bias = vector(name + ".bias");
     return linear;
   }
@@ -48,6 +49,7 @@ class Binder {
   int planes(std::string_view weight) const { return two_planes_.contains(weight) ? 2 : 1; }
   bool has(const std::string& name) const { return shapes_.count(name) != 0; }
   int64_t bytes() const { return bytes_; }
+  int64_t linears() const { return linears_; }
 
  private:
   const void* take(const std::string& name, int64_t& bytes) {
@@ -61,7 +63,7 @@ class Binder {
   const TensorStore& store_;
   std::map<std::string, StoredTensor> stored_;
   std::map<std::string, std::vector<int64_t>> shapes_;
-  int64_t bytes_ = 0;
+  int64_t bytes_ = 0, linears_ = 0;
 };
 
 LayerWeights bind_layer(Binder& binder, const RotationSizes& rotation, int64_t index) {
@@ -91,6 +93,7 @@ void bind_head(Binder& binder, const RotationSizes& rotation, const Matrix* tied
   weights.final_norm = binder.vector("model.norm.weight");
   weights.head = tied ? *tied : binder.matrix("lm_head.weight");
   weights.head.planes = binder.planes("lm_head.weight");
+  if (!tied) weights.head.linear = binder.linears();
   weights.head_rotation = rotation.norm;
 }
 

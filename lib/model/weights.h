@@ -21,6 +21,7 @@ struct Matrix {
   const void* sum = nullptr;    ///< null for f32, f16
   int64_t bytes = 0;            ///< data, scale and sum
   int planes = 1;               ///< of int8 that its input is multiplied as: 1 or 2
+  int64_t linear = -1;  ///< which of the model's linears, in order; -1: the embedding, a tied head
 };
 
 struct Linear {

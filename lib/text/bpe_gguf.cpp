@@ -1,8 +1,10 @@
-// Reads a byte-level BPE tokenizer from the tokenizer.ggml.* keys of a GGUF file.
+// Reads a byte-level BPE tokenizer from the tokenizer.ggml.* keys of a GGUF file; the names that
+// these have for pre-tokenizers.
 #include <algorithm>
 #include <span>
 
 #include "lib/core/error.h"
+#include "lib/text/bpe_export.h"
 #include "lib/text/bpe_model.h"
 
 namespace octet {
@@ -65,6 +67,18 @@ void read_tokens(const GgufVocabulary& vocabulary, const std::string& where,
 }
 
 }  // namespace
+
+std::string_view gguf_pre_tokenizer(const BpeModel& model, bool ignore_merges) {
+  const auto splits_alike = [](std::string_view pattern, const SplitStep& step) {
+    return !step.prefix_space && step.pattern == pattern;
+  };
+  for (const PreTokenizer& pre : kPreTokenizers)
+    if (pre.nfc == model.nfc && pre.ignore_merges == ignore_merges &&
+        std::equal(pre.patterns.begin(), pre.patterns.end(), model.steps.begin(), model.steps.end(),
+                   splits_alike))
+      return pre.name;
+  return {};
+}
 
 BpeDefinition read_bpe_gguf(const GgufVocabulary& vocabulary, const std::string& where) {
   const PreTokenizer& pre = find_pre_tokenizer(vocabulary.pre, where);

@@ -6,6 +6,7 @@
 #include <unordered_map>
 
 #include "lib/core/error.h"
+#include "lib/text/bpe_export.h"
 #include "lib/text/unicode.h"
 
 namespace octet {
@@ -153,6 +154,13 @@ void find_whole_words(const BpeDefinition& definition, const std::vector<uint8_t
 }
 
 }  // namespace
+
+std::string to_byte_alphabet(std::string_view bytes) {
+  static const auto alphabet = make_byte_alphabet();
+  std::string text;
+  for (char byte : bytes) append_utf8(alphabet[static_cast<uint8_t>(byte)], text);
+  return text;
+}
 
 std::pair<std::string, std::string> split_merge(std::string_view merge, size_t rank,
                                                 const std::string& where) {

@@ -349,7 +349,6 @@ TEST_CASE("what octet does not know in a config is Unsupported: what was found, 
                       std::string("\"") + rope + "\"; known are default, linear, dynamic, yarn");
   for (const char* key : {"attention_bias", "mlp_bias", "use_mrope"})
     check_unsupported(qwen2_with({{key, true}}), std::string(key) + " is true; known is false");
-  check_unsupported(qwen2_with({{"quantization_config", {{"quant_method", "gptq"}}}}), "\"gptq\"");
   check_unsupported(qwen2_with({{"partial_rotary_factor", 0.5}}), "partial_rotary_factor");
   const json yarn = {{"type", "yarn"}, {"factor", 2}};
   for (const char* key : {"mscale", "mscale_all_dim"}) {

@@ -230,6 +230,28 @@ TEST_CASE("dot products") {
   }
 }
 
+TEST_CASE("a row of a low-rank product is added, in columns that end anywhere") {
+  for (int64_t n : sizes)
+    for (int64_t rank : {1, 2, 7, 16, 33}) {
+      const auto y = random_row(n, 12), t = random_row(rank, 13);
+      const int64_t tiles = (n + 15) / 16;
+      std::vector<uint16_t> w;
+      for (float value : random_row(tiles * rank * 16, 14)) w.push_back(half_nearest(value));
+      std::vector<double> expected(y.begin(), y.end());
+      for (int64_t c = 0; c < n; ++c)
+        for (int64_t j = 0; j < rank; ++j)
+          expected[c] += half_value(w[(c / 16 * rank + j) * 16 + c % 16]) * t[j];
+      Guarded<float> t_shifted(t);
+      Guarded<uint16_t> w_shifted(w);
+      for (const auto& kernel : runnable_rows<LowRankFunction>("low_rank_f16_f32")) {
+        Guarded<float> out(y);
+        kernel.function({n, rank, t_shifted.data(), w_shifted.data(), out.data()});
+        check_near(out, expected, 0, 1e-6 * static_cast<double>(rank + 1),
+                   label(kernel, n) + ", rank " + std::to_string(rank));
+      }
+    }
+}
+
 TEST_CASE("every fp16 value becomes the fp32 of the same value, and comes back") {
   std::vector<uint16_t> all(65536);
   for (size_t i = 0; i < all.size(); ++i) all[i] = static_cast<uint16_t>(i);

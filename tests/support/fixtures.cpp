@@ -14,6 +14,10 @@ std::string fixture(const std::string& name) {
   return std::string(OCTET_TEST_DATA "/") + name;
 }
 
+std::string source_file(const std::string& name) {
+  return std::string(OCTET_SOURCE "/") + name;
+}
+
 Expected::Expected(const std::string& path)
     : file_(path), tensors_(parse_safetensors(file_.bytes(), path)) {}
 

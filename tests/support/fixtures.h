@@ -15,6 +15,9 @@ namespace octet::testing {
 /// The path of a fixture or of a file in it.
 std::string fixture(const std::string& name);
 
+/// The path of a file in octet's source tree.
+std::string source_file(const std::string& name);
+
 /// The tensors of a safetensors file of expected values.
 class Expected {
  public:

@@ -38,8 +38,8 @@ const std::string& converted() {
 }  // namespace
 
 TEST_CASE("every subcommand has help with an example; wrong usage is status 2") {
-  for (const char* name : {"convert", "run", "chat", "logits", "tokenize", "template", "eval",
-                           "bench", "inspect", "devices"}) {
+  for (const char* name : {"convert", "export", "run", "chat", "logits", "tokenize", "template",
+                           "eval", "bench", "inspect", "devices"}) {
     CAPTURE(name);
     const CommandResult help = run_octet({name, "--help"});
     CHECK(help.status == 0);
@@ -139,6 +139,38 @@ TEST_CASE("logits writes the reference's logits") {
     CHECK(run_octet({"logits", fixture("tiny-qwen2"), "-o", out, "--ids", bad}).status != 0);
   }
   CHECK(run_octet({"logits", fixture("tiny-qwen2"), "-o", out, "--ids", "1024"}).status == 1);
+}
+
+TEST_CASE("export writes what can be read again; logits takes adapters, merged or beside") {
+  const TempDir folder;
+  const std::string base = fixture("tiny-qwen2-tied"),
+                    adapter = fixture("lora/tiny-qwen2-tied/all");
+  const auto logits = [&](const std::string& model, std::vector<std::string> more) {
+    const std::string out = folder.path("logits.safetensors");
+    std::vector<std::string> words = {"logits", model, "--ids",    "5,190,17,3",
+                                      "-o",     out,   "--scheme", "f32"};
+    words.insert(words.end(), more.begin(), more.end());
+    const CommandResult result = run_octet(words);
+    REQUIRE_MESSAGE(result.status == 0, result.err);
+    return Expected(out).f32("logits");
+  };
+  const std::string merged = folder.path("merged.safetensors"), hf = folder.path("hf");
+  REQUIRE(run_octet({"convert", base, "-o", merged, "--scheme", "f32", "--lora", adapter + "=0.5",
+                     "--lora", adapter + "=0.25"})
+              .status == 0);
+  const CommandResult result =
+      run_octet({"export", merged, "-o", hf, "--format", "hf", "--type", "f32", "--json"});
+  REQUIRE_MESSAGE(result.status == 0, result.err);
+  CHECK(Json::parse(result.out)["tensors"].get<int>() > 20);
+  const std::vector<float> beside = logits(base, {"--lora", adapter + "=0.75"});
+  CHECK(max_difference(logits(hf, {}), beside) < 1e-3);
+  CHECK(max_difference(logits(base, {}), beside) > 0.1);
+  const CommandResult refused =
+      run_octet({"logits", base, "--ids", "1", "-o", "x", "--lora", base});
+  CHECK(refused.status == 1);
+  CHECK(refused.err.find("adapter_model.safetensors") != std::string::npos);
+  CHECK(run_octet({"logits", base, "--ids", "1", "-o", "x", "--lora", adapter + "=much"}).status ==
+        1);
 }
 
 TEST_CASE("tokenize and template work on JSON lines") {

@@ -8,14 +8,13 @@
 #include <cstring>
 
 #include "lib/core/error.h"
+#include "quant/dequantize.h"
 #include "quant/pack.h"
-#include "quant/quantize.h"
 
 namespace octet {
 namespace {
 
 using kernels::num_groups;
-using kernels::tile_n;
 
 int64_t heads_width(const ModelConfig& config) {
   return config.num_heads * config.head_dim;
@@ -101,6 +100,7 @@ void CpuBackend::embed(const Matrix& table) {
   const int64_t k = table.k;
   each_row(batch_->rows(), [&](int64_t i, int thread) {
     const int64_t id = batch_->ids[static_cast<size_t>(i)];
+    int8_t* const row = scratch_[static_cast<size_t>(thread)].int8_row.data();
     float* out = workspace_.hidden + i * k;
     switch (table.scheme) {
       case Scheme::f32:
@@ -111,27 +111,15 @@ void CpuBackend::embed(const Matrix& table) {
         table_.convert_f16_f32(static_cast<const uint16_t*>(table.data) + id * k, out, k);
         break;
       case Scheme::w8a8:
+        quant::dequantize_row(static_cast<const int8_t*>(table.data), k, id,
+                              static_cast<const float*>(table.scale)[id], row, out);
+        break;
       case Scheme::w8a8_g128:
-        embed_int8(table, id, scratch_[static_cast<size_t>(thread)], out);
+        quant::dequantize_row_grouped(static_cast<const int8_t*>(table.data), k, id,
+                                      static_cast<const uint16_t*>(table.scale), row, out);
         break;
     }
   });
-}
-
-void CpuBackend::embed_int8(const Matrix& table, int64_t id, Scratch& scratch, float* out) const {
-  const int8_t* q = scratch.int8_row.data();
-  quant::unpack_row(static_cast<const int8_t*>(table.data), table.k, id, scratch.int8_row.data());
-  if (table.scheme == Scheme::w8a8) {
-    const float scale = static_cast<const float*>(table.scale)[id];
-    for (int64_t i = 0; i < table.k; ++i) out[i] = static_cast<float>(q[i]) * scale;
-    return;
-  }
-  const auto* scales = static_cast<const uint16_t*>(table.scale);  // [n / 16][groups][16]
-  const int64_t tile = id / tile_n, lane = id % tile_n;
-  for (int64_t i = 0; i < table.k; ++i) {
-    const int64_t group = tile * num_groups(table.k) + i / kernels::group_size;
-    out[i] = static_cast<float>(q[i]) * quant::bfloat16_value(scales[group * tile_n + lane]);
-  }
 }
 
 /// Buffers are made when a model first needs them.
@@ -154,7 +142,7 @@ void CpuBackend::set_activations(int64_t rows, int64_t k, const InputForms& form
   x.k = k;
   x.stride = kernels::packed_activation_k(k);
   x.packed = kernels::packs_activations(table_.isa, rows);
-  if (forms.f32) {
+  if (forms.f32 || !adapted_rows_.empty()) {
     if (input_.size() == 0)
       input_ = float_buffer(std::max(max_rows_, logit_group) * max_width(config_));
     x.f32 = input_.data();
@@ -240,6 +228,7 @@ StepResult CpuBackend::finish(int64_t logit_rows) {
 bool CpuBackend::norm(const float* weight, const std::span<const int64_t>* rows, int64_t rotation,
                       const InputForms& forms) {
   const int64_t k = config_.hidden_size;
+  plan_adapters(rows);
   set_activations(rows ? static_cast<int64_t>(rows->size()) : batch_->rows(), k, forms);
   std::atomic<bool> finite{true};
   each_row(workspace_.x.rows, [&](int64_t i, int thread) {

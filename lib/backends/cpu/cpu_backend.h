@@ -11,6 +11,8 @@
 
 namespace octet {
 
+struct AdaptedLinear;
+
 class CpuBackend : public Backend {
   /// Items for each thread that leave it at most a tenth of the time idle at the end.
   static constexpr int64_t items_per_thread = 4;
@@ -27,6 +29,7 @@ class CpuBackend : public Backend {
   const char* instruction_set() const override { return kernels::name(table_.isa); }
   KvMemory& kv_memory() override { return host_kv_memory(); }
   int threads() const override { return pool_.threads(); }
+  bool runs_adapters() const override { return true; }
 
   void start(const Batch& batch) override;
   void embed(const Matrix& table) override;
@@ -81,7 +84,6 @@ class CpuBackend : public Backend {
   /// Row `row` of x from `k` fp32 values, which it uses up.
   bool store_activation(float* values, int64_t row, int thread);
   bool store_planes(float* values, int64_t row, bool grouped, int thread);
-  void embed_int8(const Matrix& table, int64_t id, Scratch& scratch, float* out) const;
   void set_activations(int64_t rows, int64_t k, const InputForms& forms);
   Plane plane(bool grouped, int index);
   /// Rows of work that takes about a microsecond each to hand out at once: with one at a time, many
@@ -107,12 +109,35 @@ class CpuBackend : public Backend {
     const int8_t* next;  ///< weights that the same thread will likely need after these, or null
   };
   void multiply(const Columns& c, Scratch& scratch);
+  void multiply_base(const Columns& c, Scratch& scratch);
   void multiply_int8(const Columns& c);
   void multiply_plane(const Columns& c, const Plane& x, const float* bias, kernels::Store store,
                       const int8_t* next);
   void multiply_dots(const Columns& c);
   void multiply_f32(const Columns& c);
   void multiply_f16(const Columns& c, Scratch& scratch);
+
+  /// Rows of x whose sequences have this adapter.
+  struct AdaptedRows {
+    const AdapterImpl* adapter;
+    int64_t first, count;
+  };
+  /// What an adapter does to one linear: its projections lie in projected_ from `begin` on.
+  struct Projection {
+    const LinearTask* task;
+    const AdaptedLinear* linear;
+    int64_t first_row, rows;
+    int64_t begin;
+  };
+  /// Some rows and ranks of a projection.
+  struct ProjectionItem {
+    size_t projection;
+    int64_t row, rank;
+  };
+  void plan_adapters(const std::span<const int64_t>* rows);
+  void project(std::span<const LinearTask> tasks);
+  void add_projections(const Columns& c);
+
   /// Of a linear [n, k].
   int64_t columns_per_item(int64_t n, int64_t k) const;
   int64_t row_parts(int64_t column_items) const;
@@ -142,6 +167,10 @@ class CpuBackend : public Backend {
   std::vector<MergeItem> merge_items_;
   std::vector<TopLogit> best_;  // [logit rows][Batch::top]
   AlignedBuffer<float> partials_;
+  std::vector<AdaptedRows> adapted_rows_;
+  std::vector<Projection> projections_;
+  std::vector<ProjectionItem> projection_items_;
+  AlignedBuffer<float> projected_;
   const Batch* batch_ = nullptr;
 };
 

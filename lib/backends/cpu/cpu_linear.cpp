@@ -82,6 +82,7 @@ void CpuBackend::linear(std::span<const LinearTask> tasks, Store store, const Ma
     const int64_t columns = columns_per_item(task.weight->n, task.weight->k);
     return (task.weight->n + columns - 1) / columns;
   };
+  project(tasks);
   int64_t column_items = 0;
   for (const LinearTask& task : tasks) column_items += items_of(task);
   const int64_t parts = row_parts(column_items), items = column_items * parts;
@@ -132,6 +133,8 @@ bool CpuBackend::gate_up(const LinearTask& gate, const LinearTask& up, int64_t r
                          const InputForms& forms, const Matrix* following) {
   const int64_t rows = workspace_.x.rows, n = config_.intermediate_size;
   const int64_t columns = columns_per_item(n, gate.weight->k);
+  const LinearTask tasks[] = {gate, up};
+  project(tasks);
   // Both products of the same columns, and their combination while they are in the cache.
   const int64_t items = (n + columns - 1) / columns;
   pool_.for_each(items, [&](int64_t item, int thread) {
@@ -140,9 +143,10 @@ bool CpuBackend::gate_up(const LinearTask& gate, const LinearTask& up, int64_t r
     // Rows of `columns` values: rows of n would fall on few sets of the cache.
     float* const gates = gate_up_scratch(scratch, columns);
     float* const ups = gates + rows * columns;
-    multiply({&gate, 0, rows, begin, end, Store::assign, gates, columns, item_weights(up, item)},
-             scratch);
-    multiply({&up, 0, rows, begin, end, Store::assign, ups, columns,
+    multiply(
+        {&tasks[0], 0, rows, begin, end, Store::assign, gates, columns, item_weights(up, item)},
+        scratch);
+    multiply({&tasks[1], 0, rows, begin, end, Store::assign, ups, columns,
               item_weights(gate, item + pool_.threads())},
              scratch);
     for (int64_t row = 0; row < rows; ++row)
@@ -160,6 +164,11 @@ bool CpuBackend::gate_up(const LinearTask& gate, const LinearTask& up, int64_t r
 }
 
 void CpuBackend::multiply(const Columns& c, Scratch& scratch) {
+  multiply_base(c, scratch);
+  add_projections(c);
+}
+
+void CpuBackend::multiply_base(const Columns& c, Scratch& scratch) {
   const Scheme scheme = c.task->weight->scheme;
   if (is_int8(scheme))
     multiply_int8(c);

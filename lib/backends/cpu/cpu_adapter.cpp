@@ -1,0 +1,76 @@
+// Adapters of the CPU backend: y += up (scale * (down x)) for the rows of sequences that have one.
+#include <algorithm>
+
+#include "lib/backends/cpu/cpu_backend.h"
+#include "lib/model/adapter_impl.h"
+
+namespace octet {
+namespace {
+
+/// What one thread computes at a time of down x.
+constexpr int64_t ranks_at_once = 4, rows_at_once = 32;
+
+}  // namespace
+
+/// Which rows of x belong to sequences with adapters. rows: of the batch; null: all of them.
+void CpuBackend::plan_adapters(const std::span<const int64_t>* rows) {
+  adapted_rows_.clear();
+  const int64_t count = rows ? static_cast<int64_t>(rows->size()) : batch_->rows();
+  const auto batch_row = [&](int64_t i) { return rows ? (*rows)[static_cast<size_t>(i)] : i; };
+  int64_t i = 0;
+  for (const Chunk& chunk : batch_->chunks) {
+    const int64_t first = i;
+    while (i < count && batch_row(i) < chunk.first_row + chunk.rows) ++i;
+    if (i == first) continue;
+    for (const AdapterImpl* adapter : chunk.adapters)
+      adapted_rows_.push_back({adapter, first, i - first});
+  }
+}
+
+/// scale * (down x) for each task and adapter.
+void CpuBackend::project(std::span<const LinearTask> tasks) {
+  projections_.clear();
+  projection_items_.clear();
+  int64_t size = 0;
+  for (const LinearTask& task : tasks)
+    for (const AdaptedRows& rows : adapted_rows_) {
+      const AdaptedLinear* linear = rows.adapter->find(task.weight->linear);
+      if (!linear) continue;
+      projections_.push_back({&task, linear, rows.first, rows.count, size});
+      size += rows.count * linear->rank;
+      const size_t index = projections_.size() - 1;
+      for (int64_t row = 0; row < rows.count; row += rows_at_once)
+        for (int64_t rank = 0; rank < linear->rank; rank += ranks_at_once)
+          projection_items_.push_back({index, row, rank});
+    }
+  if (static_cast<int64_t>(projected_.size()) < size)
+    projected_ = AlignedBuffer<float>(static_cast<size_t>(size));
+  pool_.for_each(static_cast<int64_t>(projection_items_.size()), [&](int64_t i, int) {
+    const ProjectionItem& item = projection_items_[static_cast<size_t>(i)];
+    const Projection& p = projections_[item.projection];
+    const int64_t k = workspace_.x.k, rank = p.linear->rank;
+    const int64_t end_row = std::min(item.row + rows_at_once, p.rows);
+    const int64_t end_rank = std::min(item.rank + ranks_at_once, rank);
+    for (int64_t row = item.row; row < end_row; ++row)
+      for (int64_t j = item.rank; j < end_rank; ++j)
+        projected_[static_cast<size_t>(p.begin + row * rank + j)] =
+            p.linear->scale[static_cast<size_t>(j)] *
+            table_.dot_f16_f32(p.linear->down.data() + j * k,
+                               workspace_.x.f32 + (p.first_row + row) * k, k);
+  });
+}
+
+/// up of it, onto columns that are computed.
+void CpuBackend::add_projections(const Columns& c) {
+  for (const Projection& p : projections_) {
+    if (p.task != c.task) continue;
+    const int64_t rank = p.linear->rank;
+    const int64_t end = std::min(p.first_row + p.rows, c.first_row + c.rows);
+    for (int64_t row = std::max(p.first_row, c.first_row); row < end; ++row)
+      table_.low_rank_f16_f32(
+          {c.end - c.begin, rank, projected_.data() + p.begin + (row - p.first_row) * rank,
+           p.linear->up.data() + c.begin * rank, c.out + (row - c.first_row) * c.ldc});
+  }
+}
+
+}  // namespace octet

@@ -1,0 +1,189 @@
+// Adapter::load: from PEFT's files to the form of the model's own weights.
+#include <octet/adapter.h>
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+
+#include "kernels/types.h"
+#include "lib/convert/scaled_checkpoint.h"
+#include "lib/core/cpu.h"
+#include "lib/core/error.h"
+#include "lib/io/peft_adapter.h"
+#include "lib/model/adapter_impl.h"
+#include "lib/model/folded_columns.h"
+#include "lib/model/model_impl.h"
+#include "quant/rotation.h"
+
+namespace octet {
+namespace {
+
+using kernels::padded_n;
+using kernels::tile_n;
+using quant::Rotation;
+
+/// Does to adapters what was done to weights (lib/convert/rotated_checkpoint.h,
+/// scaled_checkpoint.h): with L and diag(d) from the left of W and diag(c) and R from its right, up
+/// becomes L diag(d) up and down becomes down diag(c) R.
+class AdapterRotation {
+ public:
+  explicit AdapterRotation(const ModelImpl& model)
+      : model_(model),
+        residual_(model.rotation.hidden, active_kernels().hadamard_f32),
+        normed_(std::max(model.rotation.hidden, model.rotation.norm),
+                active_kernels().hadamard_f32),
+        value_head_(model.rotation.head, active_kernels().hadamard_f32),
+        down_(model.rotation.down, active_kernels().hadamard_f32) {}
+
+  /// linear: "model.layers.0.mlp.up_proj" or "lm_head".
+  void apply(const std::string& linear, LowRankDelta& delta) const {
+    const auto is = [&](const char* kind) { return linear.ends_with(kind); };
+    if (is("o_proj") || is("down_proj")) {
+      from_right(delta, is("o_proj") ? o_columns(linear) : columns(linear, "down"),
+                 is("o_proj") ? value_head_ : down_);
+      from_left(delta, residual_);
+      return;
+    }
+    const bool gate_up = is("gate_proj") || is("up_proj");
+    from_right(delta, columns(linear, gate_up ? "gate_up" : "qkv"), normed_);
+    if (is("up_proj")) multiply_rows(delta, scales(linear, "down"));
+    if (!is("v_proj")) return;
+    multiply_rows(delta, scales(linear, "o"));
+    from_left(delta, value_head_);
+  }
+
+ private:
+  bool scaled() const { return model_.rotation.norm > 1; }
+
+  /// c, by what the columns of the weight were multiplied before R; empty: by nothing.
+  std::vector<float> columns(const std::string& linear, const char* input) const {
+    if (scaled()) return inverse(scales(linear, input));
+    if (std::string_view(input) == "down") return {};
+    return stored(linear == "lm_head" ? head_columns_name : columns_name(layer_of(linear), input),
+                  model_.config.hidden_size);
+  }
+
+  /// Heads that share a kv head share its scales.
+  std::vector<float> o_columns(const std::string& linear) const {
+    if (!scaled()) return {};
+    return inverse(for_query_heads(scales(linear, "o"), model_.config));
+  }
+
+  /// s, by what the linear's input was multiplied when its columns were divided; empty: by nothing.
+  std::vector<float> scales(const std::string& linear, const char* input) const {
+    if (!scaled()) return {};
+    const std::string name = linear == "lm_head"
+                                 ? "octet.input_scale.head"
+                                 : str("octet.input_scale.", layer_of(linear), ".", input);
+    for (const StoredTensor& tensor : input_scale_tensors(model_.config))
+      if (tensor.name == name) return stored(name, static_cast<int64_t>(tensor.shape[0]));
+    fail(ErrorCode::Internal, "no tensor ", name);
+  }
+
+  static int64_t layer_of(const std::string& linear) {
+    return std::stoll(linear.substr(std::string_view("model.layers.").size()));
+  }
+
+  std::vector<float> stored(const std::string& name, int64_t size) const {
+    try {
+      const auto* const data = reinterpret_cast<const float*>(
+          model_.store->data({name, "F32", {static_cast<uint64_t>(size)}}));
+      return {data, data + size};
+    } catch (const Error& error) {
+      fail(ErrorCode::Unsupported, error.what(),
+           "; an adapter needs it to be rotated like the model: convert the model again");
+    }
+  }
+
+  static std::vector<float> inverse(std::vector<float> values) {
+    for (float& value : values) value = 1.0f / value;
+    return values;
+  }
+
+  static void from_right(LowRankDelta& delta, const std::vector<float>& columns,
+                         const Rotation& right) {
+    const auto k = static_cast<int64_t>(delta.down.size()) / delta.rank;
+    if (!columns.empty())
+      for (size_t i = 0; i < delta.down.size(); ++i)
+        delta.down[i] *= columns[i % static_cast<size_t>(k)];
+    right.apply(delta.down.data(), delta.rank * k / right.size());
+  }
+
+  static void multiply_rows(LowRankDelta& delta, const std::vector<float>& rows) {
+    if (rows.empty()) return;
+    for (size_t i = 0; i < delta.up.size(); ++i)
+      delta.up[i] *= rows[i / static_cast<size_t>(delta.rank)];
+  }
+
+  static void from_left(LowRankDelta& delta, const Rotation& left) {
+    const auto n = static_cast<int64_t>(delta.up.size()) / delta.rank;
+    for (int64_t row = 0; row < n; row += left.size())
+      left.apply_to_columns(delta.up.data() + row * delta.rank, delta.rank, 0, delta.rank);
+  }
+
+  const ModelImpl& model_;
+  Rotation residual_, normed_, value_head_, down_;
+};
+
+/// 2^e with 2^e <= largest < 2^(e + 1); 1 for 0.
+float power_of_two(float largest) {
+  return largest > 0 ? std::ldexp(1.0f, std::ilogb(largest)) : 1.0f;
+}
+
+/// Into fp16, with the exponents in `scale`.
+AdaptedLinear pack(const LowRankDelta& delta, double scale) {
+  const int64_t rank = delta.rank, k = static_cast<int64_t>(delta.down.size()) / rank,
+                n = static_cast<int64_t>(delta.up.size()) / rank;
+  const auto convert = active_kernels().convert_f32_f16;
+  AdaptedLinear packed;
+  packed.rank = rank;
+  packed.down = AlignedBuffer<uint16_t>(static_cast<size_t>(rank * k));
+  packed.up = AlignedBuffer<uint16_t>(static_cast<size_t>(rank * padded_n(n)));
+  std::fill_n(packed.up.data(), packed.up.size(), uint16_t{0});
+  std::vector<float> row(static_cast<size_t>(k));
+  for (int64_t j = 0; j < rank; ++j) {
+    const float* const down = delta.down.data() + j * k;
+    float down_largest = 0, up_largest = 0;
+    for (int64_t i = 0; i < k; ++i) down_largest = std::max(down_largest, std::fabs(down[i]));
+    for (int64_t i = 0; i < n; ++i)
+      up_largest = std::max(up_largest, std::fabs(delta.up[static_cast<size_t>(i * rank + j)]));
+    const float down_unit = power_of_two(down_largest), up_unit = power_of_two(up_largest);
+    for (int64_t i = 0; i < k; ++i) row[static_cast<size_t>(i)] = down[i] / down_unit;
+    convert(row.data(), packed.down.data() + j * k, k);
+    for (int64_t i = 0; i < n; ++i) {
+      const float value = delta.up[static_cast<size_t>(i * rank + j)] / up_unit;
+      convert(&value, packed.up.data() + (i / tile_n * rank + j) * tile_n + i % tile_n, 1);
+    }
+    packed.scale.push_back(
+        static_cast<float>(scale * delta.scale * double{down_unit} * double{up_unit}));
+  }
+  return packed;
+}
+
+}  // namespace
+
+Adapter Adapter::load(const Model& model, const std::string& directory, double scale) {
+  const ModelImpl& impl = *model.impl();
+  require(std::isfinite(scale), ErrorCode::InvalidArgument, directory, ": adapter scale ", scale,
+          ", a finite number expected");
+  require(impl.backend->runs_adapters(), ErrorCode::Unsupported, directory,
+          ": adapters beside the model's weights do not run on device ", impl.backend->device(),
+          " yet; merge it at conversion, or use the CPU");
+  const PeftAdapter files(directory, impl.config);
+  const AdapterRotation rotation(impl);
+  auto result = std::make_unique<AdapterImpl>(model);
+  result->path = directory;
+  for (const ModelTensor& tensor : model_tensors(impl.config)) {
+    if (!is_linear(tensor.name)) continue;
+    auto& linear = result->linears.emplace_back();
+    if (!files.changes(tensor.name)) continue;
+    LowRankDelta delta = files.delta(tensor.name);
+    if (impl.rotation.any()) rotation.apply(tensor.name.substr(0, tensor.name.rfind('.')), delta);
+    linear = pack(delta, scale);
+    result->bytes +=
+        2 * static_cast<int64_t>(linear->down.size() + linear->up.size()) + 4 * linear->rank;
+  }
+  return Adapter(Handle<AdapterImpl>(result.release()));
+}
+
+}  // namespace octet

@@ -1,0 +1,21 @@
+#pragma once
+// What was multiplied into the columns of rotated weights besides orthogonal matrices: the norms. A
+// converted file keeps it, so that adapters made for the weights as they were can be brought to the
+// same form. (Of scaled ones it keeps the scales: lib/convert/scaled_checkpoint.h.)
+#include <string>
+#include <vector>
+
+#include "lib/io/checkpoint.h"
+#include "lib/model/rotation.h"
+
+namespace octet {
+
+/// The name of the tensor [hidden_size] c for the weights W diag(c) R of q, k, v ("qkv") or of gate
+/// and up ("gate_up") in a layer, and for the head's.
+std::string columns_name(int64_t layer, const char* linears);
+inline constexpr const char* head_columns_name = "octet.columns.head";
+
+/// All of these tensors; none for weights that are not rotated.
+std::vector<ModelTensor> folded_columns(const ModelConfig& config, const RotationSizes& rotation);
+
+}  // namespace octet
