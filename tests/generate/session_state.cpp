@@ -116,7 +116,7 @@ TEST_CASE("a saved session continues as the one that was saved") {
 }
 
 TEST_CASE("a session's file is refused by other models, by smaller contexts, and when damaged") {
-  const TextModel own, other(KvCacheType::f16, "tiny-qwen2-tied"), int8(KvCacheType::int8);
+  const TextModel own, other(KvCacheType::f16, "tiny-qwen3"), int8(KvCacheType::int8);
   const std::string path = own.folder.path("session");
   Session session(own.model, {.context = 400});
   evaluate(session, some_ids(100));
