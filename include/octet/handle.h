@@ -1,8 +1,6 @@
 #pragma once
 #include <octet/export.h>
 
-#include <utility>
-
 namespace OCTET_EXPORT octet {
 
 /// A counted reference to an implementation that the headers do not show (std::shared_ptr would
@@ -17,9 +15,11 @@ class Handle {
   Handle(const Handle& other) noexcept : target_(other.target_) {
     if (target_) retain(target_);
   }
-  Handle(Handle&& other) noexcept : target_(std::exchange(other.target_, nullptr)) {}
+  Handle(Handle&& other) noexcept : target_(other.target_) { other.target_ = nullptr; }
   Handle& operator=(Handle other) noexcept {
-    std::swap(target_, other.target_);
+    T* const mine = target_;
+    target_ = other.target_;
+    other.target_ = mine;  // and is released with other
     return *this;
   }
   ~Handle() {

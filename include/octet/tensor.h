@@ -15,7 +15,6 @@
 #include <span>
 #include <string>
 #include <type_traits>
-#include <utility>
 
 namespace OCTET_EXPORT octet {
 
@@ -181,9 +180,10 @@ class TensorView {
     std::array<bool, Rank> seen{};
     for (size_t dim = 0; dim < Rank; ++dim) {
       check_dim(order[dim]);
-      if (std::exchange(seen[order[dim]], true))
+      if (seen[order[dim]])
         detail::throw_invalid("permute: dimension " + std::to_string(order[dim]) +
                               " occurs twice in an order of " + std::to_string(Rank));
+      seen[order[dim]] = true;
       view.shape_[dim] = shape_[order[dim]];
       view.strides_[dim] = strides_[order[dim]];
     }
@@ -320,7 +320,7 @@ class Tensor {
     if (size() > 0) view_ = {allocate(shape, size()), shape};
   }
 
-  Tensor(Tensor&& other) noexcept : view_(std::exchange(other.view_, {})) {}
+  Tensor(Tensor&& other) noexcept : view_(other.view_) { other.view_ = {}; }
   Tensor& operator=(Tensor&& other) noexcept {
     std::swap(view_, other.view_);
     return *this;
