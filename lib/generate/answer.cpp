@@ -47,13 +47,20 @@ void Answer::end(StopReason reason) {
   if (!ended()) stats.stop = reason;
 }
 
-/// What must follow now, whatever the model says: the end of reasoning that has used up its budget,
-/// or of a constrained text for which only just so many tokens are left.
+/// The end of reasoning that has used up its budget, or the tokens that a constrained answer needs.
+void Answer::force_answer(int64_t left) {
+  const std::span<const int32_t> closing = thinking_.closing(constraint_ != nullptr);
+  const bool late =
+      constraint_ && left <= static_cast<int64_t>(closing.size()) + constraint_->distance(state_);
+  if (late || thinking_.used_up()) forced_.assign(closing.rbegin(), closing.rend());
+}
+
+/// What must follow now, whatever the model says: the end of reasoning for which it is time, or of
+/// a constrained text for which only just so many tokens are left.
 void Answer::force_closing(int64_t left) {
   if (!forced_.empty()) return;
-  const std::span<const int32_t> closing = thinking_.closing();
-  forced_.assign(closing.rbegin(), closing.rend());
-  if (!forced_.empty() || !constrained()) return;
+  if (thinking_.inside()) return force_answer(left);
+  if (!constrained()) return;
   const int64_t distance = constraint_->distance(state_);
   require(distance <= left, ErrorCode::InvalidArgument, "the constraint's shortest text may take ",
           distance, " tokens, ", left, " are left of max_tokens and the context");
@@ -64,6 +71,10 @@ void Answer::force_closing(int64_t left) {
 
 int32_t Answer::draw(std::span<float> logits, int64_t left) {
   for (int32_t id : textless_) logits[static_cast<size_t>(id)] = never;
+  // Reasoning does not end the text: the constrained answer is still to come.
+  if (constraint_ && thinking_.inside())
+    for (int32_t id : model_.config().eos_ids)
+      if (ends_at(id) && std::cmp_less(id, logits.size())) logits[static_cast<size_t>(id)] = never;
   return constrained() ? draw_constrained(logits, left) : sampler_.sample(logits);
 }
 

@@ -32,6 +32,7 @@ class Answer {
   GenerateStats stats;  ///< tokens generated, and why it ended
 
  private:
+  void force_answer(int64_t left);
   void force_closing(int64_t left);
   bool constrained() const { return constraint_ && !thinking_.inside(); }
   int32_t draw(std::span<float> logits, int64_t left);

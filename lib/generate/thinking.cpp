@@ -18,6 +18,7 @@ Thinking::Thinking(const Model& model, const ThinkBudget& budget, std::span<cons
   if (!known_) return;
   closing_ = tokenizer.encode("\n");
   closing_.push_back(close_);
+  through_tag_ = closing_.size();
   const std::vector<int32_t> after = tokenizer.encode("\n\n");
   closing_.insert(closing_.end(), after.begin(), after.end());
   const auto last =
@@ -31,9 +32,8 @@ void Thinking::accept(int32_t id) {
   if (is_tag(id)) inside_ = id == open_;
 }
 
-std::span<const int32_t> Thinking::closing() const {
-  if (!inside_ || budget_.max_tokens < 0 || tokens_ < budget_.max_tokens) return {};
-  return closing_;
+std::span<const int32_t> Thinking::closing(bool constrained) const {
+  return std::span(closing_).first(constrained ? through_tag_ : closing_.size());
 }
 
 }  // namespace octet

@@ -23,14 +23,19 @@ class Thinking {
   /// After a token of the answer.
   void accept(int32_t id);
   int64_t tokens() const { return tokens_; }
-  /// The tokens that close the reasoning, if that is due now; else none.
-  std::span<const int32_t> closing() const;
+  /// Whether the reasoning has used up its budget.
+  bool used_up() const {
+    return inside_ && budget_.max_tokens >= 0 && tokens_ >= budget_.max_tokens;
+  }
+  /// The tokens that close the reasoning and, unless the answer is constrained, begin a paragraph.
+  std::span<const int32_t> closing(bool constrained) const;
 
  private:
   ThinkBudget budget_;
   bool known_ = false;  // the vocabulary has the tags, and the budget asks for something
   int32_t open_ = -1, close_ = -1;
   std::vector<int32_t> closing_;
+  size_t through_tag_ = 0;  // of closing_: the tokens up to the tag
   bool inside_ = false;
   int64_t tokens_ = 0;
 };

@@ -131,6 +131,21 @@ TEST_CASE("a think budget closes the reasoning, which comes apart from the answe
   CHECK(mixed.answer.find("</think>\n\n") != std::string::npos);
 }
 
+TEST_CASE("a constrained answer follows the reasoning, however much the model reasons") {
+  Session session(text_model(), {.context = 400});
+  GenerateOptions options = sampled(30);
+  options.constraint = Constraint::regex("(yes|no)");
+  for (const int64_t cap : {-1, 0, 5, 29})
+    for (uint64_t seed = 1; seed <= 8; ++seed) {
+      CAPTURE(cap);
+      CAPTURE(seed);
+      options.think = {.separate = true, .max_tokens = cap};
+      options.sampler.seed = seed;
+      const Parts parts = parts_of(session.complete("Why?<think>\n", options));
+      CHECK((parts.answer == "yes" || parts.answer == "no"));
+    }
+}
+
 TEST_CASE("an engine gives out reasoning apart too, and a constraint holds for the answer alone") {
   Engine engine(text_model(), {.context = 400});
   EngineRequest request;
