@@ -7,6 +7,7 @@
 #include "lib/core/cpu.h"
 #include "lib/core/error.h"
 #include "lib/model/decoder.h"
+#include "lib/model/rope.h"
 #include "quant/input_scale.h"
 
 namespace octet {
@@ -240,28 +241,30 @@ Feedbacks Calibration::head() {
 }
 
 std::vector<std::vector<int32_t>> calibration_windows(std::string_view text,
-                                                      const Tokenizer& tokenizer) {
+                                                      const Tokenizer& tokenizer,
+                                                      const ModelConfig& config) {
   std::vector<int32_t> ids = tokenizer.encode(text);
   require(ids.size() >= 2, ErrorCode::InvalidArgument, "calibration: the text has ", ids.size(),
           " tokens, at least 2 expected");
   if (ids.size() > max_tokens) ids.resize(max_tokens);
-  return cut(ids, Calibration::max_window);
+  return cut(ids, std::min(Calibration::max_window, context_limit(config)));
 }
 
 std::vector<std::vector<int32_t>> hold_out(std::vector<std::vector<int32_t>>& windows,
                                            int64_t max_window) {
   std::vector<int32_t> ids;
+  const auto length = std::ssize(windows.front());
   for (const std::vector<int32_t>& window : windows)
     ids.insert(ids.end(), window.begin(), window.end());
   const size_t wanted = ids.size() < least_to_split ? 0 : std::min(most_held_out, ids.size() / 8);
   std::vector<int32_t> held(ids.end() - static_cast<std::ptrdiff_t>(wanted), ids.end());
   if (wanted > 0) {
     ids.resize(ids.size() - wanted);
-    windows = cut(ids, Calibration::max_window);
+    windows = cut(ids, length);
   } else {
     held = ids;
   }
-  std::vector<std::vector<int32_t>> result = cut(held, max_window);
+  std::vector<std::vector<int32_t>> result = cut(held, std::min<int64_t>(max_window, length));
   if (result.size() > 1 && result.back().size() < 2) result.pop_back();
   return result;
 }

@@ -53,14 +53,16 @@ class Calibration {
 /// The built-in text, of about 3,600 tokens.
 std::string_view calibration_text();
 
-/// The beginning of a text, at most 8,192 tokens, in windows of Calibration::max_window. Errors:
-/// InvalidArgument if the text is not UTF-8 or shorter than 2 tokens.
+/// The beginning of a text, at most 8,192 tokens, in windows of Calibration::max_window, or of the
+/// model's whole context where that is less. Errors: InvalidArgument if the text is not UTF-8 or
+/// shorter than 2 tokens.
 std::vector<std::vector<int32_t>> calibration_windows(std::string_view text,
-                                                      const Tokenizer& tokenizer);
+                                                      const Tokenizer& tokenizer,
+                                                      const ModelConfig& config);
 
 /// Takes the last eighth of the tokens, at most 1,024, out of the windows, to measure on; of a text
 /// of less than 256 tokens nothing: then the measured ones are those calibrated with. Windows of at
-/// most max_window, at least 2 tokens each.
+/// most max_window and no longer than the given ones, at least 2 tokens each.
 std::vector<std::vector<int32_t>> hold_out(std::vector<std::vector<int32_t>>& windows,
                                            int64_t max_window);
 

@@ -148,7 +148,8 @@ std::vector<std::vector<int32_t>> windows_for(const ConvertOptions& options,
   require(tokenizer || !asked, ErrorCode::InvalidArgument,
           "calibration: the checkpoint has no tokenizer for the text");
   if (!tokenizer) return {};
-  return calibration_windows(asked ? options.calibration_text : calibration_text(), *tokenizer);
+  return calibration_windows(asked ? options.calibration_text : calibration_text(), *tokenizer,
+                             checkpoint.config());
 }
 
 /// The checkpoint with the adapters of the options merged into it.

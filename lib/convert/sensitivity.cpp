@@ -6,6 +6,7 @@
 
 #include "lib/convert/memory_store.h"
 #include "lib/model/decoder.h"
+#include "lib/model/rope.h"
 
 namespace octet {
 namespace {
@@ -185,7 +186,7 @@ std::vector<LinearSensitivity> SensitivityRun::combine(const std::vector<double>
 
 EvalComparison SensitivityRun::compare(const Model& model) const {
   const auto vocab = static_cast<size_t>(config_.vocab_size);
-  Session session(model, {.context = max_window});
+  Session session(model, {.context = std::min(max_window, context_limit(model.config()))});
   Divergence divergence;
   size_t next = 0;
   for (const std::vector<int32_t>& window : windows_) {

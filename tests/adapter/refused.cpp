@@ -12,6 +12,7 @@
 
 #include "lib/io/peft_config.h"
 #include "support/fixtures.h"
+#include "support/w8a8_fixture.h"
 
 using namespace octet;
 using namespace octet::testing;
@@ -167,8 +168,8 @@ TEST_CASE("an adapter cannot be merged into int8 weights, but runs beside them")
   const TempDir folder;
   ConvertOptions options;
   options.adapters = {{fixture("lora/tiny-qwen2/all")}};
-  CHECK_THROWS_WITH_AS(convert(fixture("tiny-qwen2-w8a8"), folder.path("m.safetensors"), options),
+  CHECK_THROWS_WITH_AS(convert(w8a8_fixture(), folder.path("m.safetensors"), options),
                        doctest::Contains("at run time"), Error);
-  const Model model = open_model(fixture("tiny-qwen2-w8a8"), Scheme::w8a8);
+  const Model model = open_model(w8a8_fixture(), Scheme::w8a8);
   CHECK(Adapter::load(model, fixture("lora/tiny-qwen2/all")).bytes() > 100'000);
 }

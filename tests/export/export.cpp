@@ -16,6 +16,7 @@
 #include "lib/model/octet_file.h"
 #include "support/evaluate.h"
 #include "support/fixtures.h"
+#include "support/w8a8_fixture.h"
 #include "support/text_model.h"
 
 using namespace octet;
@@ -77,8 +78,8 @@ size_t files_in(const std::string& folder) {
 TEST_CASE("compressed-tensors to octet and back: the same bits") {
   const TempDir folder;
   const std::string file = folder.path("m.safetensors"), back = folder.path("back");
-  convert(fixture("tiny-qwen2-w8a8"), file, {});
-  for (const auto& source : {file, fixture("tiny-qwen2-w8a8")}) {
+  convert(w8a8_fixture(), file, {});
+  for (const auto& source : {file, w8a8_fixture()}) {
     std::filesystem::remove_all(back);
     // The fixture's float tensors are bf16; what octet made of them, fp16.
     const ExportReport report = export_model(

@@ -20,14 +20,13 @@
 #include "quant/pack.h"
 #include "support/evaluate.h"
 #include "support/fixtures.h"
+#include "support/w8a8_fixture.h"
 
 using namespace octet;
 using namespace octet::testing;
 using nlohmann::json;
 
 namespace {
-
-const std::string name = "tiny-qwen2-w8a8";
 
 struct Tensor {
   std::string dtype;
@@ -37,8 +36,8 @@ struct Tensor {
 
 /// The fixture, to be changed and written elsewhere.
 struct Fixture {
-  Fixture() : config(read_json(fixture(name + "/config.json"), 1 << 20)) {
-    const MappedFile file(fixture(name + "/model.safetensors"));
+  Fixture() : config(read_json(w8a8_fixture() + "/config.json", 1 << 20)) {
+    const MappedFile file(w8a8_fixture() + "/model.safetensors");
     for (const SafetensorsEntry& entry : parse_safetensors(file.bytes(), "fixture").tensors)
       tensors[entry.name] = {entry.dtype, entry.shape, {entry.data.begin(), entry.data.end()}};
   }
@@ -106,9 +105,9 @@ void check_refused(const Bad& bad) {
 }  // namespace
 
 TEST_CASE("compressed-tensors: logits equal the reference's W8A8") {
-  const Expected expected(fixture(name + "/expected.safetensors"));
+  const Expected expected(w8a8_fixture() + "/expected.safetensors");
   // The reference's keys and values are not rounded.
-  const Model model = open_model(fixture(name), Scheme::w8a8, 2, 256, KvCacheType::f32);
+  const Model model = open_model(w8a8_fixture(), Scheme::w8a8, 2, 256, KvCacheType::f32);
   const auto vocab = static_cast<size_t>(model.config().vocab_size);
   for (const char* prompt : {"p1", "p7", "p33"}) {
     CAPTURE(prompt);
@@ -135,7 +134,7 @@ TEST_CASE("compressed-tensors: logits equal the reference's W8A8") {
 }
 
 TEST_CASE("compressed-tensors: int8 values and scales are the checkpoint's, -128 included") {
-  const Model model = open_model(fixture(name), Scheme::w8a8);
+  const Model model = open_model(w8a8_fixture(), Scheme::w8a8);
   Fixture checkpoint;
   int64_t lowest = 0;
   for (const auto& [linear, matrix] :
@@ -164,10 +163,11 @@ TEST_CASE("compressed-tensors: int8 values and scales are the checkpoint's, -128
 
 TEST_CASE(
     "compressed-tensors: converted, opened, cut into chunks, shared among threads: one result") {
-  const std::vector<float> reference = logits_of(open_model(fixture(name), Scheme::w8a8), some_ids);
+  const std::vector<float> reference =
+      logits_of(open_model(w8a8_fixture(), Scheme::w8a8), some_ids);
   const TempDir folder;
   const std::string file = folder.path("model.safetensors");
-  convert(fixture(name), file, {});
+  convert(w8a8_fixture(), file, {});
   const FileInfo info = inspect(file);
   CHECK(info.format == "octet 3");
   CHECK(info.other_schemes.size() == 2);  // embedding and head
@@ -182,7 +182,7 @@ TEST_CASE(
 TEST_CASE("a converted file that names a wrong scheme or matrix is refused") {
   const TempDir folder;
   const std::string file = folder.path("model.safetensors");
-  convert(fixture(name), file, {});
+  convert(w8a8_fixture(), file, {});
   std::string bytes;
   {
     std::ifstream in(file, std::ios::binary);
@@ -243,7 +243,7 @@ TEST_CASE("compressed-tensors: linears that are ignored by name or pattern stay 
   CHECK(layers[2].down.weight.scheme == Scheme::f32);
   CHECK(layers[3].down.weight.scheme == Scheme::w8a8);
   // Fewer roundings, the same weights; and still independent of chunks.
-  const std::vector<float> all_int8 = logits_of(open_model(fixture(name), Scheme::w8a8), some_ids);
+  const std::vector<float> all_int8 = logits_of(open_model(w8a8_fixture(), Scheme::w8a8), some_ids);
   const std::vector<float> logits = logits_of(model, some_ids);
   CHECK(mean_difference(logits, all_int8) < 0.1);
   CHECK(mean_difference(logits, all_int8) > 0);
@@ -330,7 +330,7 @@ TEST_CASE("compressed-tensors: options that would change the weights are errors"
   ModelOptions options;
   const auto code_of = [&] {
     try {
-      Model::open(fixture(name), options);
+      Model::open(w8a8_fixture(), options);
     } catch (const Error& error) {
       return error.code();
     }
@@ -344,7 +344,7 @@ TEST_CASE("compressed-tensors: options that would change the weights are errors"
 }
 
 TEST_CASE("compressed-tensors: in f32 the weights are multiplied out") {
-  const Model model = open_model(fixture(name), Scheme::f32);
+  const Model model = open_model(w8a8_fixture(), Scheme::f32);
   const Expected expected(fixture("tiny-qwen2/expected.safetensors"));
   const std::vector<float> logits = logits_of(model, expected.i32("p33.ids"));
   // What the weights' rounding alone costs.
