@@ -3,7 +3,7 @@
 # converts it to INT8, and streams what it answers. What is there already is left as it is.
 # usage: demo.sh [PROMPT]
 set -euo pipefail
-prompt=${1:-What is the capital of France?}
+prompt=${1:-Why is the sky blue?}
 cd "$(dirname "$0")/.."
 
 scripts/install-packages.sh
