@@ -55,8 +55,8 @@ typedef enum octet_status {
   OCTET_BUSY = 9,              ///< no place in a queue now; later there may be one
 } octet_status;
 
-/// "Ok", "InvalidFile", "Unsupported", ...; "Unknown" for a number that is none of them.
-OCTET_API const char* octet_status_name(octet_status status);
+/// "Ok", "InvalidFile", "Unsupported", ...; "Unknown" for a number that is no octet_status.
+OCTET_API const char* octet_status_name(int status);
 
 /// What the last failure in this thread was about, one line; "" if there was none. Valid until the
 /// next failure in this thread.
@@ -342,7 +342,8 @@ OCTET_API octet_status octet_session_message(const octet_session* session, size_
 
 // --- logits and embeddings --------------------------------------------------------------------
 
-/// Which rows of an evaluation have logits.
+/// Which rows of an evaluation have logits. (Numbers that come in are ints: C++ knows no enum with
+/// a value outside its enumerators, which a caller may give by mistake.)
 typedef enum octet_rows {
   OCTET_ROWS_NONE = 0,
   OCTET_ROWS_LAST = 1,
@@ -355,10 +356,11 @@ typedef void (*octet_logits_callback)(void* context, int64_t row, const float* l
 
 /// Appends `count` ids to the sequence and evaluates them; on_logits, which may be NULL for
 /// OCTET_ROWS_NONE, is called for each row asked for, in order. It must not use the session.
+/// rows: an octet_rows.
 /// cancel may be NULL. Errors: OCTET_INVALID_ARGUMENT for an id outside the vocabulary or a full
 /// context; OCTET_CANCELLED, with some of the ids appended.
 OCTET_API octet_status octet_session_evaluate(octet_session* session, const int32_t* ids,
-                                              size_t count, octet_rows rows,
+                                              size_t count, int rows,
                                               octet_logits_callback on_logits, void* context,
                                               const octet_cancel_token* cancel);
 
@@ -376,11 +378,12 @@ typedef enum octet_pooling {
 } octet_pooling;
 
 /// *vector, for octet_free(), gets the pooled hidden states, *size of them, of `count` ids after
-/// the last layer and the final norm; normalize: to length 1. cancel may be NULL. Errors:
+/// the last layer and the final norm. pooling: an octet_pooling; normalize: to length 1. cancel may
+/// be NULL. Errors:
 /// OCTET_INVALID_ARGUMENT for no ids, too many, or one outside the vocabulary; OCTET_CANCELLED.
 OCTET_API octet_status octet_embed(const octet_model* model, const int32_t* ids, size_t count,
-                                   octet_pooling pooling, bool normalize,
-                                   const octet_cancel_token* cancel, float** vector, size_t* size);
+                                   int pooling, bool normalize, const octet_cancel_token* cancel,
+                                   float** vector, size_t* size);
 
 // --- engines ----------------------------------------------------------------------------------
 

@@ -44,7 +44,7 @@ float* copy(std::span<const float> numbers) {
 
 }  // namespace octet::c
 
-const char* octet_status_name(octet_status status) {
+const char* octet_status_name(int status) {
   if (status == OCTET_OK) return "Ok";
   if (status < OCTET_OK || status > OCTET_BUSY) return "Unknown";
   return octet::to_string(static_cast<octet::ErrorCode>(status));

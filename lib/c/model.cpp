@@ -114,14 +114,14 @@ octet_status octet_encode_chat(const octet_model* model, const octet_message* me
   });
 }
 
-octet_status octet_embed(const octet_model* model, const int32_t* ids, size_t count,
-                         octet_pooling pooling, bool normalize, const octet_cancel_token* cancel,
-                         float** vector, size_t* size) {
+octet_status octet_embed(const octet_model* model, const int32_t* ids, size_t count, int pooling,
+                         bool normalize, const octet_cancel_token* cancel, float** vector,
+                         size_t* size) {
   return call([&] {
     float*& out = given(vector, "vector");
     size_t& out_size = given(size, "size");
     require(pooling == OCTET_POOLING_MEAN || pooling == OCTET_POOLING_LAST,
-            ErrorCode::InvalidArgument, "pooling is ", int{pooling},
+            ErrorCode::InvalidArgument, "pooling is ", pooling,
             ", OCTET_POOLING_MEAN or _LAST expected");
     const std::vector<float> made =
         embed(given(model, "model").model, array(ids, count, "ids"),

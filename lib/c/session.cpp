@@ -150,11 +150,11 @@ octet_status octet_session_message(const octet_session* session, size_t index,
 }
 
 octet_status octet_session_evaluate(octet_session* session, const int32_t* ids, size_t count,
-                                    octet_rows rows, octet_logits_callback on_logits, void* context,
+                                    int rows, octet_logits_callback on_logits, void* context,
                                     const octet_cancel_token* cancel) {
   return call([&] {
     require(rows >= OCTET_ROWS_NONE && rows <= OCTET_ROWS_ALL, ErrorCode::InvalidArgument,
-            "rows is ", int{rows}, ", OCTET_ROWS_NONE, _LAST or _ALL expected");
+            "rows is ", rows, ", OCTET_ROWS_NONE, _LAST or _ALL expected");
     require(on_logits || rows == OCTET_ROWS_NONE, ErrorCode::InvalidArgument,
             "on_logits is NULL, and rows is not OCTET_ROWS_NONE");
     given(session, "session")

@@ -104,7 +104,7 @@ TEST_CASE("statuses have the numbers and names of error codes") {
     CHECK(std::string(octet_status_name(status)) == to_string(code));
   }
   CHECK(std::string(octet_status_name(OCTET_OK)) == "Ok");
-  CHECK(std::string(octet_status_name(static_cast<octet_status>(10))) == "Unknown");
+  CHECK(std::string(octet_status_name(10)) == "Unknown");
   CHECK(std::strlen(octet_version()) >= 5);
 }
 
@@ -334,8 +334,7 @@ TEST_CASE("ids are evaluated, cut off and listed") {
   check_refused(
       octet_session_evaluate(session.handle, ids, 1, OCTET_ROWS_LAST, nullptr, nullptr, nullptr),
       "on_logits is NULL");
-  check_refused(octet_session_evaluate(session.handle, ids, 1, static_cast<octet_rows>(7),
-                                       count_rows, &rows, nullptr),
+  check_refused(octet_session_evaluate(session.handle, ids, 1, 7, count_rows, &rows, nullptr),
                 "rows is 7");
   const int32_t outside = 1024;
   check_refused(octet_session_evaluate(session.handle, &outside, 1, OCTET_ROWS_NONE, nullptr,
@@ -499,9 +498,7 @@ TEST_CASE("an embedding has the hidden size and, normalized, length 1") {
   CHECK(squares(OCTET_POOLING_LAST, true) == doctest::Approx(1));
   CHECK(squares(OCTET_POOLING_MEAN, false) != doctest::Approx(1));
   CHECK(size > 0);
-  check_refused(
-      octet_embed(model(), ids, 3, static_cast<octet_pooling>(5), true, nullptr, &vector, &size),
-      "pooling is 5");
+  check_refused(octet_embed(model(), ids, 3, 5, true, nullptr, &vector, &size), "pooling is 5");
   check_refused(octet_embed(model(), ids, 0, OCTET_POOLING_MEAN, true, nullptr, &vector, &size),
                 "");
 }
