@@ -38,10 +38,10 @@ void each_hidden_state(ModelImpl& model, std::span<const int32_t> ids, const Can
     sequence.cache.extend(begin, std::ssize(part));
     hidden.resize(part.size() * width);
     const Chunk chunk[] = {{&sequence.cache, &rope, 0, std::ssize(part), begin}};
+    const Batch batch{part, chunk, {}, 0, cancel ? &cancel.impl()->set : nullptr};
     {
       std::lock_guard turn(model.step);
-      decode(model.config, model.weights, *model.backend,
-             {part, chunk, {}, 0, cancel ? &cancel.impl()->set : nullptr},
+      decode(model.config, model.weights, *model.backend, batch,
              [](int64_t, std::span<const float>, std::span<const TopLogit>) {});
       model.backend->read_hidden(model.weights.final_norm, hidden.data());
     }

@@ -141,7 +141,8 @@ class Backend {
   virtual bool gate_up(const LinearTask& gate, const LinearTask& up, int64_t rotation,
                        const InputForms& forms, const Matrix* following) = 0;
 
-  /// out [rows, hidden_size], in the host's memory, = RMSNorm(hidden) * weight, after finish().
+  /// out [rows, hidden_size], in the host's memory, = RMSNorm(hidden) * weight, after finish(),
+  /// while the batch that start() got is still there.
   virtual void read_hidden(const float* weight, float* out) = 0;
 
   /// Waits for the operations so far. logit_rows: rows of the head's last linear to be read.
