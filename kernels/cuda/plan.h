@@ -118,8 +118,7 @@ constexpr DecodePlan plan_decode(int64_t rows, int planes, int64_t n_tiles, int6
   DecodePlan plan{};
   const int64_t all_rows = rows * planes;
   plan.columns = all_rows <= 8 ? 1 : all_rows <= 16 ? 2 : 4;
-  plan.unit_chunks =
-      grouped || architecture < 80 || warp_chunks(k, 2) < warp_chunks(k, 3) ? 2 : 3;
+  plan.unit_chunks = grouped || architecture < 80 || warp_chunks(k, 2) < warp_chunks(k, 3) ? 2 : 3;
   const bool large = architecture >= 80 && shared_limit >= 160 * 1024;
   plan.ahead = large ? 12 / plan.unit_chunks : 2;
   const int64_t resident = multiprocessors * (large ? 1 : 2);

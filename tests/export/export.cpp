@@ -16,8 +16,8 @@
 #include "lib/model/octet_file.h"
 #include "support/evaluate.h"
 #include "support/fixtures.h"
-#include "support/w8a8_fixture.h"
 #include "support/text_model.h"
+#include "support/w8a8_fixture.h"
 
 using namespace octet;
 using namespace octet::testing;
