@@ -39,7 +39,7 @@ void run(const RunArguments& arguments) {
     print_json(result);
     return;
   }
-  std::cout << '\n';
+  std::cout << '\n' << std::flush;  // before the figures on stderr
   if (arguments.stats) print_stats(session);
 }
 
