@@ -13,6 +13,7 @@
 #include "lib/generate/token_constraint.h"
 #include "lib/model/model_impl.h"
 #include "lib/text/unicode.h"
+#include "support/generation.h"
 #include "support/text_model.h"
 
 using namespace octet;
@@ -46,17 +47,6 @@ struct TextModel {
 const Model& text_model() {
   static const TextModel instance;
   return instance.model;
-}
-
-template <class Make>
-void check_error(ErrorCode code, const std::string& message, const Make& make) {
-  try {
-    make();
-    FAIL("no error: " << message);
-  } catch (const Error& error) {
-    CHECK_MESSAGE(error.code() == code, error.what());
-    CHECK_MESSAGE(std::string(error.what()).find(message) != std::string::npos, error.what());
-  }
 }
 
 }  // namespace

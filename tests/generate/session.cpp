@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include "support/evaluate.h"
+#include "support/generation.h"
 #include "support/text_model.h"
 
 using namespace octet;
@@ -22,19 +23,6 @@ struct TextModel {
 const Model& text_model() {
   static const TextModel instance;
   return instance.model;
-}
-
-GenerateOptions greedy(int64_t max_tokens) {
-  GenerateOptions options;
-  options.sampler.temperature = 0;
-  options.max_tokens = max_tokens;
-  return options;
-}
-
-std::string all_text(TextStream stream) {
-  std::string text;
-  for (std::string_view piece : stream) text += piece;
-  return text;
 }
 
 }  // namespace

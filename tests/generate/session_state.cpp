@@ -11,6 +11,7 @@
 #include "lib/generate/session_impl.h"
 #include "lib/model/model_impl.h"
 #include "support/evaluate.h"
+#include "support/generation.h"
 #include "support/text_model.h"
 
 using namespace octet;
@@ -31,19 +32,6 @@ const Model& text_model() {
   return instance.model;
 }
 
-GenerateOptions greedy(int64_t max_tokens) {
-  GenerateOptions options;
-  options.sampler.temperature = 0;
-  options.max_tokens = max_tokens;
-  return options;
-}
-
-std::string all_text(TextStream stream) {
-  std::string text;
-  for (std::string_view piece : stream) text += piece;
-  return text;
-}
-
 std::vector<int32_t> some_ids(int32_t count) {
   std::vector<int32_t> ids;
   for (int32_t i = 0; i < count; ++i) ids.push_back((i * i * 31 + i * 7) % 256);
@@ -52,17 +40,6 @@ std::vector<int32_t> some_ids(int32_t count) {
 
 void evaluate(Session& session, std::span<const int32_t> ids) {
   session.evaluate(ids, Session::Rows::none, [](int64_t, std::span<const float>) {});
-}
-
-template <class Make>
-void check_error(ErrorCode code, const std::string& message, const Make& make) {
-  try {
-    make();
-    FAIL("no error: " << message);
-  } catch (const Error& error) {
-    CHECK_MESSAGE(error.code() == code, error.what());
-    CHECK_MESSAGE(std::string(error.what()).find(message) != std::string::npos, error.what());
-  }
 }
 
 }  // namespace
