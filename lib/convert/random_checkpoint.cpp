@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "lib/convert/float_tensors.h"
 #include "lib/core/error.h"
 
 namespace octet {
@@ -66,11 +67,7 @@ class RandomCheckpoint : public Checkpoint {
     path_ = str("random ", shape.name);
     format_ = "random";
     config_ = config_of(shape);
-    for (const ModelTensor& tensor : model_tensors(config_)) {
-      uint64_t count = 1;
-      for (int64_t extent : tensor.shape) count *= static_cast<uint64_t>(extent);
-      tensors_.push_back({tensor.name, "F32", tensor.shape, 4 * count});
-    }
+    tensors_ = float_tensors(config_);
   }
 
   void read_rows(std::string_view name, int64_t begin, int64_t end, float* out) const override {

@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "lib/convert/finite.h"
+#include "lib/convert/float_tensors.h"
 #include "lib/core/cpu.h"
 #include "lib/core/error.h"
 #include "lib/model/folded_columns.h"
@@ -40,11 +41,7 @@ class RotatedCheckpoint : public Checkpoint {
     config_ = source_->config();
     config_.tied_head = false;
     text_ = source_->text();
-    for (const ModelTensor& tensor : model_tensors(config_)) {
-      uint64_t count = 1;
-      for (int64_t extent : tensor.shape) count *= static_cast<uint64_t>(extent);
-      tensors_.push_back({tensor.name, "F32", tensor.shape, 4 * count});
-    }
+    tensors_ = float_tensors(config_);
     fold_all();
   }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "lib/convert/finite.h"
+#include "lib/convert/float_tensors.h"
 #include "lib/convert/rotated_checkpoint.h"
 #include "lib/core/cpu.h"
 #include "lib/core/error.h"
@@ -62,11 +63,7 @@ ScaledCheckpoint::ScaledCheckpoint(std::unique_ptr<Checkpoint> source)
   config_ = source_->config();
   config_.tied_head = false;
   text_ = source_->text();
-  for (const ModelTensor& tensor : model_tensors(config_)) {
-    uint64_t count = 1;
-    for (int64_t extent : tensor.shape) count *= static_cast<uint64_t>(extent);
-    tensors_.push_back({tensor.name, "F32", tensor.shape, 4 * count});
-  }
+  tensors_ = float_tensors(config_);
   fold_all();
 }
 

@@ -12,6 +12,7 @@
 
 #include "lib/io/peft_config.h"
 #include "support/fixtures.h"
+#include "support/tensors.h"
 #include "support/w8a8_fixture.h"
 
 using namespace octet;
@@ -20,32 +21,19 @@ using nlohmann::json;
 
 namespace {
 
-struct Tensor {
-  std::string dtype;
-  std::vector<uint64_t> shape;
-  std::vector<std::byte> data;
-};
-
 /// The fixture's adapter "all", to be changed and written elsewhere.
 struct Files {
-  Files() : config(json::parse(std::ifstream(folder + "/adapter_config.json"))) {
-    const MappedFile file(folder + "/adapter_model.safetensors");
-    for (const SafetensorsEntry& entry : parse_safetensors(file.bytes(), "fixture").tensors)
-      tensors[entry.name] = {entry.dtype, entry.shape, {entry.data.begin(), entry.data.end()}};
-  }
+  Files()
+      : config(json::parse(std::ifstream(folder + "/adapter_config.json"))),
+        tensors(read_tensors(folder + "/adapter_model.safetensors")) {}
   void write(const TempDir& out) const {
     std::ofstream(out.path("adapter_config.json")) << config.dump();
-    std::vector<SafetensorsWriter::Plan> plan;
-    for (const auto& [name, tensor] : tensors) plan.push_back({name, tensor.dtype, tensor.shape});
-    SafetensorsWriter writer(out.path("adapter_model.safetensors"), {}, plan, false);
-    size_t index = 0;
-    for (const auto& [name, tensor] : tensors) writer.write(index++, 0, tensor.data);
-    writer.finish();
+    write_tensors(out.path("adapter_model.safetensors"), tensors);
   }
 
   std::string folder = fixture("lora/tiny-qwen2-tied/all");
   json config;
-  std::map<std::string, Tensor> tensors;
+  Tensors tensors;
 };
 
 const std::string q = "base_model.model.model.layers.1.self_attn.q_proj.lora_A.weight";

@@ -20,6 +20,7 @@
 #include "quant/pack.h"
 #include "support/evaluate.h"
 #include "support/fixtures.h"
+#include "support/tensors.h"
 #include "support/w8a8_fixture.h"
 
 using namespace octet;
@@ -28,37 +29,23 @@ using nlohmann::json;
 
 namespace {
 
-struct Tensor {
-  std::string dtype;
-  std::vector<uint64_t> shape;
-  std::vector<std::byte> data;
-};
-
 /// The fixture, to be changed and written elsewhere.
 struct Fixture {
-  Fixture() : config(read_json(w8a8_fixture() + "/config.json", 1 << 20)) {
-    const MappedFile file(w8a8_fixture() + "/model.safetensors");
-    for (const SafetensorsEntry& entry : parse_safetensors(file.bytes(), "fixture").tensors)
-      tensors[entry.name] = {entry.dtype, entry.shape, {entry.data.begin(), entry.data.end()}};
-  }
+  Fixture()
+      : config(read_json(w8a8_fixture() + "/config.json", 1 << 20)),
+        tensors(read_tensors(w8a8_fixture() + "/model.safetensors")) {}
 
   json& quantization() { return config["quantization_config"]; }
   json& group() { return quantization()["config_groups"]["group_0"]; }
 
   std::string write(const TempDir& folder) const {
     std::ofstream(folder.path("config.json")) << config.dump();
-    std::vector<SafetensorsWriter::Plan> plan;
-    for (const auto& [tensor, content] : tensors)
-      plan.push_back({tensor, content.dtype, content.shape});
-    SafetensorsWriter writer(folder.path("model.safetensors"), {}, plan);
-    size_t index = 0;
-    for (const auto& [tensor, content] : tensors) writer.write(index++, 0, content.data);
-    writer.finish();
+    write_tensors(folder.path("model.safetensors"), tensors);
     return folder.path();
   }
 
   json config;
-  std::map<std::string, Tensor> tensors;
+  Tensors tensors;
 };
 
 std::vector<float> logits_of(const Model& model, const std::vector<int32_t>& ids,
