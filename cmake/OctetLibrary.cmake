@@ -32,6 +32,10 @@ target_compile_definitions(
                         OCTET_VERSION="${PROJECT_VERSION}")
 target_link_libraries(octet_objects PRIVATE ${octet_dependencies} octet_flags
                                             nlohmann_json::nlohmann_json)
+if(OCTET_SANITIZE)
+  # Calibration and GPTQ are loops over matrices: with -O1 the tests of convert take minutes.
+  target_compile_options(octet_objects PRIVATE -O2)
+endif()
 
 # octet_library(<name> <type>): a library of all objects. BUILD_SHARED_LIBS decides which one is
 # installed; the tests link the static one, which alone shows what the headers do not declare, and
