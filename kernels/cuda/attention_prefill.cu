@@ -1,8 +1,8 @@
 // Causal attention of many rows of a sequence on the tensor cores, with the running softmax of
 // Milakov & Gimelshein 2018 (arXiv:1805.02867) and Dao et al. 2022 (arXiv:2205.14135). A block of
-// threads has 128 query rows, tokens x heads of one kv head, 32 a warp; they share each cache block
-// of 64 positions in shared memory, keys and values being loaded while the other are multiplied.
-// A row goes through its cache blocks in rising order, whatever the other rows are.
+// threads has 64 or 128 query rows, tokens x heads of one kv head, 16 or 32 a warp; they share each
+// cache block of 64 positions in shared memory, keys and values being loaded while the other are
+// multiplied. A row goes through its cache blocks in rising order, whatever the other rows are.
 #include "kernels/cuda/cache.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/ptx.cuh"
@@ -12,11 +12,11 @@ namespace octet::kernels::cuda {
 namespace {
 
 constexpr int threads = 128;
-/// Tiles of 16 query rows of a warp. Each operand read from shared memory serves all of them.
-constexpr int row_tiles = 2;
-static_assert(threads / 32 * row_tiles * 16 == prefill_query_rows);
-/// Query rows that a lane has results of: lane / 4 of each tile, and 8 below.
-constexpr int lane_rows = 2 * row_tiles;
+/// Query rows of a block whose warps have so many tiles of 16. Each operand read from shared memory
+/// serves all tiles of a warp.
+constexpr int query_rows(int row_tiles) {
+  return threads / 32 * row_tiles * 16;
+}
 constexpr int position_tiles = kv_block / 8;
 
 /// A matrix of fp16 in shared memory, `pieces` of 16 bytes a row. Pieces are permuted within their
@@ -51,7 +51,7 @@ struct Tile {
 };
 
 /// sums += A x B. left(k, tile): the A operand of 16 values of K and of 16 rows.
-template <int k_steps, int pieces, class Left>
+template <int k_steps, int row_tiles, int pieces, class Left>
 __device__ inline void multiply(Left left, const Tile<pieces>& right,
                                 float (&sums)[row_tiles][pieces][4]) {
 #pragma unroll
@@ -79,7 +79,8 @@ __device__ inline float combine_quad(float value, Combine combine) {
   return combine(value, __shfl_xor_sync(0xffffffffu, value, 2));
 }
 
-/// Where a lane's query rows come from and go to.
+/// Where a lane's query rows come from and go to: lane / 4 of each tile of its warp, and 8 below.
+template <int row_tiles>
 class QueryRows {
  public:
   __device__ QueryRows(const PrefillAttention& a, const AttentionTile& tile, int64_t kv_head)
@@ -94,10 +95,13 @@ class QueryRows {
   __device__ int64_t head(int i) const { return first_head_ + query(i) % group_; }
   __device__ int position(int i) const { return tile_.first_position + query(i) / group_; }
 
-  /// Cache blocks up to the last that one of the block's rows sees.
+  /// Cache blocks up to the last that one of the block's rows sees, and those that all see whole.
   __device__ int cache_blocks() const {
-    const int last = min(tile_.first_query + int{prefill_query_rows}, tile_.rows * group_) - 1;
+    const int last = min(tile_.first_query + query_rows(row_tiles), tile_.rows * group_) - 1;
     return (tile_.first_position + last / group_) / int{kv_block} + 1;
+  }
+  __device__ int whole_blocks() const {
+    return (tile_.first_position + tile_.first_query / group_ + 1) / int{kv_block};
   }
 
  private:
@@ -115,8 +119,8 @@ class QueryRows {
 };
 
 /// Tile t of the warp's queries, normalized and rotated, as A operands: [head_dim / 16][threads].
-template <int head_dim>
-__device__ inline void load_queries(const HeadRows& qkv, const QueryRows& rows, int t,
+template <int head_dim, int row_tiles>
+__device__ inline void load_queries(const HeadRows& qkv, const QueryRows<row_tiles>& rows, int t,
                                     uint4* operands) {
   constexpr int steps = head_dim / 16, half = head_dim / 2;
   const int column = threadIdx.x % 4 * 2;
@@ -164,38 +168,49 @@ __device__ inline void load_queries(const HeadRows& qkv, const QueryRows& rows, 
                    pack_halves(q[k][2].x, q[k][2].y), pack_halves(q[k][3].x, q[k][3].y));
 }
 
-/// The softmax of a lane's rows so far.
+/// The softmax of a lane's rows so far. Scores are times `scale`, in powers of two, which takes
+/// log2(e) in: one multiplication and addition brings a score to its distance from the maximum.
+template <int row_tiles>
 struct Softmax {
-  float max[lane_rows], sum[lane_rows];  // the sum is of the lane's own positions
+  float scale;
+  float max[2 * row_tiles], sum[2 * row_tiles];  // the sum is of the lane's own positions
 
-  __device__ Softmax() {
+  __device__ explicit Softmax(float scale_in) : scale(scale_in * 1.44269504f) {
 #pragma unroll
-    for (int i = 0; i < lane_rows; ++i) {
+    for (int i = 0; i < 2 * row_tiles; ++i) {
       max[i] = -INFINITY;
       sum[i] = 0;
     }
   }
 
-  /// Scores of cache block `block` become weights; results so far are brought to the new maximum.
-  template <int dim_tiles>
-  __device__ void weigh(const QueryRows& rows, int block, float scale,
-                        float (&scores)[row_tiles][position_tiles][4],
-                        float (&out)[row_tiles][dim_tiles][4]) {
+  /// Scores of positions behind the row's own, where the cache block has some, weigh nothing.
+  __device__ void hide(const QueryRows<row_tiles>& rows, int block,
+                       float (&scores)[row_tiles][position_tiles][4]) const {
 #pragma unroll
-    for (int i = 0; i < lane_rows; ++i) {
+    for (int i = 0; i < 2 * row_tiles; ++i) {
       const int seen =
           rows.position(i) - block * int{kv_block} - static_cast<int>(threadIdx.x) % 4 * 2;
+#pragma unroll
+      for (int n = 0; n < position_tiles; ++n)
+#pragma unroll
+        for (int e = 0; e < 2; ++e)
+          if (8 * n + e > seen) scores[i / 2][n][i % 2 * 2 + e] = -INFINITY;
+    }
+  }
+
+  /// Scores become weights; results so far are brought to the new maximum.
+  template <int dim_tiles>
+  __device__ void weigh(float (&scores)[row_tiles][position_tiles][4],
+                        float (&out)[row_tiles][dim_tiles][4]) {
+#pragma unroll
+    for (int i = 0; i < 2 * row_tiles; ++i) {
       float block_max = -INFINITY;
 #pragma unroll
       for (int n = 0; n < position_tiles; ++n)
 #pragma unroll
-        for (int e = 0; e < 2; ++e) {
-          float& score = scores[i / 2][n][i % 2 * 2 + e];
-          score = 8 * n + e <= seen ? score * scale : -INFINITY;
-          block_max = fmaxf(block_max, score);
-        }
-      const float larger = fmaxf(max[i], combine_quad(block_max, Larger()));
-      const float factor = expf(max[i] - larger);
+        for (int e = 0; e < 2; ++e) block_max = fmaxf(block_max, scores[i / 2][n][i % 2 * 2 + e]);
+      const float larger = fmaxf(max[i], combine_quad(block_max, Larger()) * scale);
+      const float factor = power_of_two(max[i] - larger);
       max[i] = larger;
       sum[i] *= factor;
 #pragma unroll
@@ -208,14 +223,14 @@ struct Softmax {
 #pragma unroll
         for (int e = 0; e < 2; ++e) {
           float& score = scores[i / 2][n][i % 2 * 2 + e];
-          score = exp2f((score - larger) * 1.44269504f);
+          score = power_of_two(fmaf(score, scale, -larger));
           sum[i] += score;
         }
     }
   }
 };
 
-template <int head_dim>
+template <int head_dim, int row_tiles>
 __global__ void __launch_bounds__(threads, 2) attention_prefill_kernel(PrefillAttention a) {
   constexpr int dim_tiles = head_dim / 8;
   allow_next_kernel();
@@ -223,7 +238,7 @@ __global__ void __launch_bounds__(threads, 2) attention_prefill_kernel(PrefillAt
 
   const AttentionTile tile = a.tile[a.tiles - 1 - blockIdx.y];  // the longest first
   const int64_t kv_head = blockIdx.x;
-  const QueryRows rows(a, tile, kv_head);
+  const QueryRows<row_tiles> rows(a, tile, kv_head);
   std::byte* const* const table = a.step[tile.first_row].blocks;
   const Tile<position_tiles> keys{dynamic_shared<uint4>()};
   const Tile<dim_tiles> values{keys.data + head_dim * position_tiles};
@@ -234,30 +249,31 @@ __global__ void __launch_bounds__(threads, 2) attention_prefill_kernel(PrefillAt
   const auto copy_values = [&](int block) {
     values.template copy<kv_block>(CacheBlock(a.heads, table, block, kv_head).values);
   };
-  const int blocks = rows.cache_blocks();
+  const int blocks = rows.cache_blocks(), whole_blocks = rows.whole_blocks();
   copy_keys(0);
   commit_copies();
   copy_values(0);
   commit_copies();
 #pragma unroll
   for (int t = 0; t < row_tiles; ++t)
-    load_queries<head_dim>(a.qkv, rows, t, queries + t * (head_dim / 16) * threads);
+    load_queries<head_dim, row_tiles>(a.qkv, rows, t, queries + t * (head_dim / 16) * threads);
 
   float out[row_tiles][dim_tiles][4] = {};
-  Softmax softmax;
+  Softmax<row_tiles> softmax(a.scale);
   for (int block = 0; block < blocks; ++block) {
     wait_copies<1>();
     __syncthreads();
     float scores[row_tiles][position_tiles][4] = {};
-    multiply<head_dim / 16>(
+    multiply<head_dim / 16, row_tiles>(
         [&](int k, int t) { return queries[(t * (head_dim / 16) + k) * threads]; }, keys, scores);
     __syncthreads();
     if (block + 1 < blocks) copy_keys(block + 1);
     commit_copies();
-    softmax.weigh(rows, block, a.scale, scores, out);
+    if (block >= whole_blocks) softmax.hide(rows, block, scores);
+    softmax.weigh(scores, out);
     wait_copies<1>();
     __syncthreads();
-    multiply<position_tiles / 2>(
+    multiply<position_tiles / 2, row_tiles>(
         [&](int k, int t) {
           const float(&x)[4] = scores[t][2 * k], (&y)[4] = scores[t][2 * k + 1];
           return make_uint4(pack_halves(x[0], x[1]), pack_halves(x[2], x[3]),
@@ -270,7 +286,7 @@ __global__ void __launch_bounds__(threads, 2) attention_prefill_kernel(PrefillAt
   }
 
 #pragma unroll
-  for (int i = 0; i < lane_rows; ++i) {
+  for (int i = 0; i < 2 * row_tiles; ++i) {
     const float sum = combine_quad(softmax.sum[i], Sum());
     if (!rows.there(i)) continue;
     float* to = a.out + rows.row(i) * a.out_stride + rows.head(i) * head_dim + threadIdx.x % 4 * 2;
@@ -281,21 +297,26 @@ __global__ void __launch_bounds__(threads, 2) attention_prefill_kernel(PrefillAt
   }
 }
 
+template <int row_tiles>
 auto kernel_for(int64_t head_dim) {
-  return head_dim == 32   ? attention_prefill_kernel<32>
-         : head_dim == 64 ? attention_prefill_kernel<64>
-                          : attention_prefill_kernel<128>;
+  return head_dim == 32   ? attention_prefill_kernel<32, row_tiles>
+         : head_dim == 64 ? attention_prefill_kernel<64, row_tiles>
+                          : attention_prefill_kernel<128, row_tiles>;
 }
 
 }  // namespace
 
 void attention_prefill(const PrefillAttention& attention, const Queue& queue) {
   const Heads& heads = attention.heads;
+  const auto kernel = attention.query_rows == query_rows(1) ? kernel_for<1>(heads.head_dim)
+                                                            : kernel_for<2>(heads.head_dim);
   // Keys and values of a cache block, and the queries.
-  const int64_t shared_rows = 2 * kv_block + prefill_query_rows;
-  launch(kernel_for(heads.head_dim),
+  const int64_t shared_rows = 2 * kv_block + attention.query_rows;
+  launch(kernel,
          {dim3(extent(heads.num_kv_heads), extent(attention.tiles)), threads,
-          shared_rows * heads.head_dim * int64_t{sizeof(uint16_t)}},
+          spread_bytes(shared_rows * heads.head_dim * int64_t{sizeof(uint16_t)},
+                       heads.num_kv_heads * attention.tiles, queue.architecture,
+                       queue.multiprocessors, queue.shared_bytes)},
          queue, attention);
 }
 

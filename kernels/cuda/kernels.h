@@ -173,6 +173,7 @@ void attention_split(const SplitAttention& attention, const Queue& queue);
 /// 128.
 struct PrefillAttention {
   int64_t tiles;
+  int64_t query_rows;  ///< of a tile: 64 or 128
   const AttentionTile* tile;
   Heads heads;
   const StepRow* step;

@@ -35,8 +35,10 @@ __device__ inline float bias_of(const Linear& a, int64_t channel) {
   return a.bias ? a.bias[channel] : 0.0f;
 }
 
+/// The fast division and exponential err by some units in the last place (CUDA C++ Programming
+/// Guide, "Intrinsic Functions"): exact ones took a fifth of a prefill multiplication's time.
 __device__ inline float silu_mul(float gate, float up) {
-  return gate / (1.0f + expf(-gate)) * up;
+  return __fdividef(gate, 1.0f + __expf(-gate)) * up;
 }
 
 }  // namespace octet::kernels::cuda

@@ -34,8 +34,8 @@ class Multiplication {
       : a_(linear),
         shared_(shared),
         chunks_(static_cast<int>(num_chunks(linear.k))),
-        first_tile_(int64_t{T::tiles} * blockIdx.y),
-        first_row_(int64_t{T::rows} * blockIdx.x),
+        first_tile_(T::tiles * static_cast<int>(blockIdx.y)),
+        first_row_(T::rows * static_cast<int>(blockIdx.x)),
         warp_down_(threadIdx.x / 32 / across),
         warp_across_(threadIdx.x / 32 % across),
         lane_(threadIdx.x % 32) {
@@ -49,65 +49,79 @@ class Multiplication {
     for (int i = 0; i < T::copies; ++i) {
       const int piece = static_cast<int>(threadIdx.x) + i * T::threads;
       if (i * T::threads < T::weight_pieces) {
-        const int64_t tile = min(first_tile_ + piece / 64, a_.n_tiles - 1);
+        const int64_t tile = min(int64_t{first_tile_ + piece / 64}, a_.n_tiles - 1);
         source_[i] = static_cast<int>((tile - first_tile_) * chunks_ * 64) + piece % 64;
       } else {
         const int of_rows = piece - T::weight_pieces;
-        const int64_t row = min(first_row_ + of_rows / 4, a_.rows - 1);
+        const int64_t row = min(int64_t{first_row_ + of_rows / 4}, a_.rows - 1);
         source_[i] = static_cast<int>((row - first_row_) * stride) + of_rows % 4;
       }
     }
-    weight_ = static_cast<const uint4*>(linear.weight) + first_tile_ * chunks_ * 64;
+    weight_ = static_cast<const uint4*>(linear.weight) + int64_t{first_tile_} * chunks_ * 64;
     x_ = reinterpret_cast<const uint4*>(linear.x.values) + first_row_ * stride;
   }
 
   __device__ void run() {
-    const int steps = chunks_ * planes_here_;
     Copies<T::copies> copies;
+    Step ahead;
 #pragma unroll
-    for (int step = 0; step < T::stages - 1; ++step) {
-      if (step < steps) {
-        start_copies(copies, step);
+    for (int stage = 0; stage < T::stages - 1; ++stage) {
+      if (there(ahead)) {
+        start_copies(copies, ahead, stage);
         copies.store();
       }
       commit_copies();
+      advance(ahead);
     }
-    for (int step = 0; step < steps; ++step) {
+    int stage = 0;
+    for (Step step; there(step); advance(step)) {
       wait_copies<T::stages - 2>();
       __syncthreads();
-      const int ahead = step + T::stages - 1;
-      if (ahead < steps) start_copies(copies, ahead);
+      const bool more = there(ahead);
+      if (more) start_copies(copies, ahead, (stage + T::stages - 1) % T::stages);
       commit_copies();
-      multiply(step);
-      if (ahead < steps) copies.store();
-      const int plane = step / chunks_, chunk = step - plane * chunks_;
-      if (grouped && (chunk % 2 == 1 || chunk + 1 == chunks_)) end_group(plane, chunk / 2);
-      if (planes > 1 && chunk + 1 == chunks_) end_plane(plane);
+      multiply(stage);
+      if (more) copies.store();
+      advance(ahead);
+      stage = (stage + 1) % T::stages;
+      const bool last = step.chunk + 1 == chunks_;
+      if (grouped && (step.chunk % 2 == 1 || last)) end_group(step.plane, step.chunk / 2);
+      if (planes > 1 && last) end_plane(step.plane);
     }
     if (planes == 1) end_plane(0);
     store();
   }
 
  private:
-  /// A step is a chunk of K of a plane.
-  __device__ void start_copies(Copies<T::copies>& copies, int step) {
-    char* stage = shared_ + step % T::stages * T::stage_bytes;
-    const int plane = step / chunks_, chunk = step - plane * chunks_;
-    const uint4 *weight = weight_ + chunk * 64, *x = x_ + plane * rest_ + chunk * 4;
+  /// What a stage of the ring holds: a chunk of K, of a plane.
+  struct Step {
+    int chunk = 0, plane = 0;
+  };
+  __device__ bool there(const Step& step) const {
+    return planes == 1 ? step.chunk < chunks_ : step.plane < planes_here_;
+  }
+  __device__ void advance(Step& step) const {
+    ++step.chunk;
+    if (planes > 1 && step.chunk == chunks_) step = {0, step.plane + 1};
+  }
+  __device__ void start_copies(Copies<T::copies>& copies, const Step& step, int stage) const {
+    char* to = shared_ + stage * T::stage_bytes;
+    const uint4* weight = weight_ + step.chunk * 64;
+    const uint4* x = x_ + step.chunk * 4 + (planes > 1 ? step.plane * rest_ : 0);
 #pragma unroll
     for (int i = 0; i < T::copies; ++i) {
       const int piece = static_cast<int>(threadIdx.x) + i * T::threads;
-      copies.start(i, stage + piece * 16,
+      copies.start(i, to + piece * 16,
                    (i * T::threads < T::weight_pieces ? weight : x) + source_[i]);
     }
   }
 
-  __device__ void multiply(int step) {
-    const char* stage = shared_ + step % T::stages * T::stage_bytes;
+  __device__ void multiply(int stage) {
+    const char* chunk = shared_ + stage * T::stage_bytes;
     const auto* weight =
-        reinterpret_cast<const uint4*>(stage) + warp_down_ * warp_tiles * 64 + lane_;
+        reinterpret_cast<const uint4*>(chunk) + warp_down_ * warp_tiles * 64 + lane_;
     // Lane 4 g + q has row g of a tile of 8, values 16 q to 16 q + 15 of the chunk.
-    const auto* x = reinterpret_cast<const uint4*>(stage) + T::weight_pieces +
+    const auto* x = reinterpret_cast<const uint4*>(chunk) + T::weight_pieces +
                     warp_across_ * warp_columns * 32 + lane_;
     uint4 fragment[warp_tiles][2];
 #pragma unroll
@@ -239,7 +253,7 @@ class Multiplication {
   const Linear& a_;
   char* shared_;
   int chunks_;
-  int64_t first_tile_, first_row_;
+  int first_tile_, first_row_;
   const uint4 *weight_, *x_;
   int source_[T::copies];  // from there, in pieces of 16 bytes, for the first chunk
   int64_t rest_;           // from a row of the first plane to the second's, in pieces
@@ -250,8 +264,10 @@ class Multiplication {
   float results_[warp_tiles][warp_columns][4];
 };
 
+/// Registers for 16 warps a multiprocessor, where sums are all that a warp holds.
 template <int warp_tiles, int warp_columns, int down, int across, bool grouped, int planes>
-__global__ void __launch_bounds__(32 * down * across)
+__global__ void __launch_bounds__(32 * down * across,
+                                  grouped || planes > 1 ? 1 : 16 / (down * across))
     linear_prefill_kernel(const __grid_constant__ Linear linear) {
   allow_next_kernel();
   wait_previous_kernels();
@@ -264,34 +280,33 @@ template <int warp_tiles, int warp_columns, int down, int across, bool grouped, 
 void launch_tiling(const Linear& linear, const PrefillPlan& plan, const Queue& queue) {
   using T = Tiling<warp_tiles, warp_columns, down, across>;
   launch(linear_prefill_kernel<warp_tiles, warp_columns, down, across, grouped, planes>,
-         {dim3(extent(plan.row_tiles), extent(plan.channel_tiles)), T::threads,
-          prefill_stages(queue.architecture) * T::stage_bytes},
+         {dim3(extent(plan.row_tiles), extent(plan.channel_tiles)), T::threads, plan.shared_bytes},
          queue, linear);
 }
 
 template <bool grouped, int planes>
-void launch_size(const Linear& linear, const PrefillPlan& plan, const Queue& queue) {
-  if (plan.size == PrefillSize::small)
-    launch_tiling<2, 4, 2, 2, grouped, planes>(linear, plan, queue);
-  else if (plan.size == PrefillSize::medium)
-    launch_tiling<4, 4, 2, 2, grouped, planes>(linear, plan, queue);
-  else if constexpr (!grouped || planes == 1)
-    launch_tiling<4, 4, 2, 4, grouped, planes>(linear, plan, queue);
+void launch_size(const Linear& linear, const Queue& queue) {
+  constexpr bool large_tiles = has_large_tiles(grouped, planes);
+  const PrefillPlan plan =
+      plan_prefill(linear.rows, linear.n_tiles, large_tiles, queue.architecture,
+                   queue.multiprocessors, queue.shared_bytes);
+  if constexpr (large_tiles)
+    if (plan.size == PrefillSize::large)
+      return launch_tiling<4, 4, 2, 2, grouped, planes>(linear, plan, queue);
+  launch_tiling<2, 4, 2, 2, grouped, planes>(linear, plan, queue);
 }
 
 }  // namespace
 
 void linear_prefill(const Linear& linear, const Queue& queue) {
-  const PrefillPlan plan = plan_prefill(linear.rows, linear.n_tiles, linear.grouped, linear.planes,
-                                        queue.multiprocessors);
   if (linear.grouped && linear.planes > 1)
-    launch_size<true, 2>(linear, plan, queue);
+    launch_size<true, 2>(linear, queue);
   else if (linear.grouped)
-    launch_size<true, 1>(linear, plan, queue);
+    launch_size<true, 1>(linear, queue);
   else if (linear.planes > 1)
-    launch_size<false, 2>(linear, plan, queue);
+    launch_size<false, 2>(linear, queue);
   else
-    launch_size<false, 1>(linear, plan, queue);
+    launch_size<false, 1>(linear, queue);
 }
 
 }  // namespace octet::kernels::cuda

@@ -51,6 +51,19 @@ inline constexpr int64_t max_shared_bytes = 48 * 1024;
 inline constexpr int64_t max_hadamard = 8192;
 static_assert(max_hadamard * sizeof(float) <= max_shared_bytes);
 
+/// Shared memory to ask for, `needed` at least, so that so many blocks spread over all
+/// multiprocessors. Left alone, an H100 fills some with blocks and leaves others idle: 192 blocks
+/// of the multiplication behind attention took 63 us, spread 41. Before sm_80 blocks keep to what
+/// they need.
+constexpr int64_t spread_bytes(int64_t needed, int64_t blocks, int architecture,
+                               int64_t multiprocessors, int64_t shared_limit) {
+  if (architecture < 80) return needed;
+  // A multiprocessor has 1 KB more than a block can ask for, and each block takes 1 KB more.
+  const int64_t spread =
+      (shared_limit + 1024) / ceil_div(blocks, multiprocessors) / 1024 * 1024 - 1024;
+  return spread > needed ? spread : needed;
+}
+
 // --- matrix multiplication -------------------------------------------------------------------
 
 /// Up to so many rows, counted for each plane, a multiplication streams the weights past the
@@ -142,34 +155,9 @@ struct PrefillTile {
   int64_t channels, rows;
   double speed;
 };
-enum class PrefillSize : uint8_t { large, medium, small };
+enum class PrefillSize : uint8_t { large, small };
 constexpr PrefillTile prefill_tile(PrefillSize size) {
-  return size == PrefillSize::large    ? PrefillTile{128, 128, 1.0}
-         : size == PrefillSize::medium ? PrefillTile{128, 64, 0.9}
-                                       : PrefillTile{64, 64, 0.65};
-}
-struct PrefillPlan {
-  PrefillSize size;
-  int row_tiles, channel_tiles;
-};
-/// The size with which the busiest multiprocessor is done first. Registers do not hold the sums,
-/// groups' values and results of large tiles of both.
-constexpr PrefillPlan plan_prefill(int64_t rows, int64_t n_tiles, bool grouped, int planes,
-                                   int64_t multiprocessors) {
-  PrefillPlan best{};
-  double best_time = 0;
-  for (const PrefillSize size : {PrefillSize::large, PrefillSize::medium, PrefillSize::small}) {
-    if (size == PrefillSize::large && grouped && planes > 1) continue;
-    const PrefillTile tile = prefill_tile(size);
-    const int64_t down = ceil_div(rows, tile.rows), across = ceil_div(n_tiles, tile.channels / 16);
-    const double time =
-        static_cast<double>(ceil_div(down * across, multiprocessors) * tile.channels * tile.rows) /
-        tile.speed;
-    if (best_time > 0 && time >= best_time) continue;
-    best = {size, static_cast<int>(down), static_cast<int>(across)};
-    best_time = time;
-  }
-  return best;
+  return size == PrefillSize::large ? PrefillTile{128, 64, 1.0} : PrefillTile{64, 64, 0.72};
 }
 /// Steps of the ring through which a prefill multiplication loads its operands.
 constexpr int prefill_stages(int architecture) {
@@ -178,9 +166,40 @@ constexpr int prefill_stages(int architecture) {
 constexpr int64_t prefill_stage_bytes(int64_t channels, int64_t rows) {
   return (channels + rows) * chunk_k;
 }
-static_assert(prefill_stages(75) * prefill_stage_bytes(128, 128) <= max_shared_bytes);
-// Two blocks of threads on an Orin (164 KB a multiprocessor).
-static_assert(2 * prefill_stages(80) * prefill_stage_bytes(128, 128) <= 160 * 1024);
+static_assert(prefill_stages(75) * prefill_stage_bytes(128, 64) <= max_shared_bytes);
+
+struct PrefillPlan {
+  PrefillSize size;
+  int row_tiles, channel_tiles;
+  int64_t shared_bytes;
+};
+/// Registers do not hold the sums, groups' values and results of large tiles of both.
+constexpr bool has_large_tiles(bool grouped, int planes) {
+  return !grouped || planes == 1;
+}
+/// The size with which the busiest multiprocessor is done first; a block that is alone there takes
+/// 1.6 times its share.
+constexpr PrefillPlan plan_prefill(int64_t rows, int64_t n_tiles, bool large_tiles,
+                                   int architecture, int64_t multiprocessors,
+                                   int64_t shared_limit) {
+  PrefillPlan best{};
+  double best_time = 0;
+  for (const PrefillSize size : {PrefillSize::large, PrefillSize::small}) {
+    if (size == PrefillSize::large && !large_tiles) continue;
+    const PrefillTile tile = prefill_tile(size);
+    const int64_t down = ceil_div(rows, tile.rows), across = ceil_div(n_tiles, tile.channels / 16);
+    const int64_t resident = ceil_div(down * across, multiprocessors);
+    const double time = (resident > 1 ? static_cast<double>(resident) : 1.6) *
+                        static_cast<double>(tile.channels * tile.rows) / tile.speed;
+    if (best_time > 0 && time >= best_time) continue;
+    best_time = time;
+    best = {
+        size, static_cast<int>(down), static_cast<int>(across),
+        spread_bytes(prefill_stages(architecture) * prefill_stage_bytes(tile.channels, tile.rows),
+                     down * across, architecture, multiprocessors, shared_limit)};
+  }
+  return best;
+}
 
 // --- attention -------------------------------------------------------------------------------
 
@@ -232,7 +251,11 @@ static_assert(split_merge_bytes(1) <= 1 * split_group_threads * 16 * 4 &&
               split_merge_bytes(4) <= 4 * split_group_threads * 16 * 4);
 static_assert(split_shared_bytes(1, max_head_dim) <= max_shared_bytes);
 
-/// Query rows (tokens x heads of a kv head) of a block of threads in prefill attention.
-inline constexpr int64_t prefill_query_rows = 128;
+/// Query rows (tokens x heads of a kv head) of a block of threads in prefill attention: 64 or 128.
+/// Many rows share what is read, where there are enough of them for all multiprocessors.
+inline constexpr int64_t min_prefill_query_rows = 64;
+constexpr int64_t prefill_query_rows(int64_t queries, int64_t kv_heads, int64_t multiprocessors) {
+  return ceil_div(queries, 128) * kv_heads > 2 * multiprocessors ? 128 : 64;
+}
 
 }  // namespace octet::kernels::cuda

@@ -63,6 +63,13 @@ __device__ inline void load_matrices_transposed(uint32_t (&r)[4], const void* sh
                : "memory");
 }
 
+/// 2^x to 2 units in the last place; 0 for results under 2^-126 (PTX ISA, ex2.approx).
+__device__ inline float power_of_two(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
 /// 16 bytes that are read once: they need not stay in the first-level cache.
 __device__ inline uint4 load_streaming(const uint4* global) {
   uint4 v;

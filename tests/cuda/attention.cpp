@@ -178,7 +178,7 @@ std::vector<float> run_split(const Sequence& s, const kernels::cuda::HeadRows* h
   return out.host();
 }
 
-std::vector<float> run_prefill(const Sequence& s,
+std::vector<float> run_prefill(const Sequence& s, int64_t query_rows,
                                const kernels::cuda::HeadRows* head_rows = nullptr) {
   const OnGpu<uint16_t> cache(s.cache);
   const OnGpu<std::byte*> table(s.table(cache.data()));
@@ -187,13 +187,13 @@ std::vector<float> run_prefill(const Sequence& s,
   const OnGpu<float> out(s.rows * s.width(), NAN);
   std::vector<kernels::cuda::AttentionTile> tiles;
   const int64_t group = s.shape.heads / s.shape.kv_heads;
-  for (int64_t query = 0; query < s.rows * group; query += kernels::cuda::prefill_query_rows)
+  for (int64_t query = 0; query < s.rows * group; query += query_rows)
     tiles.push_back({0, static_cast<int32_t>(s.rows), static_cast<int32_t>(query),
                      static_cast<int32_t>(s.length - s.rows)});
   const OnGpu<kernels::cuda::AttentionTile> device_tiles(tiles);
   kernels::cuda::attention_prefill(
-      {static_cast<int64_t>(tiles.size()), device_tiles.data(), s.device_heads(), step.data(),
-       head_rows ? *head_rows : heads.rows(), s.scale(), out.data(), s.width()},
+      {static_cast<int64_t>(tiles.size()), query_rows, device_tiles.data(), s.device_heads(),
+       step.data(), head_rows ? *head_rows : heads.rows(), s.scale(), out.data(), s.width()},
       default_queue());
   return out.host();
 }
@@ -234,7 +234,8 @@ TEST_CASE("cuda: attention of a prompt on the tensor cores") {
       CAPTURE(shape.head_dim);
       CAPTURE(length);
       const Sequence s(shape, rows, length);
-      CHECK(worst_difference(run_prefill(s), s.expected()) < 2e-3);
+      for (const int64_t query_rows : {64, 128})
+        CHECK(worst_difference(run_prefill(s, query_rows), s.expected()) < 2e-3);
     }
 }
 
@@ -246,8 +247,13 @@ TEST_CASE("cuda: a row's attention on the tensor cores does not depend on the ch
     s.q.assign(whole.q.end() - 40 * s.width(), whole.q.end());
     return s;
   }();
-  const std::vector<float> all = run_prefill(whole), some = run_prefill(part);
-  CHECK(std::equal(some.begin(), some.end(), all.end() - static_cast<std::ptrdiff_t>(some.size())));
+  const std::vector<float> all = run_prefill(whole, 128);
+  CHECK(run_prefill(whole, 64) == all);
+  for (const int64_t query_rows : {64, 128}) {
+    const std::vector<float> some = run_prefill(part, query_rows);
+    CHECK(
+        std::equal(some.begin(), some.end(), all.end() - static_cast<std::ptrdiff_t>(some.size())));
+  }
 }
 
 /// RoPE(norm(x)) of one head, in double.
@@ -328,6 +334,6 @@ TEST_CASE("cuda: keys are normalized, rotated and cached, values cached; queries
         }
       CHECK(worst_difference(run_split(s, &head_rows), s.expected()) < 2e-5);
       if (kernels::cuda::has_prefill_attention(d))
-        CHECK(worst_difference(run_prefill(s, &head_rows), s.expected()) < 2e-3);
+        CHECK(worst_difference(run_prefill(s, 64, &head_rows), s.expected()) < 2e-3);
     }
 }

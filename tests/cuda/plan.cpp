@@ -66,16 +66,37 @@ TEST_CASE(
   for (int64_t multiprocessors : {8, 40, 132})
     for (int64_t rows : {33, 64, 512, 2048})
       for (int64_t n : {16, 1536, 17920}) {
-        const PrefillPlan plan = plan_prefill(rows, n / 16, false, 1, multiprocessors);
+        const PrefillPlan plan = plan_prefill(rows, n / 16, true, 90, multiprocessors, 227 * 1024);
         const PrefillTile tile = prefill_tile(plan.size);
         CHECK(plan.row_tiles * tile.rows >= rows);
         CHECK((plan.row_tiles - 1) * tile.rows < rows);
         CHECK(plan.channel_tiles * tile.channels >= n);
       }
-  CHECK(plan_prefill(2048, 1120, false, 1, 132).size == PrefillSize::large);
-  CHECK(plan_prefill(2048, 96, false, 1, 132).size == PrefillSize::medium);
-  CHECK(plan_prefill(64, 96, false, 1, 132).size == PrefillSize::small);
-  CHECK(plan_prefill(2048, 1120, true, 2, 132).size == PrefillSize::medium);
+  CHECK(plan_prefill(2048, 1120, true, 90, 132, 227 * 1024).size == PrefillSize::large);
+  CHECK(plan_prefill(2048, 96, true, 90, 132, 227 * 1024).size == PrefillSize::large);
+  CHECK(plan_prefill(512, 96, true, 90, 132, 227 * 1024).size == PrefillSize::small);
+  CHECK(plan_prefill(64, 96, true, 90, 132, 227 * 1024).size == PrefillSize::small);
+  CHECK(plan_prefill(2048, 1120, false, 90, 132, 227 * 1024).size == PrefillSize::small);
+}
+
+TEST_CASE("cuda: blocks ask for as much shared memory as spreads them over all multiprocessors") {
+  constexpr int64_t limit = 227 * 1024, all = 228 * 1024;
+  for (int64_t resident = 1; resident <= 4; ++resident) {
+    const int64_t bytes = spread_bytes(40 * 1024, 132 * resident, 90, 132, limit);
+    CAPTURE(resident);
+    CHECK(bytes <= limit);
+    CHECK(resident * (bytes + 1024) <= all);
+    CHECK((resident + 1) * (bytes + 1024) > all);
+  }
+  CHECK(spread_bytes(40 * 1024, 132 * 9, 90, 132, limit) == 40 * 1024);
+  CHECK(spread_bytes(40 * 1024, 12, 75, 40, 64 * 1024) == 40 * 1024);
+}
+
+TEST_CASE("cuda: query rows of a block: many where there are enough of them") {
+  CHECK(prefill_query_rows(512 * 6, 2, 132) == 64);
+  CHECK(prefill_query_rows(2048 * 6, 2, 132) == 64);
+  CHECK(prefill_query_rows(8192 * 6, 2, 132) == 128);
+  CHECK(prefill_query_rows(2048 * 6, 2, 40) == 128);
 }
 
 TEST_CASE("cuda: splits cover a sequence, are not too many, and are launched in powers of two") {

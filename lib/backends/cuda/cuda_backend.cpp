@@ -138,8 +138,8 @@ CudaBackend::CudaBackend(int index, const ModelConfig& config, int64_t max_rows,
       kv_memory_(index),
       architecture_(architecture_name(index)),
       queue_(make_queue(index, stream_.get())),
-      step_(config, max_rows,
-            kernels::cuda::split_groups(queue_.architecture, queue_.shared_bytes)) {
+      step_(config, max_rows, kernels::cuda::split_groups(queue_.architecture, queue_.shared_bytes),
+            queue_.multiprocessors) {
   weights_.emplace(config, weights, progress, queue_);
   allocate(max_rows);
 }
@@ -331,9 +331,10 @@ bool CudaBackend::attention(int64_t layer, const InputForms& forms) {
     attend_rows({0, nullptr, heads(layer), step.rows, head_rows(), scale, step_.launched_splits(),
                  partial_, arrived_.as<int32_t>(), workspace_.attention, attention_stride_});
   if (step_.tiles() > 0)
-    kernels::cuda::attention_prefill({step_.tiles(), step.tiles, heads(layer), step.rows,
-                                      head_rows(), scale, workspace_.attention, attention_stride_},
-                                     queue_);
+    kernels::cuda::attention_prefill(
+        {step_.tiles(), step_.query_rows(), step.tiles, heads(layer), step.rows, head_rows(), scale,
+         workspace_.attention, attention_stride_},
+        queue_);
   input_rows_ = step_.rows();
   quantize_later(workspace_.attention, attention_stride_, config_.num_heads * config_.head_dim,
                  nullptr, nullptr, forms.planes);

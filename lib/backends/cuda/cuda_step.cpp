@@ -10,14 +10,17 @@ using kernels::cuda::AttentionTile;
 using kernels::cuda::ceil_div;
 using kernels::cuda::StepRow;
 
-CudaStep::CudaStep(const ModelConfig& config, int64_t max_rows, int split_groups)
+CudaStep::CudaStep(const ModelConfig& config, int64_t max_rows, int split_groups,
+                   int multiprocessors)
     : half_(config.head_dim / 2),
+      kv_heads_(config.num_kv_heads),
       group_(config.num_heads / config.num_kv_heads),
       split_groups_(split_groups),
+      multiprocessors_(multiprocessors),
       has_prefill_(kernels::cuda::has_prefill_attention(config.head_dim)) {
   // A chunk has at least a row, and a tile's last queries may be missing in each chunk.
   const int64_t max_tiles =
-      max_rows + ceil_div(max_rows * group_, kernels::cuda::prefill_query_rows);
+      max_rows + ceil_div(max_rows * group_, kernels::cuda::min_prefill_query_rows);
   StepView unused;
   const int64_t bytes = place(nullptr, max_rows, max_rows, max_tiles, unused);
   device_memory_ = DeviceMemory(bytes, "the buffers of a step");
@@ -40,12 +43,16 @@ int64_t CudaStep::place(std::byte* base, int64_t rows, int64_t chunks, int64_t t
   return at;
 }
 
+bool CudaStep::is_split(const Chunk& chunk) const {
+  return chunk.rows <= kernels::cuda::max_split_rows || !has_prefill_;
+}
+
 void CudaStep::add_chunk(const Chunk& chunk, int64_t index, const Batch& batch, StepView& host) {
   const auto i32 = [](int64_t value) { return static_cast<int32_t>(value); };
   float* frequency = host.frequencies + index * (half_ + 1);
   std::copy_n(chunk.rope->inv_freq.begin(), half_, frequency);
   frequency[half_] = chunk.rope->attention_factor;
-  const bool split = chunk.rows <= kernels::cuda::max_split_rows || !has_prefill_;
+  const bool split = is_split(chunk);
   for (int64_t i = 0; i < chunk.rows; ++i) {
     const int64_t row = chunk.first_row + i;
     host.rows[row] = {batch.ids[static_cast<size_t>(row)], i32(chunk.first_position + i),
@@ -58,7 +65,7 @@ void CudaStep::add_chunk(const Chunk& chunk, int64_t index, const Batch& batch, 
                  kernels::cuda::launched_splits(chunk.first_position + chunk.rows, split_groups_));
     return;
   }
-  for (int64_t query = 0; query < chunk.rows * group_; query += kernels::cuda::prefill_query_rows)
+  for (int64_t query = 0; query < chunk.rows * group_; query += query_rows_)
     host.tiles[tiles_++] = {i32(chunk.first_row), i32(chunk.rows), i32(query),
                             i32(chunk.first_position)};
 }
@@ -99,6 +106,10 @@ void CudaStep::send(const Batch& batch, cudaStream_t stream) {
   const auto chunks = static_cast<int64_t>(batch.chunks.size());
   StepView host;
   place(host_memory_.as<std::byte>(), rows_, chunks, 0, host);
+  int64_t queries = 0;
+  for (const Chunk& chunk : batch.chunks)
+    if (!is_split(chunk)) queries += chunk.rows * group_;
+  query_rows_ = kernels::cuda::prefill_query_rows(queries, kv_heads_, multiprocessors_);
   *host.first_bad = std::numeric_limits<int32_t>::max();
   for (int64_t i = 0; i < chunks; ++i)
     add_chunk(batch.chunks[static_cast<size_t>(i)], i, batch, host);

@@ -21,7 +21,7 @@ struct StepView {
 class CudaStep {
  public:
   /// split_groups: of split attention. Errors: OutOfMemory.
-  CudaStep(const ModelConfig& config, int64_t max_rows, int split_groups);
+  CudaStep(const ModelConfig& config, int64_t max_rows, int split_groups, int multiprocessors);
 
   /// Plans a step and starts to send it. The one before must have ended.
   void send(const Batch& batch, cudaStream_t stream);
@@ -30,6 +30,8 @@ class CudaStep {
   int64_t rows() const { return rows_; }
   int64_t split_rows() const { return split_rows_; }
   int64_t tiles() const { return tiles_; }
+  /// Of a tile.
+  int64_t query_rows() const { return query_rows_; }
   /// Of the longest row that is attended by itself.
   int64_t launched_splits() const { return launched_splits_; }
   /// Whether no sequence has several rows.
@@ -41,12 +43,16 @@ class CudaStep {
  private:
   /// The parts' places for this many rows and chunks; returns the bytes up to the tiles' end.
   int64_t place(std::byte* base, int64_t rows, int64_t chunks, int64_t tiles, StepView& view) const;
+  /// Whether its rows are attended one by one.
+  bool is_split(const Chunk& chunk) const;
   void add_chunk(const Chunk& chunk, int64_t index, const Batch& batch, StepView& host);
   void send_tables(const Batch& batch, StepView& host, cudaStream_t stream);
 
-  int64_t half_;   // of a head
+  int64_t half_;  // of a head
+  int64_t kv_heads_;
   int64_t group_;  // query heads of a kv head
   int split_groups_;
+  int multiprocessors_;
   bool has_prefill_;
   DeviceMemory device_memory_;
   PinnedMemory host_memory_;
@@ -55,7 +61,7 @@ class CudaStep {
   PinnedMemory host_tables_;
   int64_t table_capacity_ = 0;
   StepView device_{};
-  int64_t rows_ = 0, split_rows_ = 0, tiles_ = 0, launched_splits_ = 0;
+  int64_t rows_ = 0, split_rows_ = 0, tiles_ = 0, query_rows_ = 0, launched_splits_ = 0;
   bool single_rows_ = false, repeatable_ = false;
 };
 

@@ -72,6 +72,12 @@ inline const dim3& blockIdx = octet::emulator::block_index;
 inline const dim3& gridDim = octet::emulator::grid_size;
 inline const dim3& blockDim = octet::emulator::block_size;
 
+inline float __expf(float x) {
+  return std::exp(x);
+}
+inline float __fdividef(float a, float b) {
+  return a / b;
+}
 inline void __syncthreads() {
   octet::emulator::sync_threads();
 }

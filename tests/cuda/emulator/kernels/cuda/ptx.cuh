@@ -30,6 +30,10 @@ inline void mma_s8(int (&d)[4], const uint4& a, uint32_t b0, uint32_t b1) {
   }
 }
 
+inline float power_of_two(float x) {
+  return std::exp2(x);
+}
+
 inline void mma_f16(float (&d)[4], const uint4& a, uint32_t b0, uint32_t b1) {
   const uint32_t mine[6] = {a.x, a.y, a.z, a.w, b0, b1};
   const uint32_t* all = emulator::gather(mine, 6);
