@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """A model on a CUDA device against the same weights on the CPU: perplexity of a text, logits with
-given tokens, greedy continuations. Needs Python and numpy.
+given tokens, greedy continuations. Beside it the CPU against itself with an fp32 KV cache in place
+of fp16: what differences of one rounding grow to where activations are quantized anew each time.
+Needs Python and numpy.
 
 usage: gpu_accuracy.py OCTET MODEL TEXT PROMPTS.json [OPTIONS of octet]
 PROMPTS.json: tests/data/smollm2's greedy.json.
@@ -12,19 +14,16 @@ import sys
 import numpy
 
 octet, model, text, prompts_path, *options = sys.argv[1:]
-devices = ("cpu", "cuda")
+reference = ["--device", "cpu"]
+others = {"cuda": ["--device", "cuda"], "cpu, fp32 cache": ["--device", "cpu", "--kv-cache", "f32"]}
 
 
-def run(command, device, *arguments, stdin=None):
-    result = subprocess.run([octet, command, model, *arguments, *device_options(command, device)],
+def run(command, *arguments, stdin=None):
+    result = subprocess.run([octet, command, model, *arguments],
                             capture_output=True, text=True, input=stdin)
     if result.returncode != 0:
         sys.exit(result.stderr)
     return result.stdout
-
-
-def device_options(command, device):
-    return [] if command == "tokenize" else ["--device", device, *options]
 
 
 def tensors(path):
@@ -38,11 +37,11 @@ def tensors(path):
             for name, t in header.items() if name != "__metadata__"}
 
 
-def logits(device, lists, *more):
+def logits(variant, lists, *more):
     with open("/tmp/octet-ids.json", "w") as file:
         json.dump(lists, file)
-    path = f"/tmp/octet-{device}.safetensors"
-    run("logits", device, "--ids-file", "/tmp/octet-ids.json", "-o", path, *more)
+    path = "/tmp/octet-logits.safetensors"
+    run("logits", "--ids-file", "/tmp/octet-ids.json", "-o", path, *variant, *options, *more)
     return tensors(path)
 
 
@@ -51,40 +50,48 @@ def margin(row):
     return float(abs(best[1] - best[0]))
 
 
-def compare_perplexity():
-    found = {d: json.loads(run("eval", d, "--text", text, "--json"))["perplexity"] for d in devices}
-    print(f"perplexity: cpu {found['cpu']:.5f}, cuda {found['cuda']:.5f}: "
-          f"{100 * (found['cuda'] / found['cpu'] - 1):+.4f} %")
+def perplexity(variant):
+    return json.loads(run("eval", "--text", text, "--json", *variant, *options))["perplexity"]
 
 
-def compare_logits():
+def compare_logits(name, expected, found):
+    cosine = (expected * found).sum(1) / numpy.sqrt((expected**2).sum(1) * (found**2).sum(1))
+    other = [i for i in range(len(found)) if expected[i].argmax() != found[i].argmax()]
+    print(f"{name}: logits of {len(found)} given tokens: cosine {cosine.min():.5f} at least, "
+          f"{numpy.median(cosine):.5f} in the middle; another best id at {len(other)}, margins "
+          f"there {[round(margin(expected[i]), 3) for i in other]}")
+
+
+def compare_greedy(name, prompts, expected, found):
+    for i, prompt in enumerate(prompts):
+        a, b = (list(map(int, t[f"greedy.{i}"])) for t in (expected, found))
+        if a == b:
+            print(f"{name}: greedy, prompt {i}: the same {len(a)} tokens")
+            continue
+        at = next(j for j in range(len(a)) if a[j] != b[j])
+        row = logits(reference, [prompt + a[:at]], "--last")["logits"][0]
+        print(f"{name}: greedy, prompt {i}: differs from token {at} on; the CPU's margin there is "
+              f"{margin(row):.3f}")
+
+
+def main():
     with open(text) as file:
         line = json.dumps({"text": file.read()[:4000]})
-    ids = json.loads(run("tokenize", "", stdin=line + "\n"))["ids"][:256]
-    cpu, cuda = (logits(d, [ids])["logits"].astype(numpy.float64) for d in devices)
-    cosine = (cpu * cuda).sum(1) / numpy.sqrt((cpu * cpu).sum(1) * (cuda * cuda).sum(1))
-    other = [i for i in range(len(ids)) if cpu[i].argmax() != cuda[i].argmax()]
-    print(f"logits of {len(ids)} given tokens: least cosine {cosine.min():.7f}, "
-          f"largest difference {abs(cpu - cuda).max():.4f}, another best id at {len(other)}, "
-          f"margins there {[round(margin(cpu[i]), 4) for i in other]}")
-
-
-def compare_greedy():
+    ids = json.loads(run("tokenize", stdin=line + "\n"))["ids"][:256]
     with open(prompts_path) as file:
         prompts = [p["prompt_ids"] for p in json.load(file)["prompts"]]
-    count = 64
-    cpu, cuda = (logits(d, prompts, "--last", "--greedy", str(count)) for d in devices)
-    for i, prompt in enumerate(prompts):
-        a, b = (list(map(int, t[f"greedy.{i}"])) for t in (cpu, cuda))
-        if a == b:
-            print(f"greedy, prompt {i}: the same {count} tokens")
-            continue
-        at = next(j for j in range(count) if a[j] != b[j])
-        row = logits("cpu", [prompt + a[:at]], "--last")["logits"][0]
-        print(f"greedy, prompt {i}: differs from token {at} on; the CPU's margin there is "
-              f"{margin(row):.4f}")
+
+    def results(variant):
+        return (perplexity(variant), logits(variant, [ids])["logits"].astype(numpy.float64),
+                logits(variant, prompts, "--last", "--greedy", "64"))
+
+    expected = results(reference)
+    for name, variant in others.items():
+        found = results(variant)
+        print(f"{name}: perplexity {found[0]:.5f}, cpu {expected[0]:.5f}: "
+              f"{100 * (found[0] / expected[0] - 1):+.4f} %")
+        compare_logits(name, expected[1], found[1])
+        compare_greedy(name, prompts, expected[2], found[2])
 
 
-compare_perplexity()
-compare_logits()
-compare_greedy()
+main()
