@@ -41,15 +41,18 @@ struct FiniteCheck {
   int32_t number;  ///< of this operation in its step
 };
 
-/// Rows that become quantized activations: norm(source[rows[i]]), or source[rows[i]].
+/// Rows that become quantized activations: norm(source[rows[i]]), or source[rows[i]], then times a
+/// Hadamard matrix in blocks.
 struct RowSource {
   const float* values;
   int64_t stride;
   int64_t k;          ///< a multiple of 4
   const float* norm;  ///< RMSNorm's weight [k], or null for none
   float eps;
-  const int32_t* rows;  ///< null: 0, 1, 2, ...
-  int planes;           ///< 1 or 2: what one plane leaves over is quantized in turn
+  int hadamard;          ///< values of a block (can_rotate()); 1: none
+  float hadamard_scale;  ///< float(1 / sqrt(hadamard))
+  const int32_t* rows;   ///< null: 0, 1, 2, ...
+  int planes;            ///< 1 or 2: what one plane leaves over is quantized in turn
   FiniteCheck check;
 };
 

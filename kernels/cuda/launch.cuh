@@ -12,7 +12,8 @@ struct Shape {
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), const Shape& shape, const Queue& queue,
             const Arguments&... arguments) {
-  if (shape.shared_bytes > max_shared_bytes)
+  // Kernels that quantize have some of their own.
+  if (shape.shared_bytes + quantize_shared_bytes > max_shared_bytes)
     cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                          static_cast<int>(shape.shared_bytes));
   // A multiprocessor divides its memory between cache and shared memory once for all that it runs:

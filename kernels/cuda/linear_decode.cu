@@ -380,7 +380,7 @@ __device__ inline void copy_rows(const QuantizedRows& from, int rows, int64_t k,
 /// one, or a warp a row.
 enum class Fused : uint8_t { no, row, long_row, rows };
 constexpr int held(Fused fused) {
-  return fused == Fused::long_row ? 9 : 2;
+  return fused == Fused::long_row ? 10 : 2;
 }
 
 /// Blocks of this kernel and of those that start before it ends, on a multiprocessor.

@@ -71,8 +71,16 @@ constexpr int64_t spread_bytes(int64_t needed, int64_t blocks, int architecture,
 /// shared memory.
 inline constexpr int64_t max_decode_rows = 32;
 /// Values of the longest row that a block, or a warp, quantizes in registers.
-inline constexpr int64_t max_row_k = 9 * 4 * block_threads;
+inline constexpr int64_t max_row_k = 10 * 4 * block_threads;
 inline constexpr int64_t max_warp_k = 2048;
+/// Whether rows of k values are rotated while they are quantized: where a block of threads holds
+/// them in registers, and few of its warps a Hadamard block.
+inline constexpr int64_t max_fused_hadamard = 512;
+constexpr bool can_rotate(int64_t k, int64_t hadamard) {
+  return hadamard == 1 || (k <= max_row_k && hadamard <= max_fused_hadamard);
+}
+/// Shared memory of the kernels that quantize, besides what they ask for.
+inline constexpr int64_t quantize_shared_bytes = 2 * 16 * block_threads + 128;
 /// Whether a decode multiplication normalizes and quantizes its input itself, in each block,
 /// instead of a kernel of its own: a launch costs more than the repeated work for one row (that
 /// registers hold), and for up to eight short ones, a warp each.
@@ -144,7 +152,7 @@ constexpr DecodePlan plan_decode(int64_t rows, int planes, int64_t n_tiles, int6
                       constant_tiles(k, plan.unit_chunks * plan.ahead) *
                           (planes * tile_scale_bytes(k, grouped) + tile_bias_bytes);
   const int64_t staged = all_rows * (staged_stride(k) + 4 * (grouped ? num_groups(k) : 1));
-  const int64_t allowed = architecture < 80 ? 64 * 1024 : shared_limit;
+  const int64_t allowed = (architecture < 80 ? 64 * 1024 : shared_limit) - quantize_shared_bytes;
   plan.staged = plan.shared_bytes + staged <= allowed;
   if (plan.staged) plan.shared_bytes += staged;
   return plan;

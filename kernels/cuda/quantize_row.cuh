@@ -86,6 +86,42 @@ __device__ inline void note_absmax(const RowSource& source, float absmax) {
   if (absmax > largest_float) atomicMin(source.check.first_bad, source.check.number);
 }
 
+__device__ inline float4 operator+(const float4& a, const float4& b) {
+  return make_float4(a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w);
+}
+__device__ inline float4 operator-(const float4& a, const float4& b) {
+  return make_float4(a.x - b.x, a.y - b.y, a.z - b.z, a.w - b.w);
+}
+__device__ inline float4 operator*(const float4& v, float factor) {
+  return make_float4(v.x * factor, v.y * factor, v.z * factor, v.w * factor);
+}
+/// A step of a Hadamard transform between this thread and another, whose values `other` are. sign:
+/// 1 in the lower of the two, whose result is the sum; -1 in the upper.
+__device__ inline float4 hadamard_step(const float4& v, const float4& other, float sign) {
+  return make_float4(fmaf(v.x, sign, other.x), fmaf(v.y, sign, other.y), fmaf(v.z, sign, other.z),
+                     fmaf(v.w, sign, other.w));
+}
+/// The steps of distance 1 to 64, as far as blocks of so many values have them: within four values,
+/// then between a warp's lanes, which hold neighbours.
+__device__ inline float4 hadamard_of_warp(float4 v, int block) {
+  v = make_float4(v.x + v.y, v.x - v.y, v.z + v.w, v.z - v.w);
+  if (block > 2) v = make_float4(v.x + v.z, v.y + v.w, v.x - v.z, v.y - v.w);
+#pragma unroll
+  for (int lanes = 1; lanes < 32; lanes *= 2) {
+    if (4 * lanes >= block) break;
+    const auto exchange = [&](float x) { return __shfl_xor_sync(0xffffffffu, x, lanes); };
+    v = hadamard_step(v, make_float4(exchange(v.x), exchange(v.y), exchange(v.z), exchange(v.w)),
+                      threadIdx.x & lanes ? -1.0f : 1.0f);
+  }
+  return v;
+}
+/// The step between values that a thread has of both sides.
+__device__ inline void hadamard_step_of(float4& low, float4& high) {
+  const float4 before = low;
+  low = before + high;
+  high = before - high;
+}
+
 /// Where one plane of a row goes.
 struct PlaneRow {
   uint32_t* words;
@@ -113,6 +149,13 @@ __device__ inline void quantize_group(const RowSource& source, int i, float4 v, 
   }
 }
 
+/// Place j of this thread in a row that a block of threads holds four values at a time: a warp has
+/// 256 neighbouring values in two places a lane, then those of 256 times its number on.
+__device__ inline int spread_place(int j) {
+  const int thread = static_cast<int>(threadIdx.x);
+  return j / 2 * 2 * block_threads + thread / 32 * 64 + j % 2 * 32 + thread % 32;
+}
+
 /// The first weights of a norm that a thread needs, which can be read before the rows are ready.
 struct FirstNorms {
   static constexpr int held = 2;
@@ -120,7 +163,7 @@ struct FirstNorms {
   __device__ explicit FirstNorms(const RowSource& source) {
 #pragma unroll
     for (int j = 0; j < held; ++j) {
-      const int i = static_cast<int>(threadIdx.x) + j * block_threads;
+      const int i = spread_place(j);
       weight[j] = source.norm && i < source.k / 4 ? reinterpret_cast<const float4*>(source.norm)[i]
                                                   : make_float4(0, 0, 0, 0);
     }
@@ -131,6 +174,8 @@ struct FirstNorms {
 /// thread's places stay in registers; the others, if there may be any, are read again each time.
 template <int held, bool all_held>
 class SpreadRow {
+  static_assert(held % 2 == 0);
+
  public:
   __device__ SpreadRow(const RowSource& source, int64_t index, const FirstNorms& norms,
                        float (&shared)[block_warps])
@@ -138,18 +183,9 @@ class SpreadRow {
         weight_(reinterpret_cast<const float4*>(source.norm)),
         quads_(static_cast<int>(source.k / 4)) {
 #pragma unroll
-    for (int j = 0; j < held; ++j) held_[j] = at(place(j));
-    if (!weight_) return;
-    float sum = 0;
-    each(quads_, [&](int, const float4& v) { sum += sum_of_squares(v); });
-    factor_ = norm_factor(combine_block(sum, Sum(), shared), source);
-    normed_ = true;
-#pragma unroll
-    for (int j = 0; j < held; ++j)
-      if (place(j) < quads_)
-        held_[j] =
-            norm(held_[j], factor_,
-                 j < FirstNorms::held ? norms.weight[j % FirstNorms::held] : weight_[place(j)]);
+    for (int j = 0; j < held; ++j) held_[j] = at(spread_place(j));
+    if (weight_) normalize(source, norms, shared);
+    if (source.hadamard > 1) rotate(source);
   }
 
   /// visit(i, four values) for each of this thread's places below `count`, zeros behind the row.
@@ -157,10 +193,12 @@ class SpreadRow {
   __device__ void each(int count, Visit visit) const {
 #pragma unroll
     for (int j = 0; j < held; ++j)
-      if (place(j) < count) visit(place(j), held_[j]);
+      if (spread_place(j) < count) visit(spread_place(j), held_[j]);
     if constexpr (!all_held)
 #pragma unroll 4
-      for (int i = place(held); i < count; i += block_threads) {
+      for (int j = held; j * block_threads < count; ++j) {
+        const int i = spread_place(j);
+        if (i >= count) continue;
         const float4 v = at(i);
         visit(i, normed_ && i < quads_ ? norm(v, factor_, weight_[i]) : v);
       }
@@ -170,9 +208,48 @@ class SpreadRow {
   }
 
  private:
-  __device__ static int place(int j) {
-    return static_cast<int>(threadIdx.x) + j * block_threads;
+  __device__ void normalize(const RowSource& source, const FirstNorms& norms,
+                            float (&shared)[block_warps]) {
+    float sum = 0;
+    each(quads_, [&](int, const float4& v) { sum += sum_of_squares(v); });
+    factor_ = norm_factor(combine_block(sum, Sum(), shared), source);
+    normed_ = true;
+#pragma unroll
+    for (int j = 0; j < held; ++j)
+      if (spread_place(j) < quads_)
+        held_[j] = norm(
+            held_[j], factor_,
+            j < FirstNorms::held ? norms.weight[j % FirstNorms::held] : weight_[spread_place(j)]);
   }
+
+  /// All of the row is held (can_rotate()). The step of distance 128 is between a lane's two
+  /// places, that of 256 between neighbouring warps.
+  __device__ void rotate(const RowSource& source) {
+    const int block = source.hadamard;
+#pragma unroll
+    for (int j = 0; j < held; j += 2) {
+      if (j * block_threads >= quads_) break;
+      float4 &low = held_[j], &high = held_[j + 1];
+      low = hadamard_of_warp(low, block);
+      high = hadamard_of_warp(high, block);
+      if (block > 128) hadamard_step_of(low, high);
+      if (block > 256) exchange(low, high);
+      low = low * source.hadamard_scale;
+      high = high * source.hadamard_scale;
+    }
+  }
+  __device__ static void exchange(float4& low, float4& high) {
+    __shared__ float4 shared[2][block_threads];
+    const unsigned thread = threadIdx.x, other = thread ^ 32;
+    const float sign = thread & 32 ? -1.0f : 1.0f;
+    shared[0][thread] = low;
+    shared[1][thread] = high;
+    __syncthreads();
+    low = hadamard_step(low, shared[0][other], sign);
+    high = hadamard_step(high, shared[1][other], sign);
+    __syncthreads();
+  }
+
   __device__ float4 at(int i) const {
     return i < quads_ ? x_[i] : make_float4(0, 0, 0, 0);
   }
@@ -225,7 +302,8 @@ __device__ inline void quantize_row(const RowSource& source, int64_t index, int6
 template <bool grouped>
 __device__ inline void quantize_row_of_warp(const RowSource& source, int64_t index, int64_t rows,
                                             const QuantizedRows& out) {
-  constexpr int turns = max_warp_k / 4 / block_threads, places = turns * block_warps;
+  constexpr int places = max_warp_k / 4 / 32;
+  static_assert(places == 2 * block_warps);
   const int lane = threadIdx.x % 32, quads = static_cast<int>(source.k / 4);
   const int padded = static_cast<int>(activation_stride(source.k) / 4);
   const int row_scales = grouped ? static_cast<int>(num_groups(source.k)) : 1;
@@ -242,9 +320,8 @@ __device__ inline void quantize_row_of_warp(const RowSource& source, int64_t ind
     for (int w = 0; w < block_warps; ++w) {
       float of_thread = 0;
 #pragma unroll
-      for (int t = 0; t < turns; ++t)
-        if (32 * (t * block_warps + w) + lane < quads)
-          of_thread += sum_of_squares(v[t * block_warps + w]);
+      for (int t = 0; t < 2; ++t)
+        if (32 * (2 * w + t) + lane < quads) of_thread += sum_of_squares(v[2 * w + t]);
       const float of_warp = combine_warp(of_thread, Sum());
       sum = w == 0 ? of_warp : sum + of_warp;
     }
@@ -254,6 +331,17 @@ __device__ inline void quantize_row_of_warp(const RowSource& source, int64_t ind
       const int i = 32 * p + lane;
       if (i < quads) v[p] = norm(v[p], factor, reinterpret_cast<const float4*>(source.norm)[i]);
     }
+  }
+  if (source.hadamard > 1) {
+#pragma unroll
+    for (int p = 0; p < places; ++p) v[p] = hadamard_of_warp(v[p], source.hadamard);
+#pragma unroll
+    for (int apart = 1; 128 * apart < max_fused_hadamard; apart *= 2)
+#pragma unroll
+      for (int p = 0; p < places; ++p)
+        if (128 * apart < source.hadamard && !(p & apart)) hadamard_step_of(v[p], v[p + apart]);
+#pragma unroll
+    for (int p = 0; p < places; ++p) v[p] = v[p] * source.hadamard_scale;
   }
   const auto plane_of = [&](int plane) { return PlaneRow(out, plane * rows + index, row_scales); };
   if constexpr (grouped) {

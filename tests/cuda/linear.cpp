@@ -248,6 +248,21 @@ const std::vector<Case>& cases() {
   return all;
 }
 
+/// Rows of k values without a norm, rotated in blocks; number 7 of its step.
+kernels::cuda::RowSource source_of(const float* values, int64_t stride, int64_t k, int planes,
+                                   int32_t* first_bad, int block) {
+  return {values,
+          stride,
+          k,
+          nullptr,
+          1e-6f,
+          block,
+          static_cast<float>(1 / std::sqrt(static_cast<double>(block))),
+          nullptr,
+          planes,
+          {first_bad, 7}};
+}
+
 }  // namespace
 
 TEST_CASE("cuda: per-channel products are the reference's, bit for bit") {
@@ -283,15 +298,18 @@ TEST_CASE("cuda: quantized rows are the reference's, bit for bit; norms come nea
   if (!has_cuda()) return;
   Values values;
   for (const bool grouped : {false, true})
-    for (const auto& [k, planes] : {std::pair<int64_t, int>{4, 1},
-                                    {64, 1},
-                                    {132, 1},
-                                    {1536, 1},
-                                    {8960, 1},
-                                    {132, 2},
-                                    {1536, 2}}) {
+    for (const auto& [k, planes, block] : {std::tuple<int64_t, int, int>{4, 1, 2},
+                                           {64, 1, 64},
+                                           {132, 1, 4},
+                                           {1536, 1, 1},
+                                           {1536, 1, 512},
+                                           {8960, 1, 256},
+                                           {132, 2, 1},
+                                           {896, 1, 128},
+                                           {1536, 2, 512}}) {
       CAPTURE(k);
       CAPTURE(planes);
+      CAPTURE(block);
       constexpr int64_t rows = 3;
       const int64_t stride = k + 12, scales = grouped ? num_groups(k) : 1;
       std::vector<float> x(rows * stride), norm(k);
@@ -302,14 +320,16 @@ TEST_CASE("cuda: quantized rows are the reference's, bit for bit; norms come nea
       const OnGpu<int8_t> q(planes * rows * activation_stride(k), int8_t{55});
       const kernels::cuda::QuantizedRows out{q.data(), scale.data(), activation_stride(k)};
       const OnGpu<int32_t> bad(std::vector<int32_t>{1000}), list(std::vector<int32_t>{2, 0, 1});
-      kernels::cuda::RowSource from{source.data(), stride,      k,      nullptr,
-                                    1e-6f,         list.data(), planes, {bad.data(), 7}};
+      kernels::cuda::RowSource from =
+          source_of(source.data(), stride, k, planes, bad.data(), block);
+      from.rows = list.data();
       kernels::cuda::quantize_rows(from, out, rows, grouped, default_queue());
       const std::vector<int8_t> got = q.host();
       const std::vector<float> got_scale = scale.host();
       for (int64_t row = 0; row < rows; ++row) {
         const float* x_row = x.data() + (row + 2) % 3 * stride;
         std::vector<float> left(x_row, x_row + k);
+        kernels::hadamard_f32_ref(left.data(), k, block);
         const auto& function =
             grouped ? kernels::quantize_f32_s8_g128_ref : kernels::quantize_f32_s8_ref;
         for (int64_t plane = 0; plane < planes; ++plane) {
@@ -331,6 +351,7 @@ TEST_CASE("cuda: quantized rows are the reference's, bit for bit; norms come nea
       kernels::cuda::quantize_rows(from, out, rows, grouped, default_queue());
       std::vector<float> normed(k);
       kernels::rms_norm_f32_ref(x.data() + 2 * stride, norm.data(), normed.data(), k, 1e-6f);
+      kernels::hadamard_f32_ref(normed.data(), k, block);
       const std::vector<int8_t> normed_q = q.host();
       const std::vector<float> normed_scale = scale.host();
       for (int64_t i = 0; i < k; ++i) {
@@ -343,8 +364,7 @@ TEST_CASE("cuda: quantized rows are the reference's, bit for bit; norms come nea
         broken[2 * stride + k - 1] = wrong;
         const OnGpu<float> broken_source(broken);
         const OnGpu<int32_t> first_bad(std::vector<int32_t>{1000});
-        from = {broken_source.data(), stride, k, nullptr, 1e-6f, nullptr, planes,
-                {first_bad.data(), 7}};
+        from = source_of(broken_source.data(), stride, k, planes, first_bad.data(), block);
         kernels::cuda::quantize_rows(from, out, rows, grouped, default_queue());
         CHECK(first_bad.host()[0] == 7);
       }
@@ -354,12 +374,14 @@ TEST_CASE("cuda: quantized rows are the reference's, bit for bit; norms come nea
 TEST_CASE("cuda: a multiplication that normalizes its input gives the bits of two kernels") {
   if (!has_cuda()) return;
   for (const bool grouped : {false, true})
-    for (const auto& [rows, k, planes] : {std::tuple<int64_t, int64_t, int>{1, 576, 1},
-                                          {1, 576, 2},
-                                          {1, 8960, 1},
-                                          {2, 576, 1},
-                                          {3, 576, 2},
-                                          {8, 1536, 1}}) {
+    for (const auto& [rows, k, planes, block] :
+         {std::tuple<int64_t, int64_t, int, int>{1, 576, 1, 64},
+          {1, 576, 2, 1},
+          {1, 8960, 1, 256},
+          {2, 576, 1, 1},
+          {3, 576, 2, 64},
+          {4, 1536, 1, 1},
+          {8, 1536, 1, 512}}) {
       CAPTURE(rows);
       CAPTURE(k);
       REQUIRE(kernels::cuda::can_fuse(rows, planes, k));
@@ -372,8 +394,8 @@ TEST_CASE("cuda: a multiplication that normalizes its input gives the bits of tw
       const OnGpu<float> source(x), weight(norm), scale(planes * rows * p.groups);
       const OnGpu<int8_t> q(planes * rows * activation_stride(p.shape.k));
       const OnGpu<int32_t> bad(std::vector<int32_t>{1000});
-      const kernels::cuda::RowSource from{source.data(), k,       k,      weight.data(),
-                                          1e-6f,         nullptr, planes, {bad.data(), 0}};
+      kernels::cuda::RowSource from = source_of(source.data(), k, k, planes, bad.data(), block);
+      from.norm = weight.data();
       const OnGpu<float> fused(rows * p.columns), apart(rows * p.columns);
       kernels::cuda::Linear linear =
           linear_of(p, w, q, scale, fused, kernels::cuda::Output::assign);

@@ -59,6 +59,10 @@ TEST_CASE("cuda: decode plans cover all tiles, and keep to every device's shared
   CHECK(can_fuse(4, 2, 896));
   CHECK(!can_fuse(2, 1, 8960));
   CHECK(!can_fuse(8, 2, 896));
+  CHECK(can_rotate(8960, 512));
+  CHECK(!can_rotate(8960, 1024));
+  CHECK(can_rotate(11008, 1));
+  CHECK(!can_rotate(11008, 256));
 }
 
 TEST_CASE(

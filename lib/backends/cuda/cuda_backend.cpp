@@ -46,11 +46,15 @@ void check_shape(const ModelConfig& config, const Weights& weights) {
   require(head_group(config) <= kernels::cuda::max_head_group, ErrorCode::Unsupported,
           "device cuda: ", head_group(config), " query heads share a kv head, at most ",
           kernels::cuda::max_head_group, " expected");
-  require(
-      weights.head_rotation == 1, ErrorCode::Unsupported,
-      "device cuda: the inputs of the model's linears are scaled and rotated, which this backend "
-      "does not do yet; convert it with --rotate on");
+  const auto rotatable = [&](int64_t block, const char* what) {
+    require(kernels::cuda::can_rotate(config.hidden_size, block), ErrorCode::Unsupported,
+            "device cuda: ", what, ", ", config.hidden_size, " values, is rotated in blocks of ",
+            block, "; at most ", kernels::cuda::max_row_k, " values in blocks of at most ",
+            kernels::cuda::max_fused_hadamard, " expected");
+  };
+  rotatable(weights.head_rotation, "the head's input");
   for (const LayerWeights& layer : weights.layers) {
+    rotatable(layer.norm_rotation, "the linears' input");
     require(layer.down_rotation <= kernels::cuda::max_hadamard, ErrorCode::Unsupported,
             "device cuda: down_proj's input is rotated in blocks of ", layer.down_rotation,
             ", at most ", kernels::cuda::max_hadamard, " expected");
@@ -230,19 +234,27 @@ void CudaBackend::embed(const Matrix& table) {
 }
 
 void CudaBackend::quantize_later(const float* values, int64_t stride, int64_t k, const float* norm,
-                                 const int32_t* rows, int planes) {
-  const kernels::cuda::FiniteCheck finite{step_.view().first_bad, quantizations_++};
-  input_ = kernels::cuda::RowSource{
-      values, stride, k, norm, static_cast<float>(config_.rms_norm_eps), rows, planes, finite};
+                                 int64_t rotation, const int32_t* rows, int planes) {
+  input_ =
+      kernels::cuda::RowSource{values,
+                               stride,
+                               k,
+                               norm,
+                               static_cast<float>(config_.rms_norm_eps),
+                               static_cast<int>(rotation),
+                               static_cast<float>(1 / std::sqrt(static_cast<double>(rotation))),
+                               rows,
+                               planes,
+                               {step_.view().first_bad, quantizations_++}};
 }
 
-bool CudaBackend::norm(const float* weight, const std::span<const int64_t>* rows, int64_t,
+bool CudaBackend::norm(const float* weight, const std::span<const int64_t>* rows, int64_t rotation,
                        const InputForms& forms) {
   if (replaying_) return true;
   const int32_t* row_list =
       rows ? step_.view().logit_rows + (rows->data() - batch_->logit_rows.data()) : nullptr;
   input_rows_ = rows ? static_cast<int64_t>(rows->size()) : step_.rows();
-  quantize_later(workspace_.hidden, hidden_stride_, config_.hidden_size, weight, row_list,
+  quantize_later(workspace_.hidden, hidden_stride_, config_.hidden_size, weight, rotation, row_list,
                  forms.planes);
   return true;
 }
@@ -295,10 +307,10 @@ bool CudaBackend::gate_up(const LinearTask& gate, const LinearTask&, int64_t rot
                           const InputForms& forms, const Matrix*) {
   if (replaying_) return true;
   multiply(weights_->of(*gate.weight), gated_, gated_stride_, Output::silu_mul);
-  if (rotation > 1)
-    kernels::cuda::hadamard(
-        {input_rows_, config_.intermediate_size, rotation, gated_, gated_stride_}, queue_);
-  quantize_later(gated_, gated_stride_, config_.intermediate_size, nullptr, nullptr, forms.planes);
+  const int64_t k = config_.intermediate_size;
+  const bool fused = kernels::cuda::can_rotate(k, rotation);
+  if (!fused) kernels::cuda::hadamard({input_rows_, k, rotation, gated_, gated_stride_}, queue_);
+  quantize_later(gated_, gated_stride_, k, nullptr, fused ? rotation : 1, nullptr, forms.planes);
   return true;
 }
 
@@ -337,7 +349,7 @@ bool CudaBackend::attention(int64_t layer, const InputForms& forms) {
         queue_);
   input_rows_ = step_.rows();
   quantize_later(workspace_.attention, attention_stride_, config_.num_heads * config_.head_dim,
-                 nullptr, nullptr, forms.planes);
+                 nullptr, 1, nullptr, forms.planes);
   return true;
 }
 

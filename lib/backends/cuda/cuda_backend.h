@@ -66,7 +66,7 @@ class CudaBackend : public Backend {
   kernels::cuda::HeadRows head_rows() const;
   int64_t stride_of(const float* buffer) const;
   void quantize_later(const float* values, int64_t stride, int64_t k, const float* norm,
-                      const int32_t* rows, int planes);
+                      int64_t rotation, const int32_t* rows, int planes);
   void multiply(const CudaMatrix& weight, float* out, int64_t out_stride,
                 kernels::cuda::Output output);
   std::array<int64_t, 4> graph_key() const;
