@@ -17,6 +17,14 @@ using Json = nlohmann::json;
 
 namespace {
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool sanitized = true;
+#else
+constexpr bool sanitized = false;
+#endif
+/// Windows of the text whose perplexity is known; all of them take a sanitized build 15 minutes.
+constexpr size_t max_windows = sanitized ? 1 : 8;
+
 /// The GGUF's path; null where the weights could not be had.
 const char* weights() {
   const char* path = std::getenv("OCTET_SMOLLM2");
@@ -59,15 +67,20 @@ TEST_CASE("SmolLM2: fp32 perplexity is the reference's, w8a8-g128 within 2 %") {
   const char* path = weights();
   if (!path) return;
   const Json reference = fixture_json("ppl.json");
-  const auto ids = reference["ids"].get<std::vector<int32_t>>();
-  const double expected = reference["ppl"];
+  auto ids = reference["ids"].get<std::vector<int32_t>>();
+  std::vector<double> expected_nll;
+  for (size_t i = 0; i < max_windows; ++i)
+    for (const double value : reference["token_nll"].at(i)) expected_nll.push_back(value);
+  ids.resize(512 * max_windows);
+  const double expected = perplexity(expected_nll);
+  if (!sanitized) CHECK(expected == doctest::Approx(reference["ppl"].get<double>()));
 
   const std::vector<double> nll = token_nll(open_model(path, Scheme::f32), ids);
   CHECK(std::abs(perplexity(nll) / expected - 1) < 0.001);
   double worst = 0;
+  REQUIRE(nll.size() == expected_nll.size());
   for (size_t i = 0; i < nll.size(); ++i)
-    worst =
-        std::max(worst, std::abs(nll[i] - reference["token_nll"][i / 511][i % 511].get<double>()));
+    worst = std::max(worst, std::abs(nll[i] - expected_nll[i]));
   CHECK(worst < 2e-3);
 
   const double grouped = perplexity(token_nll(open_model(path, Scheme::w8a8_g128), ids));
@@ -141,17 +154,22 @@ TEST_CASE("SmolLM2: a converted w8a8 model's KL divergence from fp32 on held-out
   const TempDir folder;
   ConvertOptions options;
   options.mixed = "off";
+  if (sanitized) {  // the built-in text takes a quarter of an hour
+    options.calibration = Calibrate::text;
+    options.calibration_text =
+        "The harbour master kept three clocks on her wall. None of them agreed.";
+  }
   const ConvertReport report = convert(path, folder.path("m"), options);
-  CHECK(report.calibration_tokens > 4000);
+  CHECK(report.calibration_tokens > (sanitized ? 10 : 5000));
   std::ifstream text(fixture("smollm2/text.txt"), std::ios::binary);
   const auto read = [&](char* to, size_t count) {
     text.read(to, static_cast<std::streamsize>(count));
     return static_cast<size_t>(text.gcount());
   };
   const Model reference = open_model(path, Scheme::f32);
-  const EvalComparison result =
-      evaluate(Model::open(folder.path("m")), &reference, read, {.skip = 256, .max_tokens = 1024})
-          .comparison;
+  const EvalComparison result = evaluate(Model::open(folder.path("m")), &reference, read,
+                                         {.skip = 256, .max_tokens = sanitized ? 512 : 1024})
+                                    .comparison;
   MESSAGE("KL ", result.kl_mean, " +- ", result.kl_mean_error, ", top-1 ", result.top1_agreement);
-  CHECK(result.kl_mean < 0.0030);
+  CHECK(result.kl_mean < (sanitized ? 0.02 : 0.0030));
 }
