@@ -376,16 +376,16 @@ __device__ inline void copy_rows(const QuantizedRows& from, int rows, int64_t k,
   __syncthreads();
 }
 
-/// How a block quantizes its input, if it does: a row that all threads hold in registers, a longer
-/// one, or a warp a row.
-enum class Fused : uint8_t { no, row, long_row, rows };
+/// How a block quantizes its input, if it does: a row that its threads hold in few registers, or a
+/// longer one.
+enum class Fused : uint8_t { no, row, long_row };
 constexpr int held(Fused fused) {
   return fused == Fused::long_row ? 10 : 2;
 }
 
 /// Blocks of this kernel and of those that start before it ends, on a multiprocessor.
 constexpr int shared_by(int columns, Fused fused) {
-  return columns == 4 || fused == Fused::long_row || fused == Fused::rows ? 2 : 3;
+  return columns == 4 || fused == Fused::long_row ? 2 : 3;
 }
 
 template <int columns, int unit_chunks, int ahead, bool grouped, Fused fused>
@@ -398,17 +398,12 @@ __global__ void __launch_bounds__(block_threads, shared_by(columns, fused))
   const Constants constants(a, unit_chunks * ahead, sums + decode_sum_bytes(columns));
   Feed<unit_chunks, ahead> feed(a, reinterpret_cast<uint4*>(ring), p.ring_bytes, constants);
   // Until here nothing was read that the kernels before write.
-  const int rows = static_cast<int>(a.rows), all_rows = rows * a.planes;
+  const int all_rows = static_cast<int>(a.rows) * a.planes;
   QuantizedRows x;
   x.values = reinterpret_cast<int8_t*>(constants.data) + constants.end;
   x.stride = staged_stride(a.k);
   x.scale = reinterpret_cast<float*>(x.values + all_rows * x.stride);
-  if constexpr (fused == Fused::rows) {
-    wait_previous_kernels();
-    const int row = threadIdx.x / 32;
-    if (row < rows) quantize_row_of_warp<grouped>(p.source, row, rows, x);
-    __syncthreads();
-  } else if constexpr (fused != Fused::no) {
+  if constexpr (fused != Fused::no) {
     const FirstNorms norms(p.source);
     wait_previous_kernels();
     quantize_row<grouped, held(fused), true>(p.source, 0, 1, norms, x);
@@ -431,7 +426,6 @@ auto kernel_for(const DecodePlan& plan) {
 }
 template <bool grouped>
 auto kernel_for(const DecodePlan& plan, const Linear& linear, bool fused) {
-  if (fused && linear.rows > 1) return kernel_for<1, grouped, Fused::rows>(plan);
   if (fused && linear.k > held(Fused::row) * 4 * block_threads)
     return kernel_for<1, grouped, Fused::long_row>(plan);
   if (fused) return kernel_for<1, grouped, Fused::row>(plan);

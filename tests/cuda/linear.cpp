@@ -374,17 +374,11 @@ TEST_CASE("cuda: quantized rows are the reference's, bit for bit; norms come nea
 TEST_CASE("cuda: a multiplication that normalizes its input gives the bits of two kernels") {
   if (!has_cuda()) return;
   for (const bool grouped : {false, true})
-    for (const auto& [rows, k, planes, block] :
-         {std::tuple<int64_t, int64_t, int, int>{1, 576, 1, 64},
-          {1, 576, 2, 1},
-          {1, 8960, 1, 256},
-          {2, 576, 1, 1},
-          {3, 576, 2, 64},
-          {4, 1536, 1, 1},
-          {8, 1536, 1, 512}}) {
-      CAPTURE(rows);
+    for (const auto& [k, planes, block] :
+         {std::tuple<int64_t, int, int>{576, 1, 64}, {576, 2, 1}, {1536, 1, 512}, {8960, 1, 256}}) {
+      constexpr int64_t rows = 1;
       CAPTURE(k);
-      REQUIRE(kernels::cuda::can_fuse(rows, planes, k));
+      REQUIRE(kernels::cuda::can_fuse(rows, k));
       const Problem p({rows, 80, k}, grouped, 1, planes);
       const DeviceWeights w(p);
       Values values;

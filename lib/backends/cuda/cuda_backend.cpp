@@ -281,7 +281,7 @@ void CudaBackend::multiply(const CudaMatrix& weight, float* out, int64_t out_str
                                      out_stride,
                                      output};
   const bool decode = input_rows_ * planes <= kernels::cuda::max_decode_rows;
-  const bool fused = kernels::cuda::can_fuse(input_rows_, planes, weight.k);
+  const bool fused = kernels::cuda::can_fuse(input_rows_, weight.k);
   if (!fused) kernels::cuda::quantize_rows(*input_, x, input_rows_, weight.grouped, queue_);
   if (decode)
     kernels::cuda::linear_decode(linear, fused ? &*input_ : nullptr, queue_);
