@@ -16,7 +16,7 @@ namespace {
 /// More text gains little, and takes time in proportion.
 constexpr size_t max_tokens = 8192;
 /// A text of fewer tokens is all calibrated with.
-constexpr size_t least_to_split = 256, most_held_out = 1024;
+constexpr size_t least_to_split = 256, most_held_out = 2048;
 
 /// The embedding and the head do not matter.
 ModelConfig without_vocabulary(ModelConfig config) {
@@ -256,7 +256,7 @@ std::vector<std::vector<int32_t>> hold_out(std::vector<std::vector<int32_t>>& wi
   const auto length = std::ssize(windows.front());
   for (const std::vector<int32_t>& window : windows)
     ids.insert(ids.end(), window.begin(), window.end());
-  const size_t wanted = ids.size() < least_to_split ? 0 : std::min(most_held_out, ids.size() / 8);
+  const size_t wanted = ids.size() < least_to_split ? 0 : std::min(most_held_out, ids.size() / 3);
   std::vector<int32_t> held(ids.end() - static_cast<std::ptrdiff_t>(wanted), ids.end());
   if (wanted > 0) {
     ids.resize(ids.size() - wanted);

@@ -50,7 +50,7 @@ class Calibration {
   std::vector<float> hidden_;  // the residual stream of all windows [tokens, hidden_size]
 };
 
-/// The built-in text, of about 3,600 tokens.
+/// The built-in text, of about 5,600 tokens.
 std::string_view calibration_text();
 
 /// The beginning of a text, at most 8,192 tokens, in windows of Calibration::max_window, or of the
@@ -60,7 +60,7 @@ std::vector<std::vector<int32_t>> calibration_windows(std::string_view text,
                                                       const Tokenizer& tokenizer,
                                                       const ModelConfig& config);
 
-/// Takes the last eighth of the tokens, at most 1,024, out of the windows, to measure on; of a text
+/// Takes the last third of the tokens, at most 2,048, out of the windows, to measure on; of a text
 /// of less than 256 tokens nothing: then the measured ones are those calibrated with. Windows of at
 /// most max_window and no longer than the given ones, at least 2 tokens each.
 std::vector<std::vector<int32_t>> hold_out(std::vector<std::vector<int32_t>>& windows,

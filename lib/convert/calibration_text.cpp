@@ -175,6 +175,98 @@ Summary of the meeting: (a) the release moves from May 6 to May 20; (b) Priya ta
 Is it possible to be certain of anything? Descartes doubted his senses, which had deceived him before, and even the truths of arithmetic, since a powerful demon might mislead him whenever he added two and three. One thing alone remained: that he was doubting, and so that he existed. Later philosophers were not satisfied. Hume remarked that when he looked into himself he found only perceptions, never the one who had them; and Wittgenstein asked what doubt could mean to somebody who held nothing fast at all, for whoever tries to doubt everything does not get as far as doubting anything. Perhaps the better question is not whether we can be certain, but how much certainty we need in order to act.
 
 The wind had turned during the night. When the boys came down to the beach, the sand was covered with shells, blue and grey and white, and among them lay bottles, a boot, a piece of carved wood, and, half buried, the thing that would keep the island talking for years. It was round and dark, about as large as a cartwheel, and warm to the touch. Sam wanted to roll it home. Peter, who was older and had therefore been wrong more often, said that they should first ask somebody what it was.
+
+---
+
+And it was told among the shepherds of the high country that no man is richer than his well. For a house may burn and be raised again, and a herd that is scattered may be gathered before the snow; but he whose well is dry has neither house nor herd. There was one Amnon, who had seven wells, and he set a guard on each of them, and whoever was thirsty paid. The years went by, and the rain was small, and one after the other the wells of Amnon failed. Then he went on foot to the valley, to a widow who had one well only and no guard, and he said to her: What is the price of a cup? And she answered him: Thou hast come far; drink first. What profit is there in counting, when the thirsty stand at the door? So he drank, and he wept, and he took down the fences that were left to him.
+
+There is a time to keep and a time to lend, said the old ones, and the fool learns the second when the first has gone by. Better is a handful of barley with a neighbour than a full barn in a country where no man knows thy name.
+
+---
+
+The committee's second report, published on Thursday, takes a different view. It finds that between 2011 and 2019 spending on local transport fell by 18 per cent in real terms, while the number of journeys rose slightly; the difference was met largely by higher fares. "It is hard to see how this can continue," the report says. Members were divided over the remedy. A majority would return the power to set timetables to the districts, which lost it a generation ago; three of them, in a dissenting note, argue that the districts have neither the staff nor the money, and that a single authority for each region would be cheaper. The minister said that he would study both proposals and answer before the summer recess. Opposition speakers called that too late: contracts for the next five years have to be signed in April.
+
+---
+
+Q: My program prints nothing and then exits with status 1. How do I find out why?
+
+A: First look at what it writes to the standard error stream, which is often sent somewhere else by a script. If there is nothing, run it again under a tracer:
+
+    strace -f -o trace.txt ./program --config local.ini
+    grep -n ENOENT trace.txt | tail
+
+The last file that could not be opened is usually the one that was missed. If the program was killed by a signal, the shell shows 128 plus the number of the signal, so that 139 means a segmentation fault (signal 11). In that case enable core files with `ulimit -c unlimited` and open the result in a debugger.
+
+Q: Is it safe to delete the files in the cache directory?
+
+A: Yes. They are made again when they are needed, which takes some time at the next start. Do not delete the directory itself while the program is running, since it keeps a lock file there.
+
+---
+
+class Matrix:
+    """A dense matrix of floats, stored by rows."""
+
+    def __init__(self, rows, columns, values=None):
+        self.rows = rows
+        self.columns = columns
+        self.values = values if values is not None else [0.0] * (rows * columns)
+
+    def __matmul__(self, other):
+        if self.columns != other.rows:
+            raise ValueError(f"shapes {self.rows}x{self.columns} and {other.rows}x{other.columns}")
+        result = Matrix(self.rows, other.columns)
+        for i in range(self.rows):
+            for k in range(self.columns):
+                factor = self.values[i * self.columns + k]
+                for j in range(other.columns):
+                    result.values[i * other.columns + j] += factor * other.values[k * other.columns + j]
+        return result
+
+The order of the loops matters. With `k` in the middle the innermost loop walks along a row of both `other` and `result`, so that neighbouring values are read one after the other; with `j` in the middle it would jump a whole row at each step.
+
+---
+
+Problem. A train leaves Aldbury at 9:40 and travels at 80 km/h. A second train leaves the same station at 10:10 on the same line and travels at 100 km/h. When and where does it catch up?
+
+Solution. When the second train starts, the first has been on its way for 30 minutes and is 80 * 0.5 = 40 km ahead. The distance between them shrinks by 100 - 80 = 20 km each hour, so it takes 40 / 20 = 2 hours. The second train catches up at 12:10, after 2 * 100 = 200 km. Check: the first has by then travelled for 2.5 hours, and 2.5 * 80 = 200. The answer is 12:10, 200 km from Aldbury.
+
+Problem. The sum of three consecutive odd numbers is 57. Which are they? Let the middle one be n. Then (n - 2) + n + (n + 2) = 3n = 57, so n = 19, and the numbers are 17, 19 and 21.
+
+---
+
+Dear Mrs. Okafor,
+
+thank you for your letter of the 3rd. I am sorry to hear that the second parcel reached you damaged as well. Please keep the box and, if you can, take two photographs of it; the carrier asks for them before it pays. I have sent a third set today, at our own cost, in a wooden crate this time, and it should be with you by Wednesday. You need not return the broken pieces. Should anything be missing, telephone me directly (extension 214) rather than the service desk, and I shall see to it at once.
+
+Yours sincerely,
+J. Halvorsen
+
+---
+
+Volcanic islands begin far below the surface. Where a column of hot rock rises through the mantle, it melts as the pressure falls, and the melt breaks through the floor of the ocean. Layer upon layer of lava builds a mountain that may need a million years to reach the air. Then rain and waves begin to take it down again. As the plate moves on, the island is carried away from the source of heat, cools, becomes denser, and sinks; in warm seas corals keep growing at its edge, and in the end a ring of reef is all that shows where the mountain stood. Charles Darwin proposed this in 1842, before he or anyone else had a way to test it. More than a century later, drilling on Enewetak went through 1,400 metres of coral limestone before it reached basalt.
+
+| island | age (million years) | height (m) |
+|---|---|---|
+| first | 0.4 | 4,170 |
+| second | 1.3 | 3,055 |
+| third | 3.7 | 1,227 |
+| fourth | 5.1 | 1,598 |
+
+---
+
+"You are late," said the conductor, without turning round.
+
+"The bridge was closed."
+
+"The bridge is always closed on Mondays. Sit down. Bar forty, and this time, I beg you, count."
+
+She counted. The oboe came in where the oboe should, the strings held their breath, and for the length of eleven bars nobody in the cold hall thought of the rent, the war, or supper. Then the lamp went out. In the dark somebody laughed, somebody else took up the tune, and they played it through to the end by heart, with only two mistakes, both of them the conductor's.
+
+To make the dough, mix 500 g of flour, 320 ml of lukewarm water, 10 g of salt and 7 g of dry yeast; knead for ten minutes, cover, and let it rest until it has doubled, which takes about an hour in a warm kitchen. Divide into four, shape each piece into a ball, and let them rest again for fifteen minutes while the oven heats to 250 degrees. Bake for twelve to fifteen minutes, until the crust sounds hollow when it is tapped.
+
+The defendant pleaded that the clause was void for want of certainty. The court disagreed. A term is not uncertain merely because it has to be interpreted; it is so only if no meaning can be given to it. "Reasonable notice" has a meaning, although what is reasonable depends on the circumstances: among merchants in the same town three days may be enough, between parties on two continents three weeks may not. The appeal was therefore dismissed, with costs.
+
+What the map left out was the noise. On paper the market was an empty square between the church and the river; in truth there were four hundred people in it before sunrise, and each of them had something to say about the price of onions. Lena pushed her cart through the crowd with her elbows. Behind the fish stalls, where the cobbles were always wet, she found the place that her aunt had paid for, and a man asleep on it. He had a dog, an accordion, and no intention of waking up. She looked at the sky, at the dog, and at the onions. Then she sat down on the end of the cart and began to sell.
 )TEXT";
   return text;
 }

@@ -7,17 +7,23 @@
 namespace octet {
 
 MemoryStore::MemoryStore(const std::vector<StoredTensor>& plan) : plan_(plan) {
+  uint64_t end = 0;
   for (const StoredTensor& tensor : plan) {
-    indices_.emplace(tensor.name, buffers_.size());
-    buffers_.emplace_back(tensor.bytes());
+    indices_.emplace(tensor.name, offsets_.size());
+    offsets_.push_back(end);
+    const bool fits = !__builtin_add_overflow(end, tensor.bytes(), &end) &&
+                      !__builtin_add_overflow(end, uint64_t{63}, &end);
+    require(fits, ErrorCode::OutOfMemory, "tensors of more bytes than an address space holds");
+    end = end / 64 * 64;
   }
+  memory_ = HugeMemory(end);
 }
 
 void MemoryStore::write(size_t index, uint64_t offset, std::span<const std::byte> bytes) {
-  const AlignedBuffer<std::byte>& buffer = buffers_.at(index);
-  require(offset + bytes.size() <= buffer.size(), ErrorCode::Internal, "tensor ", index, ": byte ",
-          offset + bytes.size(), " of ", buffer.size());
-  std::memcpy(buffer.data() + offset, bytes.data(), bytes.size());
+  const uint64_t size = plan_.at(index).bytes();
+  require(offset + bytes.size() <= size, ErrorCode::Internal, "tensor ", index, ": byte ",
+          offset + bytes.size(), " of ", size);
+  std::memcpy(memory_.data() + offsets_[index] + offset, bytes.data(), bytes.size());
 }
 
 bool MemoryStore::has(const StoredTensor& tensor) const {
@@ -30,7 +36,7 @@ bool MemoryStore::has(const StoredTensor& tensor) const {
 const std::byte* MemoryStore::data(const StoredTensor& tensor) const {
   const auto found = indices_.find(tensor.name);
   require(found != indices_.end(), ErrorCode::Internal, "tensor '", tensor.name, "' is missing");
-  return buffers_[found->second].data();
+  return memory_.data() + offsets_[found->second];
 }
 
 }  // namespace octet

@@ -1,7 +1,7 @@
 #pragma once
 #include <map>
 
-#include "lib/core/aligned.h"
+#include "lib/core/huge_memory.h"
 #include "lib/model/tensor_store.h"
 
 namespace octet {
@@ -18,7 +18,8 @@ class MemoryStore : public TensorSink, public TensorStore {
 
  private:
   std::vector<StoredTensor> plan_;
-  std::vector<AlignedBuffer<std::byte>> buffers_;
+  HugeMemory memory_;
+  std::vector<uint64_t> offsets_;  // of the tensors
   std::map<std::string, size_t> indices_;
 };
 

@@ -138,7 +138,7 @@ TEST_CASE("the search gives the same file whatever the number of threads") {
   ConvertOptions options;
   options.calibration = Calibrate::text;
   options.calibration_text = std::string(calibration_text().substr(0, 1000));
-  options.budget = 1e-4;
+  options.budget = 1.5e-3;
   for (int threads : {1, 3}) {
     options.threads = threads;
     convert(folder.path("source"), folder.path(std::to_string(threads)), options);
