@@ -264,10 +264,11 @@ class Multiplication {
   float results_[warp_tiles][warp_columns][4];
 };
 
-/// Registers for 16 warps a multiprocessor, where sums are all that a warp holds.
+/// Registers for as many blocks as shared memory has room for, where sums are all that a warp
+/// holds.
 template <int warp_tiles, int warp_columns, int down, int across, bool grouped, int planes>
 __global__ void __launch_bounds__(32 * down * across,
-                                  grouped || planes > 1 ? 1 : 16 / (down * across))
+                                  grouped || planes > 1 ? 1 : prefill_residents(code_architecture))
     linear_prefill_kernel(const __grid_constant__ Linear linear) {
   allow_next_kernel();
   wait_previous_kernels();

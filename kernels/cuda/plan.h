@@ -175,6 +175,10 @@ constexpr int64_t prefill_stage_bytes(int64_t channels, int64_t rows) {
   return (channels + rows) * chunk_k;
 }
 static_assert(prefill_stages(75) * prefill_stage_bytes(128, 64) <= max_shared_bytes);
+/// Blocks with large tiles that a multiprocessor's shared memory has room for: 64, 164 and 228 KB.
+constexpr int prefill_residents(int architecture) {
+  return architecture >= 90 ? 4 : architecture >= 80 ? 3 : 1;
+}
 
 struct PrefillPlan {
   PrefillSize size;
