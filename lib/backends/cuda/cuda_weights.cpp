@@ -109,7 +109,11 @@ void CudaWeights::upload(std::span<const Part> parts) {
   matrix.k = shape.k;
   matrix.grouped = shape.scheme == Scheme::w8a8_g128;
   matrix.n_tiles = channels / tile_n;
-  auto* weight = static_cast<std::byte*>(allocate(weight_bytes(channels, shape.k)));
+  const int64_t allocated = weight_bytes(channels, shape.k);
+  auto* weight = static_cast<std::byte*>(allocate(allocated));
+  // Kernels copy a little past the end, though they use nothing of it.
+  check(cudaMemsetAsync(weight, 0, static_cast<size_t>(allocated), queue_.stream),
+        "loading the weights");
   matrix.data = weight;
   const auto scale_bytes =
       static_cast<size_t>(channels * channel_scales(shape) * scale_size(shape));
