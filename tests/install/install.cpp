@@ -60,8 +60,9 @@ const std::string& prefix() {
 const std::string& examples() {
   static const std::string path = [] {
     const std::string build = workplace().path("examples");
-    succeed({CMAKE, "-S", SOURCE "/examples", "-B", build, "-DCMAKE_PREFIX_PATH=" + prefix(),
-             "-DCMAKE_CXX_COMPILER=" CXX, "-DCMAKE_BUILD_TYPE=Release"});
+    succeed({CMAKE, "-G", GENERATOR, "-S", SOURCE "/examples", "-B", build,
+             "-DCMAKE_PREFIX_PATH=" + prefix(), "-DCMAKE_CXX_COMPILER=" CXX,
+             "-DCMAKE_BUILD_TYPE=Release"});
     succeed({CMAKE, "--build", build});
     return build;
   }();
@@ -158,8 +159,8 @@ TEST_CASE("a project that asks for a later version is told so") {
                                                "project(later LANGUAGES CXX)\n"
                                                "find_package(octet 99 REQUIRED)\n";
   const CommandResult result =
-      run_program({CMAKE, "-S", folder, "-B", folder + "/build", "-DCMAKE_PREFIX_PATH=" + prefix(),
-                   "-DCMAKE_CXX_COMPILER=" CXX});
+      run_program({CMAKE, "-G", GENERATOR, "-S", folder, "-B", folder + "/build",
+                   "-DCMAKE_PREFIX_PATH=" + prefix(), "-DCMAKE_CXX_COMPILER=" CXX});
   CHECK(result.status != 0);
   CHECK(contains(result.err, "99"));
   CHECK(contains(result.err, "version: " VERSION));
