@@ -1,0 +1,39 @@
+#include "lib/core/huge_memory.h"
+
+#include <octet/error.h>
+
+#include <doctest/doctest.h>
+
+#include <cstdint>
+#include <limits>
+#include <utility>
+
+using namespace octet;
+
+TEST_CASE("huge memory starts on a boundary of 2 MB, is zero, and moves") {
+  HugeMemory memory((size_t{5} << 20) + 3);
+  CHECK(reinterpret_cast<uintptr_t>(memory.data()) % (size_t{2} << 20) == 0);
+  CHECK(memory.size() == (size_t{5} << 20) + 3);
+  CHECK(memory.data()[0] == std::byte{0});
+  CHECK(memory.data()[memory.size() - 1] == std::byte{0});
+  memory.data()[memory.size() - 1] = std::byte{7};
+
+  HugeMemory moved(std::move(memory));
+  CHECK(moved.data()[moved.size() - 1] == std::byte{7});
+  HugeMemory other(1);
+  other = std::move(moved);
+  CHECK(other.size() == (size_t{5} << 20) + 3);
+  CHECK(HugeMemory(0).size() == 0);
+}
+
+TEST_CASE("huge memory that cannot be had is OutOfMemory") {
+  for (const size_t bytes : {std::numeric_limits<size_t>::max(), size_t{1} << 60}) {
+    ErrorCode code{};
+    try {
+      HugeMemory memory(bytes);
+    } catch (const Error& error) {
+      code = error.code();
+    }
+    CHECK(code == ErrorCode::OutOfMemory);
+  }
+}
