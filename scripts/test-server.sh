@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 preset=${1:-release}
 [ $# -eq 0 ] || shift
 
-scripts/install-packages.sh python3-venv chromium chromium-driver fonts-dejavu-core
+scripts/install-packages.sh curl python3-venv chromium chromium-driver fonts-dejavu-core
 
 venv=build/server-venv
 requirements=tests/server_py/requirements.txt
