@@ -37,13 +37,6 @@ ConstraintAutomaton schema_automaton(std::string_view schema) {
   return ConstraintAutomaton(std::make_shared<const Nfa>(*json_schema_grammar(schema)));
 }
 
-struct TextModel {
-  TempDir folder;
-  Model model;
-  TextModel()
-      : model((make_text_model("tiny-qwen2", folder.path("m")),
-               open_model(folder.path("m"), Scheme::w8a8))) {}
-};
 const Model& text_model() {
   static const TextModel instance;
   return instance.model;

@@ -19,17 +19,8 @@ using namespace octet::testing;
 
 namespace {
 
-struct TextModel {
-  TempDir folder;
-  Model model;
-
-  explicit TextModel(Scheme scheme, int64_t max_rows = 256)
-      : model((make_text_model("tiny-qwen2", folder.path("m")),
-               open_model(folder.path("m"), scheme, 2, max_rows))) {}
-};
-
 const Model& text_model() {
-  static const TextModel instance(Scheme::w8a8);
+  static const TextModel instance;
   return instance.model;
 }
 
@@ -327,7 +318,7 @@ TEST_CASE("higher priority starts first, and clients take turns") {
 }
 
 TEST_CASE("a request that fails leaves the others as they are") {
-  const TextModel own(Scheme::w8a8);
+  const TextModel own;
   Matrix& embedding = own.model.impl()->weights.embedding;
   const auto* scales = static_cast<const float*>(embedding.scale);
   std::vector<float> damaged(scales, scales + 1024);

@@ -11,15 +11,6 @@ using namespace octet::testing;
 
 namespace {
 
-struct TextModel {
-  TempDir folder;
-  Model model;
-
-  TextModel()
-      : model((make_text_model("tiny-qwen2", folder.path("m")),
-               open_model(folder.path("m"), Scheme::w8a8))) {}
-};
-
 const Model& text_model() {
   static const TextModel instance;
   return instance.model;

@@ -19,16 +19,8 @@ using namespace octet::testing;
 
 namespace {
 
-struct TextModel {
-  TempDir folder;
-  Model model;
-  explicit TextModel(KvCacheType kv_cache = KvCacheType::f16, const char* source = "tiny-qwen2")
-      : model((make_text_model(source, folder.path("m")),
-               open_model(folder.path("m"), Scheme::w8a8, 2, 64, kv_cache))) {}
-};
-
 const Model& text_model() {
-  static const TextModel instance;
+  static const TextModel instance({.max_rows = 64});
   return instance.model;
 }
 
@@ -74,7 +66,7 @@ TEST_CASE("a fork goes its own way, shares what both have in common, and gives i
 
 TEST_CASE("a saved session continues as the one that was saved") {
   for (KvCacheType kv_cache : {KvCacheType::f16, KvCacheType::int8}) {
-    const TextModel own(kv_cache);
+    const TextModel own({.max_rows = 64, .kv_cache = kv_cache});
     const std::string path = own.folder.path("session");
     Session session(own.model, {.context = 400});
     all_text(session.stream("One", greedy(70)));
@@ -93,7 +85,8 @@ TEST_CASE("a saved session continues as the one that was saved") {
 }
 
 TEST_CASE("a session's file is refused by other models, by smaller contexts, and when damaged") {
-  const TextModel own, other(KvCacheType::f16, "tiny-qwen3"), int8(KvCacheType::int8);
+  const TextModel own({.max_rows = 64}), other({.source = "tiny-qwen3", .max_rows = 64}),
+      int8({.max_rows = 64, .kv_cache = KvCacheType::int8});
   const std::string path = own.folder.path("session");
   Session session(own.model, {.context = 400});
   evaluate(session, some_ids(100));

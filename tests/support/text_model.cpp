@@ -63,4 +63,9 @@ void make_text_model(const std::string& model, const std::string& folder, bool t
           "%}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"}});
 }
 
+TextModel::TextModel(const Options& options)
+    : model((make_text_model(options.source, folder.path("m"), options.thinking),
+             open_model(folder.path("m"), options.scheme, 2, options.max_rows, options.kv_cache))) {
+}
+
 }  // namespace octet::testing

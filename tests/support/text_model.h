@@ -11,4 +11,20 @@ namespace octet::testing {
 /// <think> is 258 and </think> 259.
 void make_text_model(const std::string& model, const std::string& folder, bool thinking = false);
 
+/// Such a model, opened, in a folder of its own.
+struct TextModel {
+  struct Options {
+    const char* source = "tiny-qwen2";
+    bool thinking = false;
+    Scheme scheme = Scheme::w8a8;
+    int64_t max_rows = 256;
+    KvCacheType kv_cache = KvCacheType::f16;
+  };
+  TempDir folder;
+  Model model;
+
+  TextModel() : TextModel(Options()) {}
+  explicit TextModel(const Options& options);
+};
+
 }  // namespace octet::testing
