@@ -226,6 +226,8 @@ void add_serve(CLI::App& command, ServeArguments& serve) {
   add("--long-prompt", serve.long_prompt, "tokens of the prompts that come in between");
   add("--long-every", serve.long_every, "seconds from one of them to the next; 0: none");
   add("--prompt-seconds", serve.prompt_seconds, "time that a prompt is spread over");
+  command.add_flag("--steady", serve.steady, "even times between an answer's tokens before speed")
+      ->needs(on);
   add("--plot", serve.plot, "an SVG file for the distribution");
 }
 

@@ -15,6 +15,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr double tolerance = 0.15;  // of the median
+constexpr double min_warm_seconds = 5, warm_prompts = 3;
 
 double seconds_between(Clock::time_point begin, Clock::time_point end) {
   return std::chrono::duration<double>(end - begin).count();
@@ -50,19 +51,23 @@ class Load {
     for (int64_t i = 0; i < arguments_.streams; ++i)
       threads.emplace_back([this, i] { read_stream(i); });
     while (started_ < arguments_.streams) std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    begin_ = Clock::now();
-    measuring_ = true;
+    const Clock::time_point loaded = Clock::now();
     const auto after = [&](double seconds) {
-      return begin_ +
+      return loaded +
              std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
     };
+    // A steady load is measured, so not its beginning.
+    const double warm = std::max(min_warm_seconds, warm_prompts * arguments_.long_every);
+    begin_ = after(warm);
+    measuring_ = true;
+    const double end = warm + arguments_.seconds;
     for (int64_t i = 0; arguments_.long_every > 0; ++i) {
       const double at = static_cast<double>(i) * arguments_.long_every;
-      if (at >= arguments_.seconds) break;
+      if (at >= end) break;
       std::this_thread::sleep_until(after(at));
       threads.emplace_back([this, i] { read_long(i); });
     }
-    std::this_thread::sleep_until(after(arguments_.seconds));
+    std::this_thread::sleep_until(after(end));
     stop_ = true;
     for (std::thread& thread : threads) thread.join();
     stats = engine_.stats();
@@ -78,6 +83,7 @@ class Load {
     EngineOptions options;
     options.context = std::min<int64_t>(model.config().max_positions, 4096);
     options.prompt_seconds = arguments.prompt_seconds;
+    options.steady = arguments.steady;
     const int64_t longs = arguments.long_every > 0 ? 4 : 0;
     options.kv_bytes = (arguments.streams + longs) * options.context * model.kv_bytes_per_token();
     return options;
@@ -194,6 +200,7 @@ Json report(const Load& load, const ServeArguments& arguments, const Model& mode
           {"device", model.device()},
           {"threads", model.threads()},
           {"streams", arguments.streams},
+          {"steady", arguments.steady},
           {"seconds", arguments.seconds},
           {"tokens_per_second", static_cast<double>(gaps.size()) / arguments.seconds},
           {"inter_token_seconds",

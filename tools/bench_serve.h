@@ -13,6 +13,7 @@ struct ServeArguments {
   int64_t long_prompt = 2000;  ///< tokens
   double long_every = 10;      ///< seconds; 0: none come
   double prompt_seconds = 10;  ///< of the engine
+  bool steady = false;         ///< of the engine
   std::string plot;            ///< an SVG file; empty: none
 };
 

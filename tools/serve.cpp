@@ -142,6 +142,12 @@ void add_engine(CLI::App& command, ServeArguments& arguments) {
   command.add_option("--max-waiting", engine.max_waiting, "queue; beyond it requests get a 429")
       ->capture_default_str()
       ->check(CLI::Range(int64_t{0}, int64_t{1'000'000}));
+  command
+      .add_option("--prompt-seconds", engine.prompt_seconds,
+                  "time that a prompt is spread over beside running answers")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  command.add_flag("--steady", engine.steady, "even times between an answer's tokens before speed");
 }
 
 void add_access(CLI::App& command, ServeArguments& arguments) {

@@ -403,6 +403,8 @@ typedef struct octet_engine_options {
   int64_t max_waiting;
   int64_t prompt_rows;  ///< of prompts in a step beside running answers; 0: the device's own choice
   bool reuse_prefixes;
+  bool steady;            ///< even times between an answer's tokens before speed
+  double prompt_seconds;  ///< time that a prompt is spread over beside running answers
 } octet_engine_options;
 OCTET_API octet_status octet_engine_options_init(octet_engine_options* options, size_t size);
 

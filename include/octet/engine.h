@@ -21,7 +21,10 @@ struct EngineOptions {
   /// least 8 rows of prompts (128 on CUDA), so that short ones take a few steps, and at most
   /// prompt_rows.
   double prompt_seconds = 10;
-  int64_t prompt_rows = 0;  ///< 0: 64 on a CPU, 512 on CUDA
+  int64_t prompt_rows = 0;  ///< 0: 96 on a CPU, 512 on CUDA
+  /// Even times between an answer's tokens before speed: after prompts, and in faster phases of the
+  /// machine, steps wait until they are as long as before, and get faster over half a minute only.
+  bool steady = false;
   /// Keep the keys and values of requests that ended for those that begin alike, until the memory
   /// is needed (the least recently used go first).
   bool reuse_prefixes = true;

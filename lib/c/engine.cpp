@@ -20,7 +20,9 @@ EngineOptions engine_options(const octet_engine_options* given_options) {
           .kv_bytes = from.kv_bytes,
           .max_running = from.max_running,
           .max_waiting = from.max_waiting,
+          .prompt_seconds = from.prompt_seconds,
           .prompt_rows = from.prompt_rows,
+          .steady = from.steady,
           .reuse_prefixes = from.reuse_prefixes};
 }
 
@@ -50,7 +52,9 @@ octet_status octet_engine_options_init(octet_engine_options* options, size_t siz
                                        .max_running = defaults.max_running,
                                        .max_waiting = defaults.max_waiting,
                                        .prompt_rows = defaults.prompt_rows,
-                                       .reuse_prefixes = defaults.reuse_prefixes};
+                                       .reuse_prefixes = defaults.reuse_prefixes,
+                                       .steady = defaults.steady,
+                                       .prompt_seconds = defaults.prompt_seconds};
   });
 }
 

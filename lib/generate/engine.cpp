@@ -28,10 +28,20 @@ EngineOptions with_defaults(const Model& model, EngineOptions options) {
   const int64_t rows = model.impl()->max_rows;
   options.max_running = std::clamp<int64_t>(options.max_running, 1, std::max<int64_t>(1, rows - 1));
   const bool cpu = std::string_view(model.device()) == "cpu";
-  if (options.prompt_rows == 0) options.prompt_rows = cpu ? 64 : 512;
+  if (options.prompt_rows == 0) options.prompt_rows = cpu ? 96 : 512;
   require(options.prompt_seconds >= 0, ErrorCode::InvalidArgument,
           "engine option prompt_seconds is ", options.prompt_seconds, ", 0 or more expected");
   return options;
+}
+
+/// A GPU takes about as long for a hundred rows as for one.
+StepPace::Limits pace_limits(const Model& model, const EngineOptions& options) {
+  const bool cpu = std::string_view(model.device()) == "cpu";
+  const int64_t least = std::min<int64_t>(cpu ? 8 : 128, options.prompt_rows);
+  return {.prompt_seconds = options.prompt_seconds,
+          .least_rows = least,
+          .most_rows = options.prompt_rows,
+          .steady = options.steady};
 }
 
 int64_t blocks_for(const Model& model, const EngineOptions& options) {
@@ -81,6 +91,7 @@ EngineImpl::EngineImpl(const Model& owner, const EngineOptions& wanted)
       reservation_(*owner.impl()->kv_pool, total_blocks_),
       prefixes_(*owner.impl()->kv_pool, total_blocks_),
       stats_(empty_stats()),
+      pace_(pace_limits(owner, options)),
       thread_([this] { loop(); }) {}
 
 EngineImpl::~EngineImpl() {

@@ -7,6 +7,7 @@
 #include "lib/generate/engine_task.h"
 #include "lib/generate/prefix_index.h"
 #include "lib/generate/step.h"
+#include "lib/generate/step_pace.h"
 
 namespace octet {
 
@@ -49,7 +50,7 @@ struct EngineImpl : Counted {
   bool fits(const EngineTask& task);
   void drop_ended_running();
   void plan();
-  int64_t prompt_rows(Clock::time_point now) const;
+  int64_t prompt_rows();
   void take_prefix(EngineTask& task);
   bool follows_another(const EngineTask& task) const;
   int32_t next_prefix_entry(const EngineTask& task) const;
@@ -80,7 +81,9 @@ struct EngineImpl : Counted {
   std::vector<SequenceInput> inputs_;
   std::vector<EngineTask*> planned_;  // of the inputs
   std::vector<float> logits_;
-  double step_seconds_ = 0.05;  // of the latest steps, smoothed
+  int64_t answers_ = 0;  // of the inputs: the first ones
+  StepPace pace_;
+  Clock::time_point next_step_;
   std::thread thread_;
 };
 

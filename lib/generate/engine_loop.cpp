@@ -1,7 +1,6 @@
 // The engine's thread: which requests run, what each step evaluates, who gets which memory.
 #include <algorithm>
 #include <cmath>
-#include <string_view>
 
 #include "kernels/types.h"
 #include "lib/core/error.h"
@@ -49,7 +48,9 @@ void EngineImpl::loop() {
 /// Waits for something to do, and starts what can be started. False at the engine's end.
 bool EngineImpl::collect() {
   std::unique_lock lock(mutex_);
+  if (running_.empty()) pace_.idle();
   work_.wait(lock, [&] { return stopping_ || !waiting_.empty() || !running_.empty(); });
+  if (!running_.empty()) work_.wait_until(lock, next_step_, [&] { return stopping_; });
   drop_ended_waiting(Clock::now());
   admit();
   return !stopping_ || !running_.empty() || !waiting_.empty();
@@ -167,18 +168,16 @@ void EngineImpl::drop_ended_running() {
   }
 }
 
-/// Rows of prompts in a step beside answers: as many as bring each prompt to its end in the time
-/// that it may be spread over, if the steps stay as they are.
-int64_t EngineImpl::prompt_rows(Clock::time_point now) const {
-  double rows = 0;
+/// Rows of prompts in a step beside answers.
+int64_t EngineImpl::prompt_rows() {
+  int64_t missing = 0;
+  Clock::time_point newest;
   for (const Task& task : running_) {
-    const double left = options.prompt_seconds - seconds_between(task->started, now);
-    const auto missing = static_cast<double>(task->prompt_size() - task->sequence->size());
-    if (missing > 0) rows += missing / std::max(left / step_seconds_, 1.0);
+    if (!reads_prompt(*task)) continue;
+    missing += task->prompt_size() - task->sequence->size();
+    newest = std::max(newest, task->started);
   }
-  const bool cpu = std::string_view(model.device()) == "cpu";
-  const int64_t least = std::min<int64_t>(cpu ? 8 : 128, options.prompt_rows);
-  return std::clamp(static_cast<int64_t>(std::ceil(rows)), least, options.prompt_rows);
+  return pace_.rows(missing, seconds_between(newest, Clock::now()));
 }
 
 /// The next step: a row for each answer, and beside them a limited number of rows of prompts, those
@@ -192,7 +191,8 @@ void EngineImpl::plan() {
     planned_.push_back(&*task);
   }
   const int64_t rows = model.impl()->max_rows - std::ssize(inputs_);
-  int64_t left = inputs_.empty() ? rows : std::min(prompt_rows(Clock::now()), rows);
+  answers_ = std::ssize(inputs_);
+  int64_t left = answers_ == 0 ? rows : std::min(prompt_rows(), rows);
   for (const Task& task : running_) {
     if (left == 0 || !reads_prompt(*task)) continue;
     take_prefix(*task);
@@ -233,7 +233,10 @@ void EngineImpl::run() {
     for (size_t input = 0; input < inputs_.size(); ++input) run_alone(input);
   }
   for (EngineTask* task : planned_) keep_prefix(*task);
-  step_seconds_ += 0.2 * (seconds_between(begin, Clock::now()) - step_seconds_);
+  const Clock::time_point end = Clock::now();
+  const double wait = pace_.after(answers_, rows - answers_, seconds_between(begin, end));
+  next_step_ =
+      end + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(wait));
   std::lock_guard lock(mutex_);
   ++stats_.steps;
   add(stats_.batch, static_cast<double>(rows));

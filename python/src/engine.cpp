@@ -152,20 +152,27 @@ void bind_engine(nb::module_& m) {
       .def(
           "__init__",
           [](Engine* self, const Model& model, int64_t context, int64_t kv_bytes,
-             int64_t max_running, int64_t max_waiting, int64_t prompt_rows, bool reuse_prefixes) {
+             int64_t max_running, int64_t max_waiting, double prompt_seconds, int64_t prompt_rows,
+             bool steady, bool reuse_prefixes) {
             new (self) Engine(model, {.context = context,
                                       .kv_bytes = kv_bytes,
                                       .max_running = max_running,
                                       .max_waiting = max_waiting,
+                                      .prompt_seconds = prompt_seconds,
                                       .prompt_rows = prompt_rows,
+                                      .steady = steady,
                                       .reuse_prefixes = reuse_prefixes});
           },
           nb::arg("model"), nb::kw_only(), nb::arg("context") = 0, nb::arg("kv_bytes") = 0,
           nb::arg("max_running") = EngineOptions().max_running,
-          nb::arg("max_waiting") = EngineOptions().max_waiting, nb::arg("prompt_rows") = 0,
-          nb::arg("reuse_prefixes") = true,
+          nb::arg("max_waiting") = EngineOptions().max_waiting,
+          nb::arg("prompt_seconds") = EngineOptions().prompt_seconds, nb::arg("prompt_rows") = 0,
+          nb::arg("steady") = false, nb::arg("reuse_prefixes") = true,
           "context: positions of a request. kv_bytes: memory for keys and values of all requests;\n"
-          "0: eight contexts. prompt_rows: of prompts in a step, beside running answers.")
+          "0: eight contexts. prompt_seconds: time that a prompt is spread over beside running\n"
+          "answers. prompt_rows: of prompts in such a step. steady: even times between an "
+          "answer's\n"
+          "tokens before speed.")
       .def("submit", &submit, nb::arg("prompt"), nb::kw_only(), nb::arg("client") = "",
            nb::arg("priority") = 0, nb::arg("deadline") = 0.0, nb::arg("wait") = 0.0,
            nb::arg("options"),
