@@ -1,9 +1,9 @@
 #include "tools/serve/answers.h"
 #include "tools/serve/api_error.h"
 #include "tools/serve/chat_messages.h"
+#include "tools/serve/chunks.h"
 #include "tools/serve/endpoints.h"
 #include "tools/serve/logprobs.h"
-#include "tools/serve/sse.h"
 
 namespace octet::serve {
 namespace {
@@ -99,27 +99,16 @@ Json chunk_choice(const Service& service, const AnswerPart& part, bool logprobs)
 
 void answer_in_parts(Service& service, Exchange& exchange, Answers& answers,
                      const GenerationFields& fields) {
-  Json chunk = response_head(service, exchange, "chat.completion.chunk");
-  if (fields.include_usage) chunk["usage"] = nullptr;
+  Json begin = Json::array();
+  for (size_t i = 0; i < answers.size(); ++i)
+    begin.push_back({{"index", i},
+                     {"delta", {{"role", "assistant"}, {"content", ""}}},
+                     {"logprobs", nullptr},
+                     {"finish_reason", nullptr}});
   const bool logprobs = fields.options.logprobs >= 0;
-  stream_events(exchange, [&](auto send) {
-    const auto send_choice = [&](Json choice) {
-      chunk["choices"] = Json::array({std::move(choice)});
-      send(chunk);
-    };
-    for (size_t i = 0; i < answers.size(); ++i)
-      send_choice({{"index", i},
-                   {"delta", {{"role", "assistant"}, {"content", ""}}},
-                   {"logprobs", nullptr},
-                   {"finish_reason", nullptr}});
-    for (AnswerPart part; answers.next(part);)
-      if (Json choice = chunk_choice(service, part, logprobs); !choice.is_null())
-        send_choice(std::move(choice));
-    if (!fields.include_usage) return;
-    chunk["choices"] = Json::array();
-    chunk["usage"] = answers.usage();
-    send(chunk);
-  });
+  stream_chunks(exchange, answers, response_head(service, exchange, "chat.completion.chunk"),
+                fields.include_usage, std::move(begin),
+                [&](const AnswerPart& part) { return chunk_choice(service, part, logprobs); });
 }
 
 }  // namespace

@@ -1,9 +1,9 @@
 #include "tools/serve/answers.h"
 #include "tools/serve/api_error.h"
+#include "tools/serve/chunks.h"
 #include "tools/serve/endpoints.h"
 #include "tools/serve/logprobs.h"
 #include "tools/serve/prompts.h"
-#include "tools/serve/sse.h"
 
 namespace octet::serve {
 namespace {
@@ -60,29 +60,21 @@ void answer_whole(Service& service, Exchange& exchange, Answers& answers, bool l
 
 void answer_in_parts(Service& service, Exchange& exchange, Answers& answers,
                      const GenerationFields& fields) {
-  Json chunk = response_head(service, exchange);
-  if (fields.include_usage) chunk["usage"] = nullptr;
   const bool logprobs = fields.options.logprobs >= 0;
   std::vector<int64_t> offsets(answers.size());
-  stream_events(exchange, [&](auto send) {
-    for (AnswerPart part; answers.next(part);) {
-      const GenerationPiece& piece = part.piece;
-      const bool token = logprobs && piece.token.id >= 0;
-      if (!part.end && piece.text.empty() && !token) continue;
-      Json details;
-      if (token)
-        details = completion_logprobs(service.model().tokenizer(), std::span(&piece.token, 1),
-                                      offsets[part.choice]);
-      chunk["choices"] =
-          Json::array({choice_of(part.choice, piece.text, std::move(details),
-                                 part.end ? Json(finish_reason(part.stats.stop)) : Json(nullptr))});
-      send(chunk);
-    }
-    if (!fields.include_usage) return;
-    chunk["choices"] = Json::array();
-    chunk["usage"] = answers.usage();
-    send(chunk);
-  });
+  const auto choice = [&](const AnswerPart& part) -> Json {
+    const GenerationPiece& piece = part.piece;
+    const bool token = logprobs && piece.token.id >= 0;
+    if (!part.end && piece.text.empty() && !token) return nullptr;
+    Json details;
+    if (token)
+      details = completion_logprobs(service.model().tokenizer(), std::span(&piece.token, 1),
+                                    offsets[part.choice]);
+    return choice_of(part.choice, piece.text, std::move(details),
+                     part.end ? Json(finish_reason(part.stats.stop)) : Json(nullptr));
+  };
+  stream_chunks(exchange, answers, response_head(service, exchange), fields.include_usage,
+                Json::array(), choice);
 }
 
 }  // namespace
