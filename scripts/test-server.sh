@@ -18,6 +18,7 @@ if ! cmp -s "$requirements" "$venv/requirements.txt"; then
   cp "$requirements" "$venv"
 fi
 
+case $preset in debug | tsan) export OCTET_SANITIZED=1 ;; esac
 cmake --build --preset "$preset" --target octet_command
 OCTET_BUILD=$PWD/build/$preset exec "$venv/bin/python" -m pytest -q -p no:cacheprovider \
   tests/server_py "$@"

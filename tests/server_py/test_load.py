@@ -6,11 +6,12 @@ import os
 import random
 import socket
 
-from conftest import serving
+from conftest import SANITIZED, serving
 from test_limits import answer_of, raw_request, wait_for
 
 REQUESTS = int(os.environ.get("OCTET_LOAD_REQUESTS", 200))
 CLIENTS = 16
+CONTEXT = ("--ctx", "4200")
 CHAT = "/v1/chat/completions"
 
 
@@ -18,8 +19,8 @@ def make_requests(count):
     draw = random.Random(7)
     requests = []
     for i in range(count):
-        length = int(2 ** draw.uniform(0, 10.8))  # 1 to 1,800 bytes, which are tokens here
-        shared = "The same beginning for several. " * 60
+        length = int(4000 ** draw.uniform(0, 1))  # 1 to 4,000 bytes, which are tokens here
+        shared = "The same beginning for several. " * 130
         text = (shared if i % 3 == 0 else draw.randbytes(length).hex())[:length]
         requests.append(
             {
@@ -87,9 +88,9 @@ def run_load(server, requests, alone, first):
 
 def test_mixed_requests_of_many_clients(tiny_model):
     requests = make_requests(40)
-    with serving(tiny_model) as quiet:
+    with serving(tiny_model, *CONTEXT) as quiet:
         alone = [text_of(quiet, request) for request in requests]
-    with serving(tiny_model, "--max-running", "12") as server:
+    with serving(tiny_model, *CONTEXT, "--max-running", "12") as server:
         run_load(server, requests, alone, 0)
         resident = server.resident_bytes()
         run_load(server, requests, alone, REQUESTS)
@@ -101,4 +102,4 @@ def test_mixed_requests_of_many_clients(tiny_model):
     assert metrics["octet_requests_waiting"] == 0
     assert metrics["octet_generations_failed_total"] == 0
     assert metrics["octet_generations_submitted_total"] == metrics["octet_generations_finished_total"]
-    assert grown < 16e6
+    assert SANITIZED or grown < 16e6  # their own memory grows; leaks are found at the exit

@@ -228,8 +228,8 @@ def test_wrong_requests_name_the_field(client, options, parameter):
 
 def test_a_prompt_that_does_not_fit_is_refused_with_both_numbers(client):
     with pytest.raises(openai.BadRequestError) as error:
-        ask(client, messages=[{"role": "user", "content": "x" * 3000}])
-    assert "3019" in str(error.value) and "2048" in str(error.value)
+        ask(client, messages=[{"role": "user", "content": "x" * 5000}])
+    assert "5019" in str(error.value) and "4096" in str(error.value)
 
 
 def test_another_model_is_not_there(client):

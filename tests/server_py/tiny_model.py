@@ -24,8 +24,9 @@ def _byte_vocabulary():
 
 def make_tiny_model(fixture: pathlib.Path, folder: pathlib.Path, thinking=False) -> pathlib.Path:
     folder.mkdir()
-    for name in ("model.safetensors", "config.json"):
-        shutil.copy(fixture / name, folder / name)
+    shutil.copy(fixture / "model.safetensors", folder)
+    # The weights are random, so any length will do.
+    config = json.loads((fixture / "config.json").read_text()) | {"max_position_embeddings": 8192}
     added = ["<|im_start|>", "<|im_end|>"] + (["<think>", "</think>"] if thinking else [])
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
     tokenizer = {
@@ -42,6 +43,7 @@ def make_tiny_model(fixture: pathlib.Path, folder: pathlib.Path, thinking=False)
     }
     template = THINKING_TEMPLATE if thinking else TEMPLATE
     files = {
+        "config.json": config,
         "generation_config.json": {"eos_token_id": 257},
         "tokenizer.json": tokenizer,
         "tokenizer_config.json": {"eos_token": "<|im_end|>", "chat_template": template},
