@@ -57,7 +57,8 @@ struct EngineImpl : Counted {
   void make_room();
   void run();
   void run_alone(size_t input);
-  void deliver(size_t input, std::span<const float> logits);
+  void make_token(size_t input, std::span<const float> logits);
+  void deliver(EngineTask& task);
   void keep_prefix(EngineTask& task);
   void finish(size_t index);
   int64_t private_blocks() const;
@@ -83,7 +84,6 @@ struct EngineImpl : Counted {
   std::vector<float> logits_;
   int64_t answers_ = 0;  // of the inputs: the first ones
   StepPace pace_;
-  Clock::time_point next_step_;
   std::thread thread_;
 };
 

@@ -50,7 +50,6 @@ bool EngineImpl::collect() {
   std::unique_lock lock(mutex_);
   if (running_.empty()) pace_.idle();
   work_.wait(lock, [&] { return stopping_ || !waiting_.empty() || !running_.empty(); });
-  if (!running_.empty()) work_.wait_until(lock, next_step_, [&] { return stopping_; });
   drop_ended_waiting(Clock::now());
   admit();
   return !stopping_ || !running_.empty() || !waiting_.empty();
@@ -219,7 +218,7 @@ void EngineImpl::make_room() {
 }
 
 void EngineImpl::run() {
-  for (EngineTask* task : planned_) task->delivered = false;
+  for (EngineTask* task : planned_) task->made.reset();
   const Clock::time_point begin = Clock::now();
   const StepOptions step{.cancelled = inputs_.size() == 1 ? &planned_[0]->cancelled : nullptr};
   int64_t rows = 0;
@@ -227,21 +226,23 @@ void EngineImpl::run() {
   try {
     run_step(*model.impl(), inputs_, step,
              [&](size_t input, int64_t, std::span<const float> logits, auto) {
-               deliver(input, logits);
+               make_token(input, logits);
              });
   } catch (...) {
     for (size_t input = 0; input < inputs_.size(); ++input) run_alone(input);
   }
   for (EngineTask* task : planned_) keep_prefix(*task);
-  const Clock::time_point end = Clock::now();
-  const double wait = pace_.after(answers_, rows - answers_, seconds_between(begin, end));
-  next_step_ =
-      end + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(wait));
-  std::lock_guard lock(mutex_);
+  const double seconds = seconds_between(begin, Clock::now());
+  const double wait = pace_.after(answers_, rows - answers_, seconds);
+  std::unique_lock lock(mutex_);
+  if (wait > 0)
+    work_.wait_for(lock, std::chrono::duration<double>(wait), [&] { return stopping_; });
   ++stats_.steps;
   add(stats_.batch, static_cast<double>(rows));
   stats_.pages_used = prefixes_.used() + private_blocks();
   stats_.pages_cached = prefixes_.idle();
+  for (EngineTask* task : planned_)
+    if (task->made) deliver(*task);
 }
 
 /// One input of a step that failed, to find out whose fault it was; the others go on.
@@ -250,7 +251,7 @@ void EngineImpl::run_alone(size_t input) {
   try {
     run_step(*model.impl(), std::span(inputs_).subspan(input, 1), {.cancelled = &task.cancelled},
              [&](size_t, int64_t, std::span<const float> logits, auto) {
-               if (!task.delivered) deliver(input, logits);
+               if (!task.made) make_token(input, logits);
              });
   } catch (const Error& error) {
     if (error.code() == ErrorCode::Cancelled) return;  // ends before the next step
@@ -260,23 +261,23 @@ void EngineImpl::run_alone(size_t input) {
   }
 }
 
-/// Makes the task's next token.
-void EngineImpl::deliver(size_t input, std::span<const float> logits) {
+/// The task's next token.
+void EngineImpl::make_token(size_t input, std::span<const float> logits) {
   EngineTask& task = *planned_[input];
-  task.delivered = true;
   logits_.assign(logits.begin(), logits.end());
   try {
     const int64_t length = task.sequence->size() + std::ssize(inputs_[input].ids);
-    GenerationPiece piece = task.answer.next(logits_, options.context - length);
-    task.pending = piece.token.id;
-    task.out.push(std::move(piece));
+    task.made = task.answer.next(logits_, options.context - length);
+    task.pending = task.made->token.id;
   } catch (...) {
     task.error = std::current_exception();
-    return;
   }
+}
+
+/// Gives the token to whoever waits for it. Under the mutex.
+void EngineImpl::deliver(EngineTask& task) {
   const Clock::time_point now = Clock::now();
   GenerateStats& stats = task.answer.stats;
-  std::lock_guard lock(mutex_);
   if (stats.generated_tokens == 1) {
     stats.first_token_seconds = stats.prefill_seconds = seconds_between(task.submitted, now);
     add(stats_.first_token_seconds, stats.first_token_seconds);
@@ -288,6 +289,7 @@ void EngineImpl::deliver(size_t input, std::span<const float> logits) {
   }
   ++stats_.generated_tokens;
   task.last_token = now;
+  task.out.push(std::move(*task.made));
 }
 
 /// Puts the blocks that are full now into the index.

@@ -8,6 +8,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <optional>
 
 #include "lib/core/counted.h"
 #include "lib/generate/answer.h"
@@ -55,10 +56,10 @@ struct EngineTask : Counted {
 
   // The engine's thread.
   Answer answer;
-  std::unique_ptr<Sequence> sequence;  ///< while it runs
-  std::vector<int32_t> entries;        ///< of the PrefixIndex: the sequence's first blocks
-  int32_t pending = -1;                ///< the last token made, not yet evaluated
-  bool delivered = false;              ///< in the current step
+  std::unique_ptr<Sequence> sequence;   ///< while it runs
+  std::vector<int32_t> entries;         ///< of the PrefixIndex: the sequence's first blocks
+  int32_t pending = -1;                 ///< the last token made, not yet evaluated
+  std::optional<GenerationPiece> made;  ///< in the current step
   std::exception_ptr error;
   Clock::time_point started, last_token;
 };

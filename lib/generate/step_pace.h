@@ -1,6 +1,7 @@
 #pragma once
 // How an engine's steps are kept about equally long, so that answers get their tokens at even
-// times: rows of prompts that a step takes beside answers, and waiting where there are none.
+// times: rows of prompts that a step takes beside answers, and tokens held back where that is
+// short.
 #include <cstdint>
 
 namespace octet {
@@ -17,7 +18,7 @@ class StepPace {
     double prompt_seconds = 10;  ///< that a prompt is spread over
     int64_t least_rows = 8;      ///< of prompts in a step
     int64_t most_rows = 96;      ///< of prompts in a step
-    bool steady = false;         ///< steps without prompts wait too
+    bool steady = false;         ///< tokens of shorter steps are held back
   };
   explicit StepPace(const Limits& limits) : limits_(limits) {}
 
@@ -25,8 +26,7 @@ class StepPace {
   /// rows are to be evaluated; the newest came `since` seconds ago.
   int64_t rows(int64_t missing, double since);
 
-  /// Takes in what a step took. Returns the seconds to wait before the next one: 0 but for
-  /// `steady`.
+  /// Takes in what a step took. Returns the seconds to hold its tokens back: 0 but for `steady`.
   double after(int64_t answers, int64_t rows, double seconds);
 
   /// Nothing runs any more: what was asked of steps is forgotten, what they cost is not.

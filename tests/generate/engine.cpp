@@ -87,8 +87,10 @@ int64_t blocks_in_use(const Model& model) {
 }  // namespace
 
 TEST_CASE("requests that run together get the answers that each gets alone") {
-  for (int64_t prompt_rows : {5, 64}) {
-    Engine engine(text_model(), {.context = 300, .prompt_rows = prompt_rows});
+  for (const EngineOptions& options : {EngineOptions{.context = 300, .prompt_rows = 5},
+                                       EngineOptions{.context = 300, .prompt_rows = 64},
+                                       EngineOptions{.context = 300, .steady = true}}) {
+    Engine engine(text_model(), options);
     std::vector<EngineRequest> requests;
     std::vector<Generation> generations;
     for (uint32_t i = 0; i < 8; ++i) {
