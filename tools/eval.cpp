@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "common.h"
+#include "linear_name.h"
 #include "svg_plot.h"
 
 namespace octet::tools {
@@ -58,19 +59,6 @@ void print(const Json& result) {
               value("/perplexity_ratio_standard_error"));
 }
 
-/// "model.layers.3.mlp.up_proj.weight": layer 3, "up_proj"; the embedding and the head: layer -1.
-struct LinearName {
-  int64_t layer = -1;
-  std::string kind;
-};
-LinearName parse_name(const std::string& weight) {
-  const std::string prefix = "model.layers.", suffix = ".weight";
-  const std::string stem = weight.substr(0, weight.size() - suffix.size());
-  const std::string kind = stem.substr(stem.rfind('.') + 1);
-  if (!weight.starts_with(prefix)) return {-1, kind};
-  return {std::stoll(weight.substr(prefix.size())), kind};
-}
-
 Json linears_json(const std::vector<LinearReport>& linears) {
   Json list = Json::array();
   for (const LinearReport& linear : linears)
@@ -86,7 +74,7 @@ void print_linears(const std::vector<LinearReport>& linears) {
   int64_t layer = -2;
   double sum = 0;
   for (const LinearReport& linear : linears) {
-    const LinearName name = parse_name(linear.weight);
+    const LinearName name = parse_linear_name(linear.weight);
     sum += linear.kl;
     if (name.layer != layer || name.layer < 0)
       std::printf("%s%s", layer == -2 ? "error of the output %%, share of the KL %%\n" : "\n",
@@ -104,7 +92,7 @@ StackedBars bars_of(const std::vector<LinearReport>& linears, const std::string&
   bars.title = "KL divergence when one linear alone is int8: " + model;
   bars.unit = "nats";
   for (const LinearReport& linear : linears) {
-    const LinearName name = parse_name(linear.weight);
+    const LinearName name = parse_linear_name(linear.weight);
     const std::string label = name.layer < 0 ? name.kind.substr(0, 5) : std::to_string(name.layer);
     if (bars.labels.empty() || bars.labels.back() != label) {
       bars.labels.push_back(label);
