@@ -42,6 +42,23 @@ TEST_CASE("what saves most for its multiplications goes first") {
   CHECK(chosen.f16.empty());
 }
 
+TEST_CASE("scales of groups come before two planes, which come where groups do not suffice") {
+  std::vector<LinearSensitivity> linears = flat(1, 1000, 0.01, 0.002);
+  for (LinearSensitivity& linear : linears) linear.kl_grouped = 0.006;
+  linears[6].kl = 0.02;  // down: groups save most there
+  const double sum = 7 * 0.01 + 0.02;
+  const std::string down = "model.layers.0.mlp.down_proj.weight";
+  Assignment chosen = assign(linears, sum, sum - 0.014);
+  CHECK(chosen.grouped == std::set<std::string>{down});
+  CHECK(chosen.two_planes.empty());
+  chosen = assign(linears, sum, 8 * 0.006);
+  CHECK(chosen.grouped.size() == 8);
+  chosen = assign(linears, sum, 8 * 0.006 - 0.001);
+  CHECK(chosen.grouped.size() == 7);
+  CHECK(chosen.two_planes.size() == 1);
+  CHECK(chosen.f16.empty());
+}
+
 TEST_CASE("own errors are scaled to the model's") {
   const std::vector<LinearSensitivity> linears = flat(1, 10, 0.01, 0.0);
   const Assignment chosen = assign(linears, 0.8, 0.75);  // ten times their sum
