@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <map>
 #include <memory>
 
 #include "common.h"
+#include "linear_name.h"
 
 namespace octet::tools {
 namespace {
@@ -13,7 +15,7 @@ namespace {
 struct ConvertArguments : CommonOptions {
   std::vector<std::string> lora;
   std::string source, output, scheme = "w8a8", rotation = "auto", mixed = automatic_mixed,
-                              calibrate = "builtin", budget = "kl=0.002";
+                              calibrate = "builtin", budget = "kl=0.0015";
 };
 
 /// "kl=0.002"
@@ -28,19 +30,49 @@ double parse_budget(const std::string& text) {
   }
   if (used == 0 || prefix.size() + used != text.size() || !(value > 0) || !std::isfinite(value))
     throw Error(ErrorCode::InvalidArgument,
-                "budget '" + text + "': kl=N with a number N > 0 expected, as in kl=0.002");
+                "budget '" + text + "': kl=N with a number N > 0 expected, as in kl=0.0015");
   return value;
 }
 
-/// What the search did, and why: the linears that are more than one int8 plane.
+/// "0-3, 7": rising numbers, runs of them as ranges.
+std::string ranges(const std::vector<int64_t>& numbers) {
+  std::string text;
+  for (size_t i = 0; i < numbers.size();) {
+    size_t end = i + 1;
+    while (end < numbers.size() && numbers[end] == numbers[end - 1] + 1) ++end;
+    text += (text.empty() ? "" : ", ") + std::to_string(numbers[i]);
+    if (end - i > 1) text += "-" + std::to_string(numbers[end - 1]);
+    i = end;
+  }
+  return text;
+}
+
+/// Linears of one kind in one form.
+struct ChosenKind {
+  std::vector<int64_t> layers;
+  double kl = 0, kl_left = 0;
+};
+
+/// What the search did, and why: the linears that are more than one int8 plane with a scale a row.
 void print_mixed(const MixedReport& mixed, double budget) {
   if (mixed.tokens == 0) return;
   std::printf("mixed: KL %.5f with every linear in one int8 plane (%lld positions), budget %.5f\n",
               mixed.kl_one_plane, static_cast<long long>(mixed.tokens), budget);
-  for (const MixedReport::LinearChoice& linear : mixed.linears)
-    if (linear.kl_left != linear.kl)
-      std::printf("  %-10s %-40s KL alone %.6f, now %.6f\n", linear.form.c_str(),
-                  linear.weight.c_str(), linear.kl, linear.kl_left);
+  std::map<std::pair<std::string, std::string>, ChosenKind> chosen;  // by form and kind
+  for (const MixedReport::LinearChoice& linear : mixed.linears) {
+    if (linear.kl_left == linear.kl) continue;
+    const LinearName name = parse_linear_name(linear.weight);
+    ChosenKind& kind = chosen[{linear.form, name.kind}];
+    if (name.layer >= 0) kind.layers.push_back(name.layer);
+    kind.kl += linear.kl;
+    kind.kl_left += linear.kl_left;
+  }
+  for (auto& [name, kind] : chosen) {
+    std::sort(kind.layers.begin(), kind.layers.end());
+    std::printf("  %-10s %-9s KL alone %.6f, now %.6f%s%s\n", name.first.c_str(),
+                name.second.c_str(), kind.kl, kind.kl_left, kind.layers.empty() ? "" : "; layers ",
+                ranges(kind.layers).c_str());
+  }
   std::printf(
       "mixed: %.2f %% of the operations in one plane; KL %.5f expected, %.5f +- %.5f "
       "measured, perplexity x%.4f\n",

@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "common.h"
+#include "linear_name.h"
 #include "svg_plot.h"
 
 namespace octet::tools {
@@ -58,19 +59,6 @@ void print(const Json& result) {
               value("/perplexity_ratio_standard_error"));
 }
 
-/// "model.layers.3.mlp.up_proj.weight": layer 3, "up_proj"; the embedding and the head: layer -1.
-struct LinearName {
-  int64_t layer = -1;
-  std::string kind;
-};
-LinearName parse_name(const std::string& weight) {
-  const std::string prefix = "model.layers.", suffix = ".weight";
-  const std::string stem = weight.substr(0, weight.size() - suffix.size());
-  const std::string kind = stem.substr(stem.rfind('.') + 1);
-  if (!weight.starts_with(prefix)) return {-1, kind};
-  return {std::stoll(weight.substr(prefix.size())), kind};
-}
-
 Json linears_json(const std::vector<LinearReport>& linears) {
   Json list = Json::array();
   for (const LinearReport& linear : linears)
@@ -81,37 +69,50 @@ Json linears_json(const std::vector<LinearReport>& linears) {
   return list;
 }
 
-/// A row a layer and a column a linear: relative error in %, and share of the KL in %.
+/// A row a layer and two columns a linear; then the embedding and the head.
 void print_linears(const std::vector<LinearReport>& linears) {
-  int64_t layer = -2;
+  std::printf(
+      "error of the output in %%, share of the KL in %%, when one linear alone is int8\nlayer");
+  for (const LinearReport& linear : linears)
+    if (const LinearName name = parse_linear_name(linear.weight); name.layer == 0)
+      std::printf("%14s", name.kind.c_str());
   double sum = 0;
+  int64_t layer = -1;
   for (const LinearReport& linear : linears) {
-    const LinearName name = parse_name(linear.weight);
-    sum += linear.kl;
-    if (name.layer != layer || name.layer < 0)
-      std::printf("%s%s", layer == -2 ? "error of the output %%, share of the KL %%\n" : "\n",
-                  name.layer < 0 ? "" : ("layer " + std::to_string(name.layer)).c_str());
+    const LinearName name = parse_linear_name(linear.weight);
+    if (name.layer < 0)
+      std::printf("\n%-14s", name.kind.c_str());
+    else if (name.layer != layer)
+      std::printf("\n%5lld", static_cast<long long>(name.layer));
     layer = name.layer;
-    std::printf("  %s %.2f %.2f", name.kind.c_str(), 100 * linear.relative_error,
-                100 * linear.share);
+    std::printf("%8.2f%6.2f", 100 * linear.relative_error, 100 * linear.share);
+    sum += linear.kl;
   }
   std::printf("\nsum of the KL of each alone  %.6g\n", sum);
 }
 
-/// The KL of each linear, a bar a layer, and one for the embedding and the head.
+/// The KL of each linear: a bar a layer, then, apart, one for the embedding and one for the head,
+/// whose part comes after those of the layers.
 StackedBars bars_of(const std::vector<LinearReport>& linears, const std::string& model) {
   StackedBars bars;
   bars.title = "KL divergence when one linear alone is int8: " + model;
   bars.unit = "nats";
+  bars.below = "layer";
+  for (const LinearReport& linear : linears)
+    if (const LinearName name = parse_linear_name(linear.weight); name.layer == 0)
+      bars.parts.push_back(name.kind);
+  const std::vector<double> none(bars.parts.size());
+  bars.parts.push_back("embedding, head");
   for (const LinearReport& linear : linears) {
-    const LinearName name = parse_name(linear.weight);
-    const std::string label = name.layer < 0 ? name.kind.substr(0, 5) : std::to_string(name.layer);
-    if (bars.labels.empty() || bars.labels.back() != label) {
-      bars.labels.push_back(label);
-      bars.values.emplace_back();
+    const LinearName name = parse_linear_name(linear.weight);
+    if (name.layer < 0) {
+      bars.bars.push_back({});
+      bars.bars.push_back(
+          {name.kind.substr(name.kind.find("head") == std::string::npos ? 0 : 3, 5), none});
+    } else if (name.layer >= std::ssize(bars.bars)) {
+      bars.bars.push_back({std::to_string(name.layer), {}});
     }
-    bars.values.back().push_back(linear.kl);
-    if (name.layer == 0) bars.parts.push_back(name.kind);
+    bars.bars.back().values.push_back(linear.kl);
   }
   return bars;
 }

@@ -4,12 +4,15 @@
 
 namespace octet::tools {
 
-/// Bars of stacked parts, one for each layer.
+/// Bars of stacked parts.
 struct StackedBars {
-  std::string title, unit;
-  std::vector<std::string> parts;           ///< names of the parts of a bar, for the legend
-  std::vector<std::string> labels;          ///< of the bars
-  std::vector<std::vector<double>> values;  ///< [bar][part], at least 0; a bar may have fewer parts
+  struct Bar {
+    std::string label;
+    std::vector<double> values;  ///< of the first parts, at least 0, from the bottom up
+  };
+  std::string title, unit, below;  ///< what the values are, what the labels are
+  std::vector<std::string> parts;  ///< names of the parts of a bar, for the legend
+  std::vector<Bar> bars;           ///< one without label and values leaves a gap
 };
 
 /// As an SVG picture.

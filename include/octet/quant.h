@@ -31,7 +31,7 @@ struct ConvertOptions {
   /// chosen by what each of them costs on a part of the calibration text that is not calibrated
   /// with (docs/quantization.md). Without calibration "auto" is default_mixed.
   std::string mixed = automatic_mixed;
-  double budget = 0.002;  ///< of "auto": the mean KL divergence from the float model, in nats
+  double budget = 0.0015;  ///< of "auto": the mean KL divergence from the float model, in nats
   Calibrate calibration = Calibrate::builtin;
   std::string calibration_text = "";         ///< UTF-8; its first 8,192 tokens are used
   std::vector<AdapterSource> adapters = {};  ///< added to the weights before anything else

@@ -5,13 +5,15 @@
 namespace octet {
 namespace {
 
-/// What a linear may become, in rising order of cost: one int8 plane, two, fp16.
-enum Level { single, doubled, f16, levels };
+/// What a linear may become, in rising order of cost: one int8 plane with a scale a channel or a
+/// group, two planes, fp16.
+enum Level { single, grouped, doubled, f16, levels };
 
 /// In shares of the linear's own multiplications and bytes. fp16 is multiplied as fp32, of which a
 /// vector register holds a quarter of the values, and read twice as wide; a byte more for each
-/// decoded token counts as four multiplications of a prompt's.
-constexpr double cost_of[levels] = {0, 1, 3 + 4};
+/// decoded token counts as four multiplications of a prompt's. A model whose scales are all those
+/// of groups reads 3 % more and is 7 % slower in prefill (docs/performance.md).
+constexpr double cost_of[levels] = {0, 0.07 + 4 * 0.03, 1, 3 + 4};
 
 struct Step {
   size_t linear;
@@ -50,7 +52,8 @@ class Search {
  private:
   double kl(size_t linear, Level level) const {
     const LinearSensitivity& l = linears_[linear];
-    return scale_ * (level == single ? l.kl : level == doubled ? l.kl_two_planes : 0);
+    const double own[levels] = {l.kl, l.kl_grouped, l.kl_two_planes, 0};
+    return scale_ * own[level];
   }
 
   std::span<const LinearSensitivity> linears_;
@@ -72,6 +75,7 @@ Assignment assign(std::span<const LinearSensitivity> linears, double kl, double 
   }
   for (size_t i = 0; i < linears.size(); ++i) {
     const std::string name = weight_name(linears[i].kind, linears[i].layer);
+    if (search.level(i) == grouped) result.grouped.insert(name);
     if (search.level(i) == doubled) result.two_planes.insert(name);
     if (search.level(i) == f16) result.f16.insert(name);
   }

@@ -12,6 +12,7 @@
 #include "lib/convert/random_checkpoint.h"
 #include "lib/convert/rotated_checkpoint.h"
 #include "lib/convert/sensitivity.h"
+#include "lib/convert/variants.h"
 #include "lib/convert/write_tensors.h"
 #include "lib/core/cpu.h"
 #include "lib/core/error.h"
@@ -95,16 +96,15 @@ Calibration make_calibration(const Source& source, std::vector<std::vector<int32
   return Calibration(*source.checkpoint, source.rotation, std::move(windows), pool);
 }
 
-/// Every tensor of a checkpoint into the sink, in the scheme's form. windows: token ids to
+/// Every tensor of a checkpoint into the writer, a TensorWriter or Variants. windows: token ids to
 /// calibrate with; none: weights are rounded to nearest. run: null, or what runs along with it.
 /// Returns the number of weights.
-int64_t write_model(const Source& source, std::vector<std::vector<int32_t>> windows,
-                    TensorSink& sink, SensitivityRun* run, ThreadPool& pool, Progress progress) {
-  const Checkpoint& checkpoint = *source.checkpoint;
-  const ModelConfig& config = checkpoint.config();
+template <class Writer>
+int64_t write_model(const Source& source, std::vector<std::vector<int32_t>> windows, Writer& writer,
+                    SensitivityRun* run, ThreadPool& pool, Progress progress) {
+  const ModelConfig& config = source.checkpoint->config();
   const std::vector<ModelTensor> all = planned_tensors(source);
   WeightCounter counter(progress, all);
-  TensorWriter writer(checkpoint, all, source.schemes, sink, pool);
   if (windows.empty()) {
     writer.write(all, {}, &counter);
     return counter.total();
@@ -127,9 +127,11 @@ Model quantize_in_memory(std::unique_ptr<Checkpoint> original, const ModelOption
   const Source source =
       prepare(std::move(original), options.scheme, options.rotation, options.mixed, false);
   const ModelConfig& config = source.checkpoint->config();
-  auto store =
-      std::make_unique<MemoryStore>(stored_tensors(planned_tensors(source), source.schemes));
-  write_model(source, {}, *store, nullptr, *make_pool(options), progress);
+  const std::vector<ModelTensor> all = planned_tensors(source);
+  auto store = std::make_unique<MemoryStore>(stored_tensors(all, source.schemes));
+  const std::unique_ptr<ThreadPool> pool = make_pool(options);
+  TensorWriter writer(*source.checkpoint, all, source.schemes, *store, *pool);
+  write_model(source, {}, writer, nullptr, *pool, progress);
   return make_model(config, source.schemes, source.rotation, source.two_planes,
                     text_of(*source.checkpoint), std::move(store), options, progress);
 }
@@ -197,64 +199,71 @@ struct Conversion {
 void convert_plainly(const Conversion& conversion, std::vector<std::vector<int32_t>> windows,
                      ConvertReport& report) {
   const Source& source = conversion.source;
-  const std::vector<StoredTensor> plan = stored_tensors(planned_tensors(source), source.schemes);
-  OctetWriter writer = conversion.writer(plan);
+  const std::vector<ModelTensor> all = planned_tensors(source);
+  const std::vector<StoredTensor> plan = stored_tensors(all, source.schemes);
+  OctetWriter file = conversion.writer(plan);
+  TensorWriter writer(*source.checkpoint, all, source.schemes, file, conversion.pool);
   report.input_weights = write_model(source, std::move(windows), writer, nullptr, conversion.pool,
                                      conversion.progress);
-  conversion.finish(writer, plan, report);
+  conversion.finish(file, plan, report);
 }
 
-/// The tensors of the plan: those of the store where it has them like that, the others anew.
-void write_chosen(const Conversion& conversion, const std::vector<StoredTensor>& plan,
-                  const MemoryStore& store, OctetWriter& sink) {
+/// The measured KL of a model put together from the variants, on the text that was held out.
+EvalComparison measure(const Conversion& conversion, std::unique_ptr<TensorStore> chosen,
+                       const SensitivityRun& run) {
   const Source& source = conversion.source;
-  const std::vector<ModelTensor> all = planned_tensors(source);
-  for (size_t i = 0; i < plan.size(); ++i)
-    if (store.has(plan[i]))
-      sink.write(i, 0, {store.data(plan[i]), static_cast<size_t>(plan[i].bytes())});
-  std::vector<ModelTensor> others;
-  for (const ModelTensor& tensor : all)
-    if (source.schemes.others.contains(tensor.name)) others.push_back(tensor);
-  TensorWriter(*source.checkpoint, all, source.schemes, sink, conversion.pool)
-      .write(others, {}, nullptr);
-}
-
-/// Quantizes into memory, measures there what each linear costs, and writes what the budget asks.
-void convert_mixed(Conversion& conversion, std::vector<std::vector<int32_t>> windows, double budget,
-                   ConvertReport& report) {
-  Source& source = conversion.source;
-  const std::vector<ModelTensor> all = planned_tensors(source);
-  const std::vector<std::vector<int32_t>> held_out = hold_out(windows, SensitivityRun::max_window);
-  MemoryStore store(stored_tensors(all, source.schemes));
-  SensitivityRun run(*source.checkpoint, source.rotation, source.schemes.model, store, held_out,
-                     conversion.pool);
-  report.input_weights =
-      write_model(source, std::move(windows), store, &run, conversion.pool, conversion.progress);
-  const ModelSensitivity sensitivity = run.finish();
   ModelOptions options;
   options.device.kind = Device::Kind::cpu;
   options.threads = conversion.pool.threads();
-  // The whole model adds what single linears do not show (its embedding, its cache), and the budget
-  // is to hold for other texts too: a file whose KL with its standard error is above is made again.
+  return run.compare(make_model(source.checkpoint->config(), source.schemes, source.rotation,
+                                source.two_planes, {}, std::move(chosen), options, {}));
+}
+
+/// Sets the source's forms to what comes below the budget, as measured on the held-out text. The
+/// whole model adds what single linears do not show (its embedding, its cache), and other texts are
+/// to keep the budget too: where the KL with its standard error is above, the search aims lower.
+void search(Conversion& conversion, Variants& variants, SensitivityRun& run, double budget,
+            MixedReport& report) {
   constexpr int max_attempts = 4;
-  const auto others = source.schemes.others;  // of the checkpoint itself
+  Source& source = conversion.source;
+  const ModelSensitivity sensitivity = run.finish();
   double aim = budget;
   for (int attempt = 0; attempt < max_attempts; ++attempt) {
     const Assignment chosen = assign(sensitivity.linears, sensitivity.all.kl_mean, aim);
     source.two_planes = chosen.two_planes;
-    source.schemes.others = others;
+    source.schemes = variants.plain().schemes;
+    for (const std::string& weight : chosen.grouped)
+      source.schemes.others[weight] = Scheme::w8a8_g128;
     for (const std::string& weight : chosen.f16) source.schemes.others[weight] = Scheme::f16;
-    const std::vector<StoredTensor> plan = stored_tensors(all, source.schemes);
-    OctetWriter writer = conversion.writer(plan);
-    write_chosen(conversion, plan, store, writer);
-    conversion.finish(writer, plan, report);
-    const EvalComparison written = run.compare(Model::open(conversion.output, options));
-    report.mixed =
-        mixed_report(sensitivity, source.schemes.model, chosen, written, run.positions());
-    const double worst = written.kl_mean + written.kl_mean_error;
+    const EvalComparison made = measure(conversion, variants.chosen(source.schemes), run);
+    report = mixed_report(sensitivity, source.schemes.model, chosen, made, run.positions());
+    const double worst = made.kl_mean + made.kl_mean_error;
     if (worst <= budget) return;
     aim = chosen.expected_kl * budget / worst;
   }
+}
+
+/// Quantizes into memory, measures there what each linear costs, and writes what the budget asks.
+/// grouped: scales of groups may be chosen.
+void convert_mixed(Conversion& conversion, std::vector<std::vector<int32_t>> windows, bool grouped,
+                   double budget, ConvertReport& report) {
+  Source& source = conversion.source;
+  const std::vector<ModelTensor> all = planned_tensors(source);
+  const std::vector<std::vector<int32_t>> held_out = hold_out(windows, SensitivityRun::max_window);
+  Variants variants(*source.checkpoint, all, source.schemes, grouped, conversion.pool);
+  {
+    SensitivityRun run(*source.checkpoint, source.rotation, variants.plain(), variants.grouped(),
+                       held_out, conversion.pool);
+    report.input_weights = write_model(source, std::move(windows), variants, &run, conversion.pool,
+                                       conversion.progress);
+    search(conversion, variants, run, budget, report.mixed);
+  }
+  const std::vector<StoredTensor> plan = stored_tensors(all, source.schemes);
+  const std::unique_ptr<TensorStore> chosen = variants.chosen(source.schemes);
+  OctetWriter file = conversion.writer(plan);
+  for (size_t i = 0; i < plan.size(); ++i)
+    file.write(i, 0, {chosen->data(plan[i]), static_cast<size_t>(plan[i].bytes())});
+  conversion.finish(file, plan, report);
 }
 
 }  // namespace
@@ -282,8 +291,10 @@ ConvertReport convert(const std::string& source, const std::string& output,
   ModelText text = text_of(*original);
   auto windows = windows_for(options, *original, text.tokenizer);
   const bool calibrated = !windows.empty(), automatic = options.mixed == automatic_mixed;
-  const bool search = automatic && calibrated;
-  const std::string mixed = search ? "off" : automatic ? default_mixed : options.mixed;
+  const bool searched = automatic && calibrated;
+  const std::string mixed = searched ? "off" : automatic ? default_mixed : options.mixed;
+  // Other programs, for which weights are folded, know no groups.
+  const bool grouped = options.scheme == Scheme::w8a8 && options.rotation != Rotation::folded;
   ThreadPool pool(thread_count(options.threads));
   Conversion conversion{
       prepare(std::move(original), options.scheme, options.rotation, mixed, calibrated),
@@ -292,8 +303,8 @@ ConvertReport convert(const std::string& source, const std::string& output,
   ConvertReport report;
   for (const std::vector<int32_t>& window : windows)
     report.calibration_tokens += static_cast<int64_t>(window.size());
-  if (search)
-    convert_mixed(conversion, std::move(windows), options.budget, report);
+  if (searched)
+    convert_mixed(conversion, std::move(windows), grouped, options.budget, report);
   else
     convert_plainly(conversion, std::move(windows), report);
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

@@ -26,13 +26,6 @@ void MemoryStore::write(size_t index, uint64_t offset, std::span<const std::byte
   std::memcpy(memory_.data() + offsets_[index] + offset, bytes.data(), bytes.size());
 }
 
-bool MemoryStore::has(const StoredTensor& tensor) const {
-  const auto found = indices_.find(tensor.name);
-  if (found == indices_.end()) return false;
-  const StoredTensor& held = plan_[found->second];
-  return held.dtype == tensor.dtype && held.shape == tensor.shape;
-}
-
 const std::byte* MemoryStore::data(const StoredTensor& tensor) const {
   const auto found = indices_.find(tensor.name);
   require(found != indices_.end(), ErrorCode::Internal, "tensor '", tensor.name, "' is missing");

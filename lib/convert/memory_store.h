@@ -13,8 +13,6 @@ class MemoryStore : public TensorSink, public TensorStore {
   explicit MemoryStore(const std::vector<StoredTensor>& plan);
   void write(size_t index, uint64_t offset, std::span<const std::byte> bytes) override;
   const std::byte* data(const StoredTensor& tensor) const override;
-  /// Whether it holds the tensor in this type and shape.
-  bool has(const StoredTensor& tensor) const;
 
  private:
   std::vector<StoredTensor> plan_;

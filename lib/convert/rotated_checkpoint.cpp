@@ -1,6 +1,7 @@
 #include "lib/convert/rotated_checkpoint.h"
 
 #include <algorithm>
+#include <future>
 #include <list>
 #include <map>
 #include <mutex>
@@ -20,10 +21,12 @@ using quant::Rotation;
 /// Blocks of R4 fit the first-level cache, and gain little above this size.
 constexpr int64_t max_down_block = 256;
 
+using Values = std::shared_ptr<const std::vector<float>>;
+
 /// How a tensor comes from the source's: left W diag(norm) right.
 struct Fold {
   std::string source;
-  std::string norm = {};            ///< empty: none
+  Values norm = nullptr;            ///< null: none
   const Rotation* right = nullptr;  ///< on each row, or each run of its size in a row
   const Rotation* left = nullptr;   ///< on the columns, in blocks of its size of rows
 };
@@ -63,32 +66,31 @@ class RotatedCheckpoint : public Checkpoint {
   }
 
  private:
-  using Values = std::shared_ptr<const std::vector<float>>;
-
   void fold_all() {
     const bool tied = source_->config().tied_head;
     folds_["model.embed_tokens.weight"] = {"model.embed_tokens.weight", {}, &residual_};
     for (int64_t i = 0; i < config_.num_layers; ++i) {
       const std::string layer = str("model.layers.", i, ".");
-      const auto fold = [&](const char* name, const char* norm, const Rotation* right,
+      const auto fold = [&](const char* name, const Values& norm, const Rotation* right,
                             const Rotation* left) {
-        folds_[layer + name] = {layer + name, *norm ? layer + norm : std::string(), right, left};
+        folds_[layer + name] = {layer + name, norm, right, left};
       };
-      const char* const input_norm = "input_layernorm.weight";
-      const char* const post_norm = "post_attention_layernorm.weight";
+      const std::string input_name = layer + "input_layernorm.weight";
+      const std::string post_name = layer + "post_attention_layernorm.weight";
+      const Values input_norm = norm_of(input_name), post_norm = norm_of(post_name);
       fold("self_attn.q_proj.weight", input_norm, &residual_, nullptr);
       fold("self_attn.k_proj.weight", input_norm, &residual_, nullptr);
       fold("self_attn.v_proj.weight", input_norm, &residual_, &value_head_);
-      if (config_.qkv_bias) fold("self_attn.v_proj.bias", "", &value_head_, nullptr);
-      fold("self_attn.o_proj.weight", "", &value_head_, &residual_);
+      if (config_.qkv_bias) fold("self_attn.v_proj.bias", nullptr, &value_head_, nullptr);
+      fold("self_attn.o_proj.weight", nullptr, &value_head_, &residual_);
       fold("mlp.gate_proj.weight", post_norm, &residual_, nullptr);
       fold("mlp.up_proj.weight", post_norm, &residual_, nullptr);
-      fold("mlp.down_proj.weight", "", &down_, &residual_);
-      folds_[layer + input_norm] = {};
-      folds_[layer + post_norm] = {};
+      fold("mlp.down_proj.weight", nullptr, &down_, &residual_);
+      folds_[input_name] = {};
+      folds_[post_name] = {};
     }
     folds_["lm_head.weight"] = {tied ? "model.embed_tokens.weight" : "lm_head.weight",
-                                "model.norm.weight", &residual_};
+                                norm_of("model.norm.weight"), &residual_};
     folds_["model.norm.weight"] = {};
     add_columns();
   }
@@ -103,17 +105,20 @@ class RotatedCheckpoint : public Checkpoint {
     columns_[head_columns_name] = "model.norm.weight";
   }
 
+  Values norm_of(const std::string& name) const {
+    std::vector<float> norm(static_cast<size_t>(config_.hidden_size));
+    source_->read_rows(name, 0, 1, norm.data());
+    require_finite(*source_, name, 0, config_.hidden_size, norm);
+    return std::make_shared<const std::vector<float>>(std::move(norm));
+  }
+
   /// W diag(norm) right
   void fold_rows(const Fold& fold, int64_t begin, int64_t end, int64_t k, float* out) const {
     source_->read_rows(fold.source, begin, end, out);
     const auto count = static_cast<size_t>((end - begin) * k);
     require_finite(*source_, fold.source, begin, k, {out, count});
-    if (!fold.norm.empty()) {
-      std::vector<float> norm(static_cast<size_t>(k));
-      source_->read_rows(fold.norm, 0, 1, norm.data());
-      require_finite(*source_, fold.norm, 0, k, norm);
-      for (size_t i = 0; i < count; ++i) out[i] *= norm[i % norm.size()];
-    }
+    if (fold.norm)
+      for (size_t i = 0; i < count; ++i) out[i] *= (*fold.norm)[i % fold.norm->size()];
     fold.right->apply(out, (end - begin) * k / fold.right->size());
   }
 
@@ -124,19 +129,34 @@ class RotatedCheckpoint : public Checkpoint {
     std::copy_n(values->data() + begin * k, (end - begin) * k, out);
   }
 
-  /// left W diag(norm) right. Every row depends on all of the source's, and tensors are read in
-  /// slabs of rows, so the last two are kept.
+  /// Every row of left W diag(norm) right depends on all of the source's, and tensors are read in
+  /// slabs of rows, so the last two are kept. Who comes first computes one; only who wants the same
+  /// waits.
   Values whole(const CheckpointTensor& tensor, const Fold& fold) const {
-    std::lock_guard lock(mutex_);
-    for (const auto& [name, values] : recent_)
-      if (name == tensor.name) return values;
+    std::packaged_task<Values()> compute([&] { return multiplied_out(tensor, fold); });
+    std::shared_future<Values> values;
+    bool first = false;
+    {
+      std::lock_guard lock(mutex_);
+      for (const auto& [name, kept] : recent_)
+        if (name == tensor.name) values = kept;
+      if (!values.valid()) {
+        values = compute.get_future();
+        first = true;
+        if (recent_.size() == 2) recent_.pop_front();
+        recent_.emplace_back(tensor.name, values);
+      }
+    }
+    if (first) compute();
+    return values.get();
+  }
+
+  Values multiplied_out(const CheckpointTensor& tensor, const Fold& fold) const {
     const int64_t n = tensor.shape[0], k = tensor.shape[1];
     auto values = std::make_shared<std::vector<float>>(static_cast<size_t>(n * k));
     fold_rows(fold, 0, n, k, values->data());
     for (int64_t row = 0; row < n; row += fold.left->size())
       fold.left->apply_to_columns(values->data() + row * k, k, 0, k);
-    if (recent_.size() == 2) recent_.pop_front();
-    recent_.emplace_back(tensor.name, values);
     return values;
   }
 
@@ -146,7 +166,7 @@ class RotatedCheckpoint : public Checkpoint {
   std::map<std::string, Fold, std::less<>> folds_;
   std::map<std::string, std::string, std::less<>> columns_;  // the source's tensor of each
   mutable std::mutex mutex_;
-  mutable std::list<std::pair<std::string, Values>> recent_;
+  mutable std::list<std::pair<std::string, std::shared_future<Values>>> recent_;
 };
 
 }  // namespace

@@ -35,12 +35,12 @@ std::vector<int64_t> positions_of(const std::vector<int32_t>& window) {
 }  // namespace
 
 SensitivityRun::SensitivityRun(const Checkpoint& checkpoint, const RotationSizes& rotation,
-                               Scheme scheme, const TensorStore& int8,
+                               StoredModel int8, std::optional<StoredModel> grouped,
                                std::vector<std::vector<int32_t>> windows, ThreadPool& pool)
     : checkpoint_(checkpoint),
       rotation_(rotation),
-      scheme_(scheme),
-      int8_(int8),
+      int8_(std::move(int8)),
+      grouped_(std::move(grouped)),
       windows_(std::move(windows)),
       pool_(pool),
       runner_(checkpoint.config(), max_window, pool),
@@ -66,7 +66,7 @@ void SensitivityRun::embed() {
   const std::vector<float> first(
       float_.hidden.begin(),
       float_.hidden.begin() + static_cast<std::ptrdiff_t>(windows_[0].size() * k));
-  kinds_.assign(2 * num_layer_kinds, Stream{first, 1});
+  kinds_.assign(forms * num_layer_kinds, Stream{first, 1});
 }
 
 void SensitivityRun::run(const LayerWeights& weights, Stream& stream) {
@@ -87,7 +87,7 @@ void SensitivityRun::layer(int64_t index) {
   MemoryStore store(stored_tensors(tensors, Scheme::f32));
   TensorWriter(checkpoint_, tensors, Scheme::f32, store, pool_).write(tensors, {}, nullptr);
   const LayerWeights plain = bind_layer(config, Scheme::f32, rotation_, {}, store, index);
-  const LayerWeights int8 = bind_layer(config, scheme_, rotation_, {}, int8_, index);
+  const LayerWeights int8 = bind_layer(config, int8_.schemes, rotation_, {}, *int8_.store, index);
 
   const LayerWeights all = with(plain, int8, 0, num_layer_kinds, 1);
   for (Stream& earlier : layers_) run(plain, earlier);
@@ -95,8 +95,16 @@ void SensitivityRun::layer(int64_t index) {
   layers_.push_back(
       {{float_.hidden.begin(), float_.hidden.begin() + static_cast<std::ptrdiff_t>(first)}, 1});
   run(all, layers_.back());
-  for (int kind = 0; kind < num_layer_kinds; ++kind)
-    for (int planes : {1, 2}) run(with(plain, int8, kind, kind + 1, planes), of_kind(kind, planes));
+  for (int kind = 0; kind < num_layer_kinds; ++kind) {
+    run(with(plain, int8, kind, kind + 1, 1), of_kind(kind, one_plane));
+    run(with(plain, int8, kind, kind + 1, 2), of_kind(kind, two_planes));
+  }
+  if (grouped_) {
+    const LayerWeights grouped =
+        bind_layer(config, grouped_->schemes, rotation_, {}, *grouped_->store, index);
+    for (int kind = 0; kind < num_layer_kinds; ++kind)
+      run(with(plain, grouped, kind, kind + 1, 1), of_kind(kind, groups));
+  }
   run(all, int8_all_);
   run(plain, float_);
 }
@@ -137,7 +145,7 @@ ModelSensitivity SensitivityRun::finish() {
   MemoryStore store(stored_tensors(tensors, Scheme::f32));
   TensorWriter(checkpoint_, tensors, Scheme::f32, store, pool_).write(tensors, {}, nullptr);
   const Weights plain = bind_head(config_, Scheme::f32, rotation_, {}, store);
-  const Weights int8 = bind_head(config_, scheme_, rotation_, {}, int8_);
+  const Weights int8 = bind_head(config_, int8_.schemes, rotation_, {}, *int8_.store);
 
   const auto vocab = static_cast<size_t>(config_.vocab_size);
   expected_.resize(targets_.size() * vocab);
@@ -146,41 +154,51 @@ ModelSensitivity SensitivityRun::finish() {
   });
   ModelSensitivity result;
   result.all = compare(int8.head, plain, int8_all_);
-  const auto kl = [&](const Matrix& matrix, Stream& stream) {
-    return compare(matrix, plain, stream).kl_mean;
-  };
-  std::vector<double> layers, kinds;
-  for (Stream& stream : layers_) layers.push_back(kl(plain.head, stream));
-  for (Stream& stream : kinds_) kinds.push_back(kl(plain.head, stream));
-  Matrix two_planes = int8.head;
-  two_planes.planes = 2;
-  Stream first{{float_.hidden.begin(),
-                float_.hidden.begin() + static_cast<std::ptrdiff_t>(kinds_[0].hidden.size())},
-               1};
-  result.linears = combine(layers, kinds, kl(int8.head, first), kl(two_planes, first));
+  const auto kl = [&](Stream& stream) { return compare(plain.head, plain, stream).kl_mean; };
+  std::vector<double> layers;
+  for (Stream& stream : layers_) layers.push_back(kl(stream));
+  FormKls kinds;
+  for (int kind = 0; kind < num_layer_kinds; ++kind)
+    for (Form form : {one_plane, two_planes, groups})
+      kinds.push_back(kl(of_kind(kind, form == groups && !grouped_ ? one_plane : form)));
+  result.linears = combine(layers, kinds, head_kls(plain, int8));
   return result;
 }
 
+SensitivityRun::FormKls SensitivityRun::head_kls(const Weights& plain, const Weights& int8) {
+  const auto first = static_cast<std::ptrdiff_t>(kinds_[0].hidden.size());
+  Stream stream{{float_.hidden.begin(), float_.hidden.begin() + first}, 1};
+  const auto kl = [&](const Matrix& head) { return compare(head, plain, stream).kl_mean; };
+  Matrix doubled = int8.head;
+  doubled.planes = 2;
+  const double one = kl(int8.head);
+  const double grouped =
+      grouped_ ? kl(bind_head(config_, grouped_->schemes, rotation_, {}, *grouped_->store).head)
+               : one;
+  return {one, kl(doubled), grouped};
+}
+
 std::vector<LinearSensitivity> SensitivityRun::combine(const std::vector<double>& layers,
-                                                       const std::vector<double>& kinds,
-                                                       double head, double head_two_planes) const {
+                                                       const FormKls& kinds,
+                                                       const FormKls& head) const {
   double all_kinds = 0;
-  for (int kind = 0; kind < num_layer_kinds; ++kind)
-    all_kinds += kinds[static_cast<size_t>(2 * kind)];
+  for (size_t i = one_plane; i < kinds.size(); i += forms) all_kinds += kinds[i];
   std::vector<LinearSensitivity> linears;
+  const auto add = [&](LinearKind kind, int64_t layer, int64_t weights, const double* kls,
+                       double share) {
+    const double one = kls[one_plane];
+    linears.push_back({kind, layer, weights, share * one, share * std::min(one, kls[two_planes]),
+                       share * std::min(one, kls[groups])});
+  };
   for (size_t layer = 0; layer < layers.size(); ++layer)
     for (int kind = 0; kind < num_layer_kinds; ++kind) {
       const auto index = static_cast<int64_t>(layer);
       const std::string name = weight_name(static_cast<LinearKind>(kind), index);
-      const CheckpointTensor* tensor = checkpoint_.find(name);
-      const double one = kinds[static_cast<size_t>(2 * kind)];
-      const double two = std::min(one, kinds[static_cast<size_t>(2 * kind + 1)]);
-      const double of_layer = all_kinds > 0 ? layers[layer] / all_kinds : 0;
-      linears.push_back({static_cast<LinearKind>(kind), index, tensor->shape[0] * tensor->shape[1],
-                         of_layer * one, of_layer * two});
+      const std::vector<int64_t>& shape = checkpoint_.find(name)->shape;
+      add(static_cast<LinearKind>(kind), index, shape[0] * shape[1], kinds.data() + forms * kind,
+          all_kinds > 0 ? layers[layer] / all_kinds : 0);
     }
-  linears.push_back({LinearKind::head, 0, config_.vocab_size * config_.hidden_size, head,
-                     std::min(head, head_two_planes)});
+  add(LinearKind::head, 0, config_.vocab_size * config_.hidden_size, head.data(), 1);
   return linears;
 }
 

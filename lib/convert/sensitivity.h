@@ -3,11 +3,12 @@
 #include <octet/function_ref.h>
 #include <octet/model.h>
 
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "lib/convert/layer_runner.h"
-#include "lib/convert/write_tensors.h"
+#include "lib/convert/variants.h"
 #include "lib/core/thread_pool.h"
 #include "lib/eval/divergence.h"
 #include "lib/model/linear_kinds.h"
@@ -22,6 +23,7 @@ struct LinearSensitivity {
   int64_t weights;       ///< in the matrix: multiplications a token
   double kl;             ///< when it alone is int8
   double kl_two_planes;  ///< when it alone is int8, and its input two planes
+  double kl_grouped;     ///< when it alone is int8 with a scale a group of 128; kl: not measured
 };
 
 struct ModelSensitivity {
@@ -30,15 +32,17 @@ struct ModelSensitivity {
 };
 
 /// Runs a text's residual stream through a model a layer at a time, in several variants at once:
-/// float; int8 in all linears; int8 in those of one kind, with one plane and with two; int8 in
-/// those of one layer. A linear's own KL is taken as its layer's, times its kind's share of that of
-/// all kinds in layers: so there are as many runs as kinds and layers, not as linears.
+/// float; int8 in all linears; int8 in those of one kind, with one plane, with two, and with scales
+/// of groups; int8 in those of one layer. A linear's own KL is taken as its layer's, times its
+/// kind's share of that of all kinds in layers: so there are as many runs as kinds and layers, not
+/// as linears.
 class SensitivityRun {
  public:
-  /// checkpoint: the float weights of what is int8 in the store. windows: token ids, none longer
-  /// than max_window, at least 2; single linears are measured on the first window alone.
-  SensitivityRun(const Checkpoint& checkpoint, const RotationSizes& rotation, Scheme scheme,
-                 const TensorStore& int8, std::vector<std::vector<int32_t>> windows,
+  /// checkpoint: the float weights of what is int8 in the stores. grouped: the same linears with
+  /// scales of groups, or none. windows: token ids, none longer than max_window, at least 2; single
+  /// linears are measured on the first window alone.
+  SensitivityRun(const Checkpoint& checkpoint, const RotationSizes& rotation, StoredModel int8,
+                 std::optional<StoredModel> grouped, std::vector<std::vector<int32_t>> windows,
                  ThreadPool& pool);
   ~SensitivityRun();
 
@@ -62,23 +66,23 @@ class SensitivityRun {
   };
 
   void embed();
-  /// Two variants for each kind: one plane, two planes.
-  Stream& of_kind(int kind, int planes) {
-    return kinds_[static_cast<size_t>(2 * kind + planes - 1)];
-  }
+  enum Form { one_plane, two_planes, groups, forms };
+  Stream& of_kind(int kind, Form form) { return kinds_[static_cast<size_t>(forms * kind + form)]; }
   void run(const LayerWeights& weights, Stream& stream);
   using OnLogits = FunctionRef<void(size_t position, std::span<const float> logits)>;
   /// Of the second half of each window, where the next token is known, window after window.
   void logits(const Matrix& head, const Weights& weights, Stream& stream, OnLogits on_logits);
   EvalComparison compare(const Matrix& head, const Weights& weights, Stream& stream);
-  std::vector<LinearSensitivity> combine(const std::vector<double>& layers,
-                                         const std::vector<double>& kinds, double head,
-                                         double head_two_planes) const;
+  /// The KL of each form of a linear, forms apart.
+  using FormKls = std::vector<double>;
+  FormKls head_kls(const Weights& plain, const Weights& int8);
+  std::vector<LinearSensitivity> combine(const std::vector<double>& layers, const FormKls& kinds,
+                                         const FormKls& head) const;
 
   const Checkpoint& checkpoint_;
   RotationSizes rotation_;
-  Scheme scheme_;
-  const TensorStore& int8_;
+  StoredModel int8_;
+  std::optional<StoredModel> grouped_;
   std::vector<std::vector<int32_t>> windows_;
   ThreadPool& pool_;
   LayerRunner runner_;

@@ -1,36 +1,19 @@
 // Conversion with calibration: nearer to fp32, deterministic, and clear about what it cannot use.
 #include "lib/convert/calibration.h"
 
-#include <octet/eval.h>
 #include <octet/quant.h>
 
 #include <doctest/doctest.h>
 
-#include <algorithm>
-#include <fstream>
-
+#include "support/divergence.h"
 #include "support/evaluate.h"
+#include "support/files.h"
 #include "support/text_model.h"
 
 using namespace octet;
 using namespace octet::testing;
 
 namespace {
-
-std::string content(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-double kl(const Model& model, const Model& reference, std::string_view text) {
-  const auto read = [&](char* to, size_t count) {
-    const size_t n = std::min(count, text.size());
-    std::copy_n(text.data(), n, to);
-    text.remove_prefix(n);
-    return n;
-  };
-  return evaluate(model, &reference, read, {.context = 256}).comparison.kl_mean;
-}
 
 ErrorCode code_of(const std::string& source, const std::string& output,
                   const ConvertOptions& options) {
@@ -49,9 +32,6 @@ TEST_CASE("weights rounded for calibration text lose less, in both int8 schemes"
   const std::string source = folder.path("source"), output = folder.path("out");
   make_text_model("tiny-qwen2", source);
   const Model reference = open_model(source, Scheme::f32);
-  // Held out: the calibration sees the built-in text alone.
-  std::string text;
-  for (int i = 0; i < 60; ++i) text += "Row " + std::to_string(i * 37) + " of the other text.\n";
   for (Scheme scheme : {Scheme::w8a8, Scheme::w8a8_g128}) {
     CAPTURE(to_string(scheme));
     double loss[2] = {};
@@ -62,7 +42,7 @@ TEST_CASE("weights rounded for calibration text lose less, in both int8 schemes"
       const ConvertReport report = convert(source, output, options);
       const bool calibrated = calibration == Calibrate::builtin;
       CHECK(report.calibration_tokens == (calibrated ? 8192 : 0));
-      loss[calibrated] = kl(Model::open(output), reference, text);
+      loss[calibrated] = kl(Model::open(output), reference, other_text());
     }
     MESSAGE(to_string(scheme), ": KL ", loss[0], " rounded to nearest, ", loss[1], " calibrated");
     CHECK(loss[1] < 0.85 * loss[0]);

@@ -9,6 +9,7 @@
 
 #include "lib/model/octet_file.h"
 #include "support/evaluate.h"
+#include "support/files.h"
 #include "support/text_model.h"
 
 using namespace octet;
@@ -22,11 +23,6 @@ std::vector<float> logits_of(const std::string& path, Scheme scheme) {
   const std::vector<int32_t> ids = {1, 5, 17, 200, 3, 99};
   Session session(model, {.context = 16});
   return all_logits(session, ids);
-}
-
-std::string content(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
 }
 
 ConvertOptions with(Scheme scheme, int threads = 2) {

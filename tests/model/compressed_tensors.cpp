@@ -111,12 +111,17 @@ TEST_CASE("compressed-tensors: logits equal the reference's W8A8") {
     while (exact < rows && max_difference(row(logits), row(reference)) < 1e-3) ++exact;
     MESSAGE(key, ": ", exact, " of ", rows, " rows within 1e-3; all at most ",
             max_difference(logits, reference), ", on average ", mean_difference(logits, reference));
-    // In p33 an activation lies on a half so closely that x * (127 / absmax), octet's formula, and
-    // x / (absmax / 127), the reference's, round it to different sides, even in float64; all rows
-    // after it attend to it. The unquantized model is 0.06 to 0.075 away on average.
+    // Embedding rows and norms of bf16 give inputs that lie exactly on a half: p33's row 13 has one
+    // at half its row's maximum, 63.5 in units of its scale, row 20 one at 7.5 (which the
+    // reference, 7.499999999999999 in float64, rounds to 7, and half to even to 8). All later rows
+    // attend to these. Of 120 runs of the reference itself with relative noise of 6e-8 to 3e-7 on
+    // the inputs of the linears none kept all rows of p33; the means came to 0.029 and 0.033 at
+    // most, above the 0.02 that the fixture's notes hope for (p130's last row: 0.036 to 0.054).
+    // Dividing by absmax / 127 as the reference does changes nothing. The unquantized model is 0.06
+    // to 0.075 away.
     CHECK(exact >= std::min<size_t>(rows, 13));
     CHECK(max_difference(logits, reference) < 0.5);
-    CHECK(mean_difference(logits, reference) < 0.04);
+    CHECK(mean_difference(logits, reference) < (exact == rows ? 1e-4 : 0.034));
   }
 }
 

@@ -152,9 +152,9 @@ TEST_CASE("SmolLM2: a converted w8a8 model's KL divergence from fp32 on held-out
   const char* path = weights();
   if (!path) return;
   const TempDir folder;
-  ConvertOptions options;
-  options.mixed = "off";
-  if (sanitized) {  // the built-in text takes a quarter of an hour
+  ConvertOptions options;  // the defaults
+  if (sanitized) {         // the built-in text takes a quarter of an hour
+    options.mixed = "off";
     options.calibration = Calibrate::text;
     options.calibration_text =
         "The harbour master kept three clocks on her wall. None of them agreed.";
@@ -171,5 +171,8 @@ TEST_CASE("SmolLM2: a converted w8a8 model's KL divergence from fp32 on held-out
                                          {.skip = 256, .max_tokens = sanitized ? 512 : 1024})
                                     .comparison;
   MESSAGE("KL ", result.kl_mean, " +- ", result.kl_mean_error, ", top-1 ", result.top1_agreement);
-  CHECK(result.kl_mean < (sanitized ? 0.02 : 0.0030));
+  CHECK(result.kl_mean < (sanitized ? 0.02 : 0.0021));
+  if (sanitized) return;
+  CHECK(report.mixed.one_plane_share >= 0.95);
+  CHECK(report.mixed.kl + report.mixed.kl_error <= options.budget);
 }

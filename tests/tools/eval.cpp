@@ -220,7 +220,7 @@ TEST_CASE(
   CHECK(svg.ends_with("</svg>\n"));
   size_t bars = 0;
   for (size_t at = 0; (at = svg.find("<rect", at)) != std::string::npos; ++at) ++bars;
-  CHECK(bars == 1 + one.size() + 7);  // the background and the legend's seven
+  CHECK(bars == 1 + one.size() + 8);  // the background, and the legend's seven kinds and head
   CHECK(svg.find("down_proj") != std::string::npos);
 }
 

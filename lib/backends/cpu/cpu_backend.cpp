@@ -183,12 +183,21 @@ bool CpuBackend::store_planes(float* values, int64_t row, bool grouped, int thre
   };
   const int8_t* const q = store_plane(planes[0]);
   if (!q || !planes[1].s8) return q != nullptr;
-  const float* const scale = planes[0].scale + first_scale;
-  for (int64_t i = 0; i < x.k; ++i) {
-    const auto plain = static_cast<int8_t>(q[i] ^ table_.activation_xor);
-    values[i] -= scale[grouped ? i / kernels::group_size : 0] * static_cast<float>(plain);
-  }
+  leave_rest(values, q, planes[0].scale + first_scale, grouped);
   return store_plane(planes[1]) != nullptr;
+}
+
+/// values -= scale q, for the second plane. The inner loop has one scale, so that it is vectorized.
+void CpuBackend::leave_rest(float* values, const int8_t* q, const float* scale,
+                            bool grouped) const {
+  const int64_t k = workspace_.x.k, run = grouped ? kernels::group_size : k;
+  const auto flip = static_cast<int8_t>(table_.activation_xor);
+  for (int64_t begin = 0; begin < k; begin += run) {
+    const float of_run = *scale++;
+    const int64_t end = std::min(begin + run, k);
+    for (int64_t i = begin; i < end; ++i)
+      values[i] -= of_run * static_cast<float>(static_cast<int8_t>(q[i] ^ flip));
+  }
 }
 
 void CpuBackend::read_hidden(const float* weight, float* out) {

@@ -1,4 +1,5 @@
 #pragma once
+#include <atomic>
 // The CPU backend: kernels from the table, work shared out over the model's thread pool by
 // output, never along K, so that results do not depend on the number of threads.
 #include <memory>
@@ -84,6 +85,7 @@ class CpuBackend : public Backend {
   /// Row `row` of x from `k` fp32 values, which it uses up.
   bool store_activation(float* values, int64_t row, int thread);
   bool store_planes(float* values, int64_t row, bool grouped, int thread);
+  void leave_rest(float* values, const int8_t* q, const float* scale, bool grouped) const;
   void set_activations(int64_t rows, int64_t k, const InputForms& forms);
   Plane plane(bool grouped, int index);
   /// Rows of work that takes about a microsecond each to hand out at once: with one at a time, many
@@ -135,7 +137,10 @@ class CpuBackend : public Backend {
     int64_t row, rank;
   };
   void plan_adapters(const std::span<const int64_t>* rows);
-  void project(std::span<const LinearTask> tasks);
+  void plan_projections(std::span<const LinearTask> tasks);
+  void project(const ProjectionItem& item);
+  void help_project();
+  void await_projections() const;
   void add_projections(const Columns& c);
 
   /// Of a linear [n, k].
@@ -170,6 +175,7 @@ class CpuBackend : public Backend {
   std::vector<AdaptedRows> adapted_rows_;
   std::vector<Projection> projections_;
   std::vector<ProjectionItem> projection_items_;
+  std::atomic<size_t> next_projection_{0}, projections_done_{0};  // of the items
   AlignedBuffer<float> projected_;
   const Batch* batch_ = nullptr;
 };

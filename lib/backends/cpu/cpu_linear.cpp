@@ -82,7 +82,7 @@ void CpuBackend::linear(std::span<const LinearTask> tasks, Store store, const Ma
     const int64_t columns = columns_per_item(task.weight->n, task.weight->k);
     return (task.weight->n + columns - 1) / columns;
   };
-  project(tasks);
+  plan_projections(tasks);
   int64_t column_items = 0;
   for (const LinearTask& task : tasks) column_items += items_of(task);
   const int64_t parts = row_parts(column_items), items = column_items * parts;
@@ -134,7 +134,7 @@ bool CpuBackend::gate_up(const LinearTask& gate, const LinearTask& up, int64_t r
   const int64_t rows = workspace_.x.rows, n = config_.intermediate_size;
   const int64_t columns = columns_per_item(n, gate.weight->k);
   const LinearTask tasks[] = {gate, up};
-  project(tasks);
+  plan_projections(tasks);
   // Both products of the same columns, and their combination while they are in the cache.
   const int64_t items = (n + columns - 1) / columns;
   pool_.for_each(items, [&](int64_t item, int thread) {
@@ -164,6 +164,7 @@ bool CpuBackend::gate_up(const LinearTask& gate, const LinearTask& up, int64_t r
 }
 
 void CpuBackend::multiply(const Columns& c, Scratch& scratch) {
+  help_project();
   multiply_base(c, scratch);
   add_projections(c);
 }

@@ -1,0 +1,88 @@
+#include "lib/convert/variants.h"
+
+#include <algorithm>
+
+namespace octet {
+namespace {
+
+/// "X.weight" of X.weight, X.weight_scale and X.weight_sum.
+std::string_view owner_of(std::string_view stored) {
+  for (const std::string_view part : {scale_name(""), sum_name("")})
+    if (stored.ends_with(part)) return stored.substr(0, stored.size() - part.size());
+  return stored;
+}
+
+std::vector<ModelTensor> linears_of(std::span<const ModelTensor> tensors) {
+  std::vector<ModelTensor> linears;
+  for (const ModelTensor& tensor : tensors)
+    if (is_linear(tensor.name)) linears.push_back(tensor);
+  return linears;
+}
+
+}  // namespace
+
+/// Each tensor from the store that has its matrix in the scheme asked for.
+class Variants::Chosen : public TensorStore {
+ public:
+  Chosen(const Variants& variants, Schemes schemes, std::unique_ptr<MemoryStore> f16 = nullptr)
+      : variants_(variants), schemes_(std::move(schemes)), f16_(std::move(f16)) {}
+
+  const std::byte* data(const StoredTensor& tensor) const override {
+    const std::string_view weight = owner_of(tensor.name);
+    const Scheme scheme = schemes_.of(weight);
+    if (scheme == variants_.schemes_.of(weight)) return variants_.plain_.data(tensor);
+    return (scheme == Scheme::f16 ? *f16_ : *variants_.groups_).data(tensor);
+  }
+
+ private:
+  const Variants& variants_;
+  Schemes schemes_;
+  std::unique_ptr<MemoryStore> f16_;
+};
+
+Variants::Variants(const Checkpoint& checkpoint, std::vector<ModelTensor> tensors, Schemes schemes,
+                   bool grouped, ThreadPool& pool)
+    : checkpoint_(checkpoint),
+      tensors_(std::move(tensors)),
+      schemes_(std::move(schemes)),
+      with_groups_(schemes_),
+      pool_(pool),
+      plain_(stored_tensors(tensors_, schemes_)),
+      write_plain_(checkpoint, tensors_, schemes_, plain_, pool) {
+  if (!grouped) return;
+  linears_ = linears_of(tensors_);
+  groups_ = std::make_unique<MemoryStore>(stored_tensors(linears_, Scheme::w8a8_g128));
+  write_groups_.emplace(checkpoint, linears_, Scheme::w8a8_g128, *groups_, pool);
+  for (const ModelTensor& linear : linears_) with_groups_.others[linear.name] = Scheme::w8a8_g128;
+  all_grouped_ = std::make_unique<Chosen>(*this, with_groups_);
+}
+
+Variants::~Variants() = default;
+
+void Variants::write(std::span<const ModelTensor> tensors, const Feedbacks& feedbacks,
+                     WeightCounter* counter) {
+  write_plain_.write(tensors, feedbacks, counter);
+  if (!groups_) return;
+  write_groups_->write(linears_of(tensors), feedbacks, nullptr);
+}
+
+StoredModel Variants::plain() const {
+  return {schemes_, &plain_};
+}
+
+std::optional<StoredModel> Variants::grouped() const {
+  if (!groups_) return std::nullopt;
+  return StoredModel{with_groups_, all_grouped_.get()};
+}
+
+std::unique_ptr<TensorStore> Variants::chosen(const Schemes& schemes) {
+  std::vector<ModelTensor> floats;
+  for (const ModelTensor& linear : linears_of(tensors_))
+    if (schemes.of(linear.name) == Scheme::f16 && schemes_.of(linear.name) != Scheme::f16)
+      floats.push_back(linear);
+  auto f16 = std::make_unique<MemoryStore>(stored_tensors(floats, Scheme::f16));
+  TensorWriter(checkpoint_, floats, Scheme::f16, *f16, pool_).write(floats, {}, nullptr);
+  return std::make_unique<Chosen>(*this, schemes, std::move(f16));
+}
+
+}  // namespace octet
