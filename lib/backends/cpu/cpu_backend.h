@@ -1,7 +1,7 @@
 #pragma once
-#include <atomic>
 // The CPU backend: kernels from the table, work shared out over the model's thread pool by
 // output, never along K, so that results do not depend on the number of threads.
+#include <atomic>
 #include <memory>
 #include <vector>
 
