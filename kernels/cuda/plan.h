@@ -79,7 +79,9 @@ constexpr bool can_rotate(int64_t k, int64_t hadamard) {
   return hadamard == 1 || (k <= max_row_k && hadamard <= max_fused_hadamard);
 }
 /// Shared memory of the kernels that quantize, besides what they ask for.
-inline constexpr int64_t quantize_shared_bytes = 2 * 16 * block_threads + 128;
+inline constexpr int64_t quantize_shared_bytes = 128;
+/// Shared memory through which the warps of a block exchange a row that they rotate.
+inline constexpr int64_t exchange_bytes = 2 * 16 * block_threads;
 /// Whether a decode multiplication normalizes and quantizes its input itself, in each block,
 /// instead of a kernel of its own: a launch costs more than the repeated work for one row that
 /// registers hold. For two rows or more it does not: batches of 2 and 8 got 26 and 32 % faster
