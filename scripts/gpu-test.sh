@@ -59,8 +59,24 @@ def rate(part):
     return f"{t['median']:9.0f} ({t['min']:.0f} to {t['max']:.0f})"
 p, d = r["prefill"], r["decode"]
 print(f"{r['isa']:6} {r['scheme']:9} depth {d['depth']:6}  prefill {p['tokens']:5}: {rate(p)}"
+      f" in {1000 * p['tokens'] / p['tokens_per_second']['median']:.1f} ms"
       f"  decode x{d['batch']:<3}: {rate(d)}  load {r['load_seconds']:.2f} s")
 PYTHON
+}
+
+# The most memory of the device in use during a benchmark, the driver's own for a process included.
+memory() {
+  local process used=0 now before
+  memory_used() { nvidia-smi --query-gpu=memory.used --format=csv,noheader,nounits | head -n 1; }
+  before=$(memory_used)
+  bench --prompt 512 --depth 128 --gen 256 &
+  process=$!
+  while kill -0 $process 2>/dev/null; do
+    now=$(memory_used)
+    used=$((now > used ? now : used))
+    sleep 0.1
+  done
+  echo "device memory: $before MiB in use before, $used MiB at most"
 }
 
 benches() {
@@ -90,6 +106,7 @@ run() {
   tests native env
   tests ptx env CUDA_FORCE_PTX_JIT=1
   benches
+  memory
   bench --scheme w8a8-g128 --prompt 2048 --depth 128 --gen 128
   CUDA_FORCE_PTX_JIT=1 bench --prompt 2048 --depth 128 --gen 128
   echo 'with rotated weights, as converted files have them; they are rotated while loading here:'

@@ -341,24 +341,23 @@ __device__ inline void merge_parts(const float* parts, int count, int heads, int
     part[h * row + head_dim + 1] = sum;
   }
   __syncthreads();
-  const int quads = head_dim / 4;
-  for (int index = threadIdx.x; index < heads * quads; index += blockDim.x) {
-    const int h = index / quads, d = index % quads * 4;
-    float4 total = make_float4(0, 0, 0, 0);
-#pragma unroll 4
+  // Few values a thread, of many parts at a time: the time that a load takes counts.
+  const int pairs = head_dim / 2;
+  for (int index = threadIdx.x; index < heads * pairs; index += blockDim.x) {
+    const int h = index / pairs, d = index % pairs * 2;
+    float2 total = make_float2(0, 0);
+#pragma unroll 16
     for (int i = 0; i < count; ++i) {
       const float factor = factors[i * max_head_group + h];
-      const float4 v = *reinterpret_cast<const float4*>(parts + i * stride + h * row + d);
-      total = make_float4(fmaf(factor, v.x, total.x), fmaf(factor, v.y, total.y),
-                          fmaf(factor, v.z, total.z), fmaf(factor, v.w, total.w));
+      const float2 v = *reinterpret_cast<const float2*>(parts + i * stride + h * row + d);
+      total = make_float2(fmaf(factor, v.x, total.x), fmaf(factor, v.y, total.y));
     }
     if (part) {
-      *reinterpret_cast<float4*>(part + h * row + d) = total;
+      *reinterpret_cast<float2*>(part + h * row + d) = total;
       continue;
     }
     const float sum = sums[h];
-    *reinterpret_cast<float4*>(out + h * head_dim + d) =
-        make_float4(total.x / sum, total.y / sum, total.z / sum, total.w / sum);
+    *reinterpret_cast<float2*>(out + h * head_dim + d) = make_float2(total.x / sum, total.y / sum);
   }
 }
 

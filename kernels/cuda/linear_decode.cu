@@ -160,7 +160,7 @@ class Feed {
   int unit_;
   int place_ = 0, next_ = 0;  // in the ring: of the unit to ask for, of the next to use
   int constants_place_ = 0;
-  Copies<unit_pieces> copies_;
+  Copies<unit_pieces, uint4, true> copies_;
   bool started_ = false;
 };
 
@@ -376,6 +376,9 @@ __device__ inline void copy_rows(const QuantizedRows& from, int rows, int64_t k,
   __syncthreads();
 }
 
+/// There are no sums yet while a block quantizes its input.
+static_assert(decode_sum_bytes(1) >= exchange_bytes);
+
 /// How a block quantizes its input, if it does: a row that its threads hold in few registers, or a
 /// longer one.
 enum class Fused : uint8_t { no, row, long_row };
@@ -406,7 +409,8 @@ __global__ void __launch_bounds__(block_threads, shared_by(columns, fused))
   if constexpr (fused != Fused::no) {
     const FirstNorms norms(p.source);
     wait_previous_kernels();
-    quantize_row<grouped, held(fused), true>(p.source, 0, 1, norms, x);
+    quantize_row<grouped, held(fused), true>(p.source, 0, 1, norms, reinterpret_cast<float4*>(sums),
+                                             x);
   } else {
     wait_previous_kernels();
     if (p.staged) copy_rows(a.x, all_rows, a.k, grouped ? static_cast<int>(num_groups(a.k)) : 1, x);

@@ -79,7 +79,9 @@ constexpr bool can_rotate(int64_t k, int64_t hadamard) {
   return hadamard == 1 || (k <= max_row_k && hadamard <= max_fused_hadamard);
 }
 /// Shared memory of the kernels that quantize, besides what they ask for.
-inline constexpr int64_t quantize_shared_bytes = 2 * 16 * block_threads + 128;
+inline constexpr int64_t quantize_shared_bytes = 128;
+/// Shared memory through which the warps of a block exchange a row that they rotate.
+inline constexpr int64_t exchange_bytes = 2 * 16 * block_threads;
 /// Whether a decode multiplication normalizes and quantizes its input itself, in each block,
 /// instead of a kernel of its own: a launch costs more than the repeated work for one row that
 /// registers hold. For two rows or more it does not: batches of 2 and 8 got 26 and 32 % faster
@@ -130,6 +132,15 @@ constexpr int64_t warp_chunks(int64_t k, int unit_chunks) {
   return ceil_div(ceil_div(num_chunks(k), unit_chunks), block_warps) * unit_chunks;
 }
 
+/// Blocks with more tiles than so many (the head's) each have a multiprocessor of their own. Those
+/// of a layer must not: a block of the next multiplication finds room beside them.
+inline constexpr int64_t min_alone_tiles = 16;
+/// More than half of a multiprocessor's shared memory, which is 1 KB more than a block can ask for,
+/// with 1 KB for each block.
+constexpr int64_t alone_bytes(int64_t shared_limit) {
+  return (shared_limit + 1024) / 2 - 1024 + 128;
+}
+
 /// rows times planes: at most max_decode_rows. Weights do not depend on the kernels before, so what
 /// is on its way while those still run costs no time: from sm_80 on much of it, in one block a
 /// multiprocessor, so that blocks of the next kernels find room beside it. sm_75 copies through
@@ -155,6 +166,10 @@ constexpr DecodePlan plan_decode(int64_t rows, int planes, int64_t n_tiles, int6
   const int64_t allowed = (architecture < 80 ? 64 * 1024 : shared_limit) - quantize_shared_bytes;
   plan.staged = plan.shared_bytes + staged <= allowed;
   if (plan.staged) plan.shared_bytes += staged;
+  // Two long streams on one multiprocessor leave another idle: the head took 95 us in place of 80.
+  if (large && n_tiles > min_alone_tiles * plan.blocks &&
+      plan.shared_bytes < alone_bytes(shared_limit))
+    plan.shared_bytes = alone_bytes(shared_limit);
   return plan;
 }
 

@@ -81,13 +81,21 @@ __device__ inline uint4 load_streaming(const uint4* global) {
 
 /// Copies of 16 (or, of uint2, 8) bytes from global to shared memory that run beside the
 /// computation: start() for each, then store() once, then commit(); wait_copies<n>() waits for all
-/// but the last n commits. sm_75 carries them in registers from start() to store().
-template <int count, class Piece = uint4>
+/// but the last n commits. sm_75 carries them in registers from start() to store(). once: nothing
+/// reads the bytes again in this step, so that what others do can stay in the second-level cache.
+template <int count, class Piece = uint4, bool once = false>
 struct Copies {
 #if __CUDA_ARCH__ >= 800
   __device__ void start(int, void* shared, const void* global) {
     const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(shared));
-    if constexpr (sizeof(Piece) == 16)
+    if constexpr (once) {
+      static_assert(sizeof(Piece) == 16);
+      uint64_t policy;
+      asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
+      asm volatile("cp.async.cg.shared.global.L2::cache_hint [%0], [%1], 16, %2;" ::"r"(address),
+                   "l"(global), "l"(policy)
+                   : "memory");
+    } else if constexpr (sizeof(Piece) == 16)
       asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(address), "l"(global)
                    : "memory");
     else

@@ -177,15 +177,16 @@ class SpreadRow {
   static_assert(held % 2 == 0);
 
  public:
+  /// exchanged: of exchange_bytes, if rows are rotated.
   __device__ SpreadRow(const RowSource& source, int64_t index, const FirstNorms& norms,
-                       float (&shared)[block_warps])
+                       float (&shared)[block_warps], float4* exchanged)
       : x_(source_row(source, index)),
         weight_(reinterpret_cast<const float4*>(source.norm)),
         quads_(static_cast<int>(source.k / 4)) {
 #pragma unroll
     for (int j = 0; j < held; ++j) held_[j] = at(spread_place(j));
     if (weight_) normalize(source, norms, shared);
-    if (source.hadamard > 1) rotate(source);
+    if (source.hadamard > 1) rotate(source, exchanged);
   }
 
   /// visit(i, four values) for each of this thread's places below `count`, zeros behind the row.
@@ -224,7 +225,7 @@ class SpreadRow {
 
   /// All of the row is held (can_rotate()). The step of distance 128 is between a lane's two
   /// places, that of 256 between neighbouring warps.
-  __device__ void rotate(const RowSource& source) {
+  __device__ void rotate(const RowSource& source, float4* exchanged) {
     const int block = source.hadamard;
 #pragma unroll
     for (int j = 0; j < held; j += 2) {
@@ -233,20 +234,19 @@ class SpreadRow {
       low = hadamard_of_warp(low, block);
       high = hadamard_of_warp(high, block);
       if (block > 128) hadamard_step_of(low, high);
-      if (block > 256) exchange(low, high);
+      if (block > 256) exchange(low, high, exchanged);
       low = low * source.hadamard_scale;
       high = high * source.hadamard_scale;
     }
   }
-  __device__ static void exchange(float4& low, float4& high) {
-    __shared__ float4 shared[2][block_threads];
+  __device__ static void exchange(float4& low, float4& high, float4* exchanged) {
     const unsigned thread = threadIdx.x, other = thread ^ 32;
     const float sign = thread & 32 ? -1.0f : 1.0f;
-    shared[0][thread] = low;
-    shared[1][thread] = high;
+    exchanged[thread] = low;
+    exchanged[block_threads + thread] = high;
     __syncthreads();
-    low = hadamard_step(low, shared[0][other], sign);
-    high = hadamard_step(high, shared[1][other], sign);
+    low = hadamard_step(low, exchanged[other], sign);
+    high = hadamard_step(high, exchanged[block_threads + other], sign);
     __syncthreads();
   }
 
@@ -262,12 +262,14 @@ class SpreadRow {
 };
 
 /// Row `index` of the source, by a block of threads, to the same row of `out`, which has `rows` of
-/// each plane and may be in shared or in global memory. Ends with a barrier.
+/// each plane and may be in shared or in global memory. exchanged: of exchange_bytes, if the source
+/// is rotated. Ends with a barrier.
 template <bool grouped, int held, bool all_held>
 __device__ inline void quantize_row(const RowSource& source, int64_t index, int64_t rows,
-                                    const FirstNorms& norms, const QuantizedRows& out) {
+                                    const FirstNorms& norms, float4* exchanged,
+                                    const QuantizedRows& out) {
   __shared__ float shared[3][block_warps];
-  const SpreadRow<held, all_held> row(source, index, norms, shared[0]);
+  const SpreadRow<held, all_held> row(source, index, norms, shared[0], exchanged);
   const int padded = static_cast<int>(activation_stride(source.k) / 4);
   const int row_scales = grouped ? static_cast<int>(num_groups(source.k)) : 1;
   const auto plane_of = [&](int plane) { return PlaneRow(out, plane * rows + index, row_scales); };

@@ -12,10 +12,11 @@ constexpr int short_held = 2, long_held = 10;
 template <bool grouped, int held, bool all_held>
 __global__ void __launch_bounds__(block_threads)
     quantize_rows_kernel(RowSource source, QuantizedRows out) {
+  __shared__ float4 exchanged[exchange_bytes / sizeof(float4)];
   allow_next_kernel();
   const FirstNorms norms(source);
   wait_previous_kernels();
-  quantize_row<grouped, held, all_held>(source, blockIdx.x, gridDim.x, norms, out);
+  quantize_row<grouped, held, all_held>(source, blockIdx.x, gridDim.x, norms, exchanged, out);
 }
 
 }  // namespace

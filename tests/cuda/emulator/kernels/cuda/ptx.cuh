@@ -69,7 +69,7 @@ inline uint4 load_streaming(const uint4* global) {
 }
 
 /// Copies arrive at once.
-template <int count, class Piece = uint4>
+template <int count, class Piece = uint4, bool once = false>
 struct Copies {
   void start(int, void* shared, const void* global) { std::memcpy(shared, global, sizeof(Piece)); }
   void store() {}
