@@ -75,6 +75,17 @@ void CpuBackend::help_project() {
   }
 }
 
+/// Asks for the part of `up` that some columns will need, of which there is too little for the
+/// processor's own prefetching.
+void CpuBackend::bring_projections(const Columns& c) const {
+  for (const Projection& p : projections_) {
+    if (p.task != c.task) continue;
+    const uint16_t* const up = p.linear->up.data();
+    for (int64_t i = c.begin * p.linear->rank; i < c.end * p.linear->rank; i += 32)
+      __builtin_prefetch(up + i, 0, 2);
+  }
+}
+
 /// What is begun ends soon: whoever computes it waits for nobody.
 void CpuBackend::await_projections() const {
   while (projections_done_.load(std::memory_order_acquire) < projection_items_.size())

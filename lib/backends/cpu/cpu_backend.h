@@ -140,6 +140,7 @@ class CpuBackend : public Backend {
   void plan_projections(std::span<const LinearTask> tasks);
   void project(const ProjectionItem& item);
   void help_project();
+  void bring_projections(const Columns& c) const;
   void await_projections() const;
   void add_projections(const Columns& c);
 

@@ -165,6 +165,7 @@ bool CpuBackend::gate_up(const LinearTask& gate, const LinearTask& up, int64_t r
 
 void CpuBackend::multiply(const Columns& c, Scratch& scratch) {
   help_project();
+  bring_projections(c);
   multiply_base(c, scratch);
   add_projections(c);
 }
