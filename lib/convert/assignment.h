@@ -23,8 +23,7 @@ struct Assignment {
 ///   groups      scales of 128 inputs: a fifth of its multiplications, for scaling their sums and
 ///   for 3 % more bytes
 ///   two planes  its multiplications once more in prefill; decoding reads no more bytes
-///   fp16        three times its multiplications more, and its bytes once more, which count
-///   fourfold
+///   fp16        so much that it comes last
 /// Ties fall to the earlier linear. Misses the budget only if all linears are fp16.
 Assignment assign(std::span<const LinearSensitivity> linears, double kl, double budget);
 

@@ -103,7 +103,8 @@ void SensitivityRun::layer(int64_t index) {
     const LayerWeights grouped =
         bind_layer(config, grouped_->schemes, rotation_, {}, *grouped_->store, index);
     for (int kind = 0; kind < num_layer_kinds; ++kind)
-      run(with(plain, grouped, kind, kind + 1, 1), of_kind(kind, groups));
+      if (has_own_input(static_cast<LinearKind>(kind)))
+        run(with(plain, grouped, kind, kind + 1, 1), of_kind(kind, groups));
   }
   run(all, int8_all_);
   run(plain, float_);
@@ -158,9 +159,11 @@ ModelSensitivity SensitivityRun::finish() {
   std::vector<double> layers;
   for (Stream& stream : layers_) layers.push_back(kl(stream));
   FormKls kinds;
-  for (int kind = 0; kind < num_layer_kinds; ++kind)
-    for (Form form : {one_plane, two_planes, groups})
-      kinds.push_back(kl(of_kind(kind, form == groups && !grouped_ ? one_plane : form)));
+  for (int kind = 0; kind < num_layer_kinds; ++kind) {
+    const bool grouped = grouped_ && has_own_input(static_cast<LinearKind>(kind));
+    for (Form form : {one_plane, two_planes, grouped ? groups : one_plane})
+      kinds.push_back(kl(of_kind(kind, form)));
+  }
   result.linears = combine(layers, kinds, head_kls(plain, int8));
   return result;
 }

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "lib/model/linear_kinds.h"
+
 namespace octet {
 namespace {
 
@@ -16,6 +18,18 @@ std::vector<ModelTensor> linears_of(std::span<const ModelTensor> tensors) {
   std::vector<ModelTensor> linears;
   for (const ModelTensor& tensor : tensors)
     if (is_linear(tensor.name)) linears.push_back(tensor);
+  return linears;
+}
+
+std::vector<ModelTensor> groupable(std::span<const ModelTensor> tensors, int64_t num_layers) {
+  std::set<std::string> names = {weight_name(LinearKind::head, 0)};
+  for (int64_t layer = 0; layer < num_layers; ++layer)
+    for (int kind = 0; kind < num_layer_kinds; ++kind)
+      if (has_own_input(static_cast<LinearKind>(kind)))
+        names.insert(weight_name(static_cast<LinearKind>(kind), layer));
+  std::vector<ModelTensor> linears;
+  for (const ModelTensor& tensor : tensors)
+    if (names.contains(tensor.name)) linears.push_back(tensor);
   return linears;
 }
 
@@ -50,7 +64,7 @@ Variants::Variants(const Checkpoint& checkpoint, std::vector<ModelTensor> tensor
       plain_(stored_tensors(tensors_, schemes_)),
       write_plain_(checkpoint, tensors_, schemes_, plain_, pool) {
   if (!grouped) return;
-  linears_ = linears_of(tensors_);
+  linears_ = groupable(tensors_, checkpoint.config().num_layers);
   groups_ = std::make_unique<MemoryStore>(stored_tensors(linears_, Scheme::w8a8_g128));
   write_groups_.emplace(checkpoint, linears_, Scheme::w8a8_g128, *groups_, pool);
   for (const ModelTensor& linear : linears_) with_groups_.others[linear.name] = Scheme::w8a8_g128;
@@ -63,7 +77,7 @@ void Variants::write(std::span<const ModelTensor> tensors, const Feedbacks& feed
                      WeightCounter* counter) {
   write_plain_.write(tensors, feedbacks, counter);
   if (!groups_) return;
-  write_groups_->write(linears_of(tensors), feedbacks, nullptr);
+  write_groups_->write(groupable(tensors, checkpoint_.config().num_layers), feedbacks, nullptr);
 }
 
 StoredModel Variants::plain() const {

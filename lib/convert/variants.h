@@ -20,7 +20,7 @@ struct StoredModel {
 class Variants {
  public:
   /// tensors: all of the model. schemes: those of the plain variant. grouped: whether the linears
-  /// are kept in w8a8-g128 as well.
+  /// that have an input of their own are kept in w8a8-g128 as well.
   Variants(const Checkpoint& checkpoint, std::vector<ModelTensor> tensors, Schemes schemes,
            bool grouped, ThreadPool& pool);
   ~Variants();
@@ -31,7 +31,7 @@ class Variants {
 
   /// Every tensor in its plain form.
   StoredModel plain() const;
-  /// The same with all linears in w8a8-g128; none if that variant is not kept.
+  /// The same with those linears in w8a8-g128; none if that variant is not kept.
   std::optional<StoredModel> grouped() const;
   /// schemes: of each matrix the plain one, w8a8-g128 where that is kept, or f16, which is made
   /// here from the checkpoint. Valid as long as this object.

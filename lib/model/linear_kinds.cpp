@@ -24,6 +24,10 @@ const char* to_string(LinearKind kind) {
   return kind == LinearKind::head ? "head" : kinds[static_cast<int>(kind)].name;
 }
 
+bool has_own_input(LinearKind kind) {
+  return kind == LinearKind::o || kind == LinearKind::down || kind == LinearKind::head;
+}
+
 std::string weight_name(LinearKind kind, int64_t layer) {
   if (kind == LinearKind::head) return "lm_head.weight";
   return str("model.layers.", layer, ".", kinds[static_cast<int>(kind)].weight);

@@ -13,6 +13,9 @@ inline constexpr int num_layer_kinds = 7;
 
 /// "q", .. "head"
 const char* to_string(LinearKind kind);
+/// Whether no other linear has the same input: o, down, head. The others' inputs are quantized once
+/// for q, k and v, and once for gate and up, so these have one scheme.
+bool has_own_input(LinearKind kind);
 /// The name of the linear's weight; the head is in no layer.
 std::string weight_name(LinearKind kind, int64_t layer);
 /// One of the first seven kinds.
