@@ -147,7 +147,7 @@ void draw(const std::string& path, const std::vector<double>& sorted, const std:
   const double median = quantile(sorted, 0.5);
   const std::vector<int64_t> counts = buckets(sorted, median);
   const auto most = static_cast<double>(*std::max_element(counts.begin(), counts.end()));
-  constexpr double width = 900, height = 300, left = 40, bottom = 260, bar = 5.6;
+  constexpr double width = 930, height = 300, left = 40, bottom = 260, bar = 5.6;
   const auto x = [&](double times_median) { return left + times_median / 0.02 * bar; };
   std::ofstream out(path);
   const auto line = [&](double at, const char* color) {
