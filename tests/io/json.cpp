@@ -2,7 +2,6 @@
 
 #include <doctest/doctest.h>
 
-
 #include "lib/core/error.h"
 
 using namespace octet;
