@@ -18,7 +18,7 @@ struct ConvertArguments : CommonOptions {
                               calibrate = "builtin", budget = "kl=0.0015";
 };
 
-/// "kl=0.002"
+/// "kl=0.0015"
 double parse_budget(const std::string& text) {
   const std::string prefix = "kl=";
   size_t used = 0;
