@@ -23,7 +23,7 @@ struct EngineOptions {
   double prompt_seconds = 10;
   int64_t prompt_rows = 0;  ///< 0: 96 on a CPU, 512 on CUDA
   /// Even times between an answer's tokens before speed: after prompts, and in faster phases of the
-  /// machine, steps wait until they are as long as before, and get faster over half a minute only.
+  /// machine, tokens are held back as if steps took as long as before; they get faster in a minute.
   bool steady = false;
   /// Keep the keys and values of requests that ended for those that begin alike, until the memory
   /// is needed (the least recently used go first).

@@ -1,7 +1,5 @@
 #include "lib/convert/variants.h"
 
-#include <algorithm>
-
 #include "lib/model/linear_kinds.h"
 
 namespace octet {
@@ -21,6 +19,7 @@ std::vector<ModelTensor> linears_of(std::span<const ModelTensor> tensors) {
   return linears;
 }
 
+/// Those that have an input of their own.
 std::vector<ModelTensor> groupable(std::span<const ModelTensor> tensors, int64_t num_layers) {
   std::set<std::string> names = {weight_name(LinearKind::head, 0)};
   for (int64_t layer = 0; layer < num_layers; ++layer)
@@ -67,7 +66,10 @@ Variants::Variants(const Checkpoint& checkpoint, std::vector<ModelTensor> tensor
   linears_ = groupable(tensors_, checkpoint.config().num_layers);
   groups_ = std::make_unique<MemoryStore>(stored_tensors(linears_, Scheme::w8a8_g128));
   write_groups_.emplace(checkpoint, linears_, Scheme::w8a8_g128, *groups_, pool);
-  for (const ModelTensor& linear : linears_) with_groups_.others[linear.name] = Scheme::w8a8_g128;
+  for (const ModelTensor& linear : linears_) {
+    groups_of_.insert(linear.name);
+    with_groups_.others[linear.name] = Scheme::w8a8_g128;
+  }
   all_grouped_ = std::make_unique<Chosen>(*this, with_groups_);
 }
 
@@ -77,7 +79,10 @@ void Variants::write(std::span<const ModelTensor> tensors, const Feedbacks& feed
                      WeightCounter* counter) {
   write_plain_.write(tensors, feedbacks, counter);
   if (!groups_) return;
-  write_groups_->write(groupable(tensors, checkpoint_.config().num_layers), feedbacks, nullptr);
+  std::vector<ModelTensor> grouped;
+  for (const ModelTensor& tensor : tensors)
+    if (groups_of_.contains(tensor.name)) grouped.push_back(tensor);
+  write_groups_->write(grouped, feedbacks, nullptr);
 }
 
 StoredModel Variants::plain() const {

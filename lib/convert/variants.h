@@ -44,7 +44,8 @@ class Variants {
   std::vector<ModelTensor> tensors_;
   Schemes schemes_, with_groups_;
   ThreadPool& pool_;
-  std::vector<ModelTensor> linears_;  // those of the grouped variant
+  std::vector<ModelTensor> linears_;  // those of the grouped variant,
+  std::set<std::string> groups_of_;   // and their names
   MemoryStore plain_;
   std::unique_ptr<MemoryStore> groups_;
   std::unique_ptr<TensorStore> all_grouped_;
