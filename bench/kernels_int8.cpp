@@ -5,6 +5,7 @@
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
+#include <cstring>
 #include <ctime>
 #include <map>
 #include <string>
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "lib/core/aligned.h"
+#include "lib/core/huge_memory.h"
 #include "tests/kernels/rows.h"
 
 namespace {
@@ -37,9 +39,14 @@ AlignedBuffer<T> filled(int64_t count, T value) {
 /// Weights with the scales and sums of their groups. The values do not matter to the time, as long
 /// as no scale is subnormal.
 struct Weights {
-  AlignedBuffer<int8_t> w = filled<int8_t>(pool_bytes, 3);
+  HugeMemory memory{pool_bytes};  // as a model's weights in memory
+  const int8_t* w = reinterpret_cast<const int8_t*>(memory.data());
   AlignedBuffer<uint16_t> group_scale = filled<uint16_t>(pool_bytes / group_size, 0x3c00);
   AlignedBuffer<int16_t> group_sum = filled<int16_t>(pool_bytes / group_size, 3 * group_size);
+
+  Weights() {
+    std::memset(memory.data(), 3, pool_bytes);
+  }
 };
 
 const Weights& weights() {
@@ -75,7 +82,7 @@ Gemm describe(const Shape& s, const Activations& x) {
 template <class Gemm>
 int64_t use_weights(Gemm& gemm, int64_t at) {
   const int64_t size = gemm.n * gemm.k;
-  gemm.w = weights().w.data() + at;
+  gemm.w = weights().w + at;
   if constexpr (std::is_same_v<Gemm, GemmS8Grouped>) {
     gemm.w_scale = weights().group_scale.data() + at / group_size;
     gemm.w_sum = weights().group_sum.data() + at / group_size;
@@ -121,7 +128,7 @@ double bandwidth(Isa isa) {
   static std::map<Isa, double> known;
   if (!known.contains(isa))
     known[isa] = best_rate([read = of_isa<ReadFunction>("read_sum", isa)] {
-      benchmark::DoNotOptimize(read(weights().w.data(), pool_bytes));
+      benchmark::DoNotOptimize(read(weights().w, pool_bytes));
       return pool_bytes;
     });
   return known[isa];
@@ -169,7 +176,7 @@ void run_peak(benchmark::State& state, PeakFunction function) {
 }
 
 void run_read(benchmark::State& state, ReadFunction function) {
-  const int8_t* data = weights().w.data();
+  const int8_t* data = weights().w;
   for (auto _ : state) benchmark::DoNotOptimize(function(data, pool_bytes));
   state.counters["bytes/s"] = rate(pool_bytes);
 }

@@ -72,19 +72,30 @@ struct Cursor {
   const int8_t* tile(int t) const {
     return w + t * tile_stride;
   }
-  /// Asks for the lines of a later chunk, which are the next block's (at `next`) where these tiles
-  /// end. Into the second level: the first has too few buffers for what is on its way from memory.
-  /// Distances measured on Zen 4. Always inline: GCC 12 takes a function that only prefetches for
-  /// one without effect, and drops its calls.
+  /// Asks for the lines of later chunks. Into the second level: the first has too few buffers for
+  /// what is on its way from memory. With more than few_rows rows the processor's own prefetching
+  /// is too near, so they are asked for earlier and then once more, into the first level (8 rows on
+  /// two Zen 4 threads: 48 GB/s in place of 46).
   template <int chunks>
   [[gnu::always_inline]] void prefetch(const int8_t* next) const {
-    constexpr int64_t distance = tiles == few_rows_tiles ? 2048 : 4096;
+    if constexpr (rows > few_rows) {
+      ask<chunks, _MM_HINT_T1>(8192, next);
+      ask<chunks, _MM_HINT_T0>(4096, next);
+    } else {
+      ask<chunks, _MM_HINT_T1>(tiles == few_rows_tiles ? 2048 : 4096, next);
+    }
+  }
+  /// Asks for the lines `distance` bytes on, which are the next block's (at `next`) where these
+  /// tiles end. Distances measured on Zen 4. Always inline: GCC 12 takes a function that only
+  /// prefetches for one without effect, and drops its calls.
+  template <int chunks, _mm_hint level>
+  [[gnu::always_inline]] void ask(int64_t distance, const int8_t* next) const {
     const int64_t ahead = end - w > distance || !next ? distance : distance + (next - end);
 #pragma GCC unroll 4
     for (int i = 0; i < chunks; ++i)
 #pragma GCC unroll 4
       for (int t = 0; t < tiles; ++t)
-        _mm_prefetch(reinterpret_cast<const char*>(tile(t) + ahead + 64 * i), _MM_HINT_T1);
+        _mm_prefetch(reinterpret_cast<const char*>(tile(t) + ahead + 64 * i), level);
   }
   [[gnu::always_inline]] void advance() {
 #pragma GCC unroll 4

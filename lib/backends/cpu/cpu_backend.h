@@ -1,6 +1,7 @@
 #pragma once
 // The CPU backend: kernels from the table, work shared out over the model's thread pool by
 // output, never along K, so that results do not depend on the number of threads.
+#include <algorithm>
 #include <atomic>
 #include <memory>
 #include <vector>
@@ -144,11 +145,22 @@ class CpuBackend : public Backend {
   void await_projections() const;
   void add_projections(const Columns& c);
 
-  /// Of a linear [n, k].
+  /// A linear's columns as items: first large ones, then those that are left, a few at a time.
+  struct ColumnItems {
+    int64_t n;
+    int64_t large_items, large;  ///< columns of each large one
+    int64_t small;               ///< columns of the others; the last may have fewer
+    int64_t count() const { return large_items + (n - large_items * large + small - 1) / small; }
+    int64_t begin(int64_t item) const {
+      const int64_t smalls = std::max<int64_t>(item - large_items, 0);
+      return std::min((item - smalls) * large + smalls * small, n);
+    }
+  };
+  ColumnItems column_items(const Matrix& w) const;
   int64_t columns_per_item(int64_t n, int64_t k) const;
   int64_t row_parts(int64_t column_items) const;
   /// The weights of item `item` of a linear, or null.
-  const int8_t* item_weights(const LinearTask& task, int64_t item) const;
+  const int8_t* item_weights(const Matrix& w, int64_t item) const;
   void bring_closer(const Matrix* following, int64_t items_left) const;
   float* gate_up_scratch(Scratch& scratch, int64_t columns);
 
