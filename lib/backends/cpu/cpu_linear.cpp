@@ -23,6 +23,8 @@ constexpr int64_t narrow_columns = 2 * tile_n;
 constexpr int64_t long_item_bytes = 256 * 1024;
 /// Of the large items that few rows take most columns in.
 constexpr int64_t large_items_per_thread = 4;
+/// Of these columns a large item has a multiple if it can: whole blocks of down's rotation.
+constexpr int64_t rotated_columns = 256;
 /// Rows that one item computes where columns alone make too few items: they and the columns then
 /// need the same bytes. The last item takes the rest too.
 constexpr int64_t int8_rows = 128;
@@ -79,7 +81,9 @@ CpuBackend::ColumnItems CpuBackend::column_items(const Matrix& w) const {
   const int64_t small = columns_per_item(w.n, w.k);
   if (!is_int8(scheme_) || workspace_.x.rows > memory_bound_rows) return {w.n, 0, 0, small};
   const int64_t items = large_items_per_thread * pool_.threads();
-  const int64_t large = w.n * 3 / 4 / items / int8_columns * int8_columns;
+  const int64_t most = w.n * 3 / 4 / items;
+  const int64_t large = most / rotated_columns > 0 ? most / rotated_columns * rotated_columns
+                                                   : most / int8_columns * int8_columns;
   return {w.n, large > small ? items : 0, large, small};
 }
 
@@ -147,7 +151,10 @@ bool CpuBackend::gate_up(const LinearTask& gate, const LinearTask& up, int64_t r
   const ColumnItems items = column_items(*gate.weight);
   const LinearTask tasks[] = {gate, up};
   plan_projections(tasks);
-  // Both products of the same columns, and their combination while they are in the cache.
+  const bool whole_blocks = rotation > 1 && items.large % rotation == 0;
+  const int64_t rotated = whole_blocks ? items.large_items * items.large : 0;
+  // Both products of the same columns, their combination and, where it has whole blocks, its
+  // rotation, while they are in the cache.
   pool_.for_each(items.count(), [&](int64_t item, int thread) {
     Scratch& scratch = scratch_[static_cast<size_t>(thread)];
     const int64_t begin = items.begin(item), end = items.begin(item + 1), columns = end - begin;
@@ -160,15 +167,17 @@ bool CpuBackend::gate_up(const LinearTask& gate, const LinearTask& up, int64_t r
     multiply({&tasks[1], 0, rows, begin, end, Store::assign, ups, columns,
               item_weights(*gate.weight, item + pool_.threads())},
              scratch);
-    for (int64_t row = 0; row < rows; ++row)
-      table_.silu_mul_f32(gates + row * columns, ups + row * columns, gate_ + row * n + begin,
-                          columns);
+    for (int64_t row = 0; row < rows; ++row) {
+      float* const out = gate_ + row * n + begin;
+      table_.silu_mul_f32(gates + row * columns, ups + row * columns, out, columns);
+      if (end <= rotated) table_.hadamard_f32(out, columns, rotation);
+    }
     bring_closer(following, items.count() - 1 - item);
   });
   set_activations(rows, n, forms);
   std::atomic<bool> finite{true};
   each_row(rows, [&](int64_t row, int thread) {
-    if (rotation > 1) table_.hadamard_f32(gate_ + row * n, n, rotation);
+    if (rotation > 1) table_.hadamard_f32(gate_ + row * n + rotated, n - rotated, rotation);
     if (!store_activation(gate_ + row * n, row, thread)) finite = false;
   });
   return finite;
