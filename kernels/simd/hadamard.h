@@ -23,50 +23,60 @@ typename Vector<Arch>::type hadamard_in_vector(typename Vector<Arch>::type v, in
   }
 }
 
-/// One step of distance h >= a vector over a block, times scale.
-template <class Arch>
-void hadamard_step(float* x, int64_t block, int64_t h, typename Vector<Arch>::type scale) {
+/// One step of distance h >= a vector over a block, of vectors that `read` gives, times scale.
+template <class Arch, class Read>
+void hadamard_step(float* x, int64_t block, int64_t h, typename Vector<Arch>::type scale,
+                   const Read& read) {
   using V = Vector<Arch>;
   for (int64_t i = 0; i < block; i += 2 * h)
     for (int64_t j = i; j < i + h; j += V::size) {
-      const auto a = V::load(x + j), b = V::load(x + j + h);
+      const auto a = read(x + j), b = read(x + j + h);
       V::store(x + j, (a + b) * scale);
       V::store(x + j + h, (a - b) * scale);
     }
 }
 
-/// The steps of distance h and 2 h.
-template <class Arch>
-void hadamard_two_steps(float* x, int64_t block, int64_t h, typename Vector<Arch>::type scale) {
+/// The steps of distance h and 2 h. scaled: times scale.
+template <class Arch, bool scaled, class Read>
+void hadamard_two_steps(float* x, int64_t block, int64_t h, typename Vector<Arch>::type scale,
+                        const Read& read) {
   using V = Vector<Arch>;
+  const auto write = [&](float* to, typename V::type v) { V::store(to, scaled ? v * scale : v); };
   for (int64_t i = 0; i < block; i += 4 * h)
     for (int64_t j = i; j < i + h; j += V::size) {
-      const auto a = V::load(x + j), b = V::load(x + j + h);
-      const auto c = V::load(x + j + 2 * h), d = V::load(x + j + 3 * h);
+      const auto a = read(x + j), b = read(x + j + h);
+      const auto c = read(x + j + 2 * h), d = read(x + j + 3 * h);
       const auto ab = a + b, a_b = a - b, cd = c + d, c_d = c - d;
-      V::store(x + j, (ab + cd) * scale);
-      V::store(x + j + h, (a_b + c_d) * scale);
-      V::store(x + j + 2 * h, (ab - cd) * scale);
-      V::store(x + j + 3 * h, (a_b - c_d) * scale);
+      write(x + j, ab + cd);
+      write(x + j + h, a_b + c_d);
+      write(x + j + 2 * h, ab - cd);
+      write(x + j + 3 * h, a_b - c_d);
     }
 }
 
 template <class Arch>
 void hadamard(float* x, int64_t n, int64_t block) {
   using V = Vector<Arch>;
-  using Batch = typename V::type;
-  const Batch scale(static_cast<float>(1 / std::sqrt(static_cast<double>(block))));
-  const Batch one(1.0f), last = block <= V::size ? scale : one;
-  each_vector<Arch>(n, [&](int64_t i, int64_t count) {
-    store<Arch>(x + i, hadamard_in_vector<Arch>(load<Arch>(x + i, count), block) * last, count);
-  });
-  for (int64_t begin = 0; begin < n; begin += block)
-    for (int64_t h = V::size; h < block; h *= 4) {
-      if (2 * h == block)
-        hadamard_step<Arch>(x + begin, block, h, scale);
-      else
-        hadamard_two_steps<Arch>(x + begin, block, h, 4 * h == block ? scale : one);
-    }
+  const typename V::type scale(static_cast<float>(1 / std::sqrt(static_cast<double>(block))));
+  if (block <= V::size)
+    return each_vector<Arch>(n, [&](int64_t i, int64_t count) {
+      store<Arch>(x + i, hadamard_in_vector<Arch>(load<Arch>(x + i, count), block) * scale, count);
+    });
+  const auto plain = [](const float* p) { return V::load(p); };
+  const auto steps = [&](float* values, int64_t h, const auto& read) {
+    if (2 * h == block)
+      hadamard_step<Arch>(values, block, h, scale, read);
+    else if (4 * h == block)
+      hadamard_two_steps<Arch, true>(values, block, h, scale, read);
+    else
+      hadamard_two_steps<Arch, false>(values, block, h, scale, read);
+  };
+  for (int64_t begin = 0; begin < n; begin += block) {
+    // The first steps between vectors take them as the steps within them leave them.
+    steps(x + begin, V::size,
+          [](const float* p) { return hadamard_in_vector<Arch>(V::load(p), V::size); });
+    for (int64_t h = 4 * V::size; h < block; h *= 4) steps(x + begin, h, plain);
+  }
 }
 
 }  // namespace octet::kernels::simd

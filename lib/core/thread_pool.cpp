@@ -1,5 +1,6 @@
 #include "lib/core/thread_pool.h"
 
+#include <algorithm>
 #include <chrono>
 #include <system_error>
 
@@ -33,7 +34,8 @@ bool spin_until(Done done) {
 
 }  // namespace
 
-ThreadPool::ThreadPool(int threads) : threads_(threads) {
+ThreadPool::ThreadPool(int threads)
+    : next_(static_cast<size_t>(std::max(threads, 0))), threads_(threads) {
   require(threads >= 1, ErrorCode::InvalidArgument, "threads: ", threads, ", at least 1 expected");
   try {
     for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { worker(i); });
@@ -45,7 +47,10 @@ ThreadPool::ThreadPool(int threads) : threads_(threads) {
   }
 }
 
-ThreadPool::ThreadPool(const Executor& executor) : threads_(executor.threads), executor_(executor) {
+ThreadPool::ThreadPool(const Executor& executor)
+    : next_(static_cast<size_t>(std::max(executor.threads, 0))),
+      threads_(executor.threads),
+      executor_(executor) {
   require(threads_ >= 1, ErrorCode::InvalidArgument, "executor.threads: ", threads_,
           ", at least 1 expected");
 }
@@ -68,13 +73,15 @@ void ThreadPool::wake_workers() {
   wake_.notify_all();
 }
 
-void ThreadPool::for_each(int64_t items, FunctionRef<void(int64_t, int)> work) {
+void ThreadPool::for_each(int64_t items, FunctionRef<void(int64_t, int)> work, int64_t parts) {
   if (items <= 0) return;
   std::lock_guard turn(turn_);
   work_ = &work;
   items_ = items;
+  parts_ = parts;
   error_ = nullptr;
-  next_.store(0, std::memory_order_relaxed);
+  for (int64_t part = 0; part < parts; ++part)
+    next_[static_cast<size_t>(part)].item.store(part_begin(part), std::memory_order_relaxed);
   if (items == 1 || threads_ == 1)
     take_items(0);
   else if (executor_.run)
@@ -97,15 +104,23 @@ void ThreadPool::run_executor() {
     static_cast<ThreadPool*>(pool)->take_items(thread);
   };
   executor_.run(executor_.host, threads_, work, this);
-  require(next_.load() >= items_, ErrorCode::InvalidArgument,
-          "executor: run() returned before its work was done");
+  for (int64_t part = 0; part < parts_; ++part)
+    require(next_[static_cast<size_t>(part)].item.load() >= part_begin(part + 1),
+            ErrorCode::InvalidArgument, "executor: run() returned before its work was done");
 }
 
 void ThreadPool::take_items(int thread) {
+  const int64_t first = parts_ * thread / threads_;
+  for (int64_t i = 0; i < parts_; ++i) take_part((first + i) % parts_, thread);
+}
+
+void ThreadPool::take_part(int64_t part, int thread) {
+  std::atomic<int64_t>& next = next_[static_cast<size_t>(part)].item;
+  const int64_t end = part_begin(part + 1);
   // Reading first: the threads that find nothing left do not take the counter from each other.
-  while (next_.load(std::memory_order_relaxed) < items_) {
-    const int64_t item = next_.fetch_add(1, std::memory_order_relaxed);
-    if (item >= items_) return;
+  while (next.load(std::memory_order_relaxed) < end) {
+    const int64_t item = next.fetch_add(1, std::memory_order_relaxed);
+    if (item >= end) return;
     try {
       require(!cancelled_ || !cancelled_->load(std::memory_order_relaxed), ErrorCode::Cancelled,
               "the work was cancelled");
@@ -113,7 +128,7 @@ void ThreadPool::take_items(int thread) {
     } catch (...) {
       std::lock_guard lock(error_mutex_);
       if (!error_) error_ = std::current_exception();
-      next_.store(items_, std::memory_order_relaxed);
+      for (NextItem& each : next_) each.item.store(items_, std::memory_order_relaxed);
     }
   }
 }

@@ -34,23 +34,30 @@ class ThreadPool {
   /// to whichever thread is free; returns when all are done. Rethrows the first exception (the
   /// items that have not begun are then left out). Calls from several threads take turns.
   /// Not to be called from inside `work`.
-  /// Errors: Cancelled, where cancel_with() has set a flag and it is true; InvalidArgument if an
-  /// executor did not run it.
-  void for_each(int64_t items, FunctionRef<void(int64_t item, int thread)> work);
+  /// parts: each thread begins with one of so many equal ranges of the items, and goes on to the
+  /// others when that is done: what it wrote in a range of one loop is in its cache when it comes
+  /// to the same range of the next. From 1 to threads(). Errors: Cancelled, where cancel_with() has
+  /// set a flag and it is true; InvalidArgument if an executor did not run it.
+  void for_each(int64_t items, FunctionRef<void(int64_t item, int thread)> work, int64_t parts = 1);
 
  private:
   void worker(int thread);
   void wake_workers();
   void end_workers();
   void take_items(int thread);
+  void take_part(int64_t part, int thread);
+  int64_t part_begin(int64_t part) const { return items_ * part / parts_; }
   void run_team();
   void run_executor();
 
   // What threads wait for or change together has a cache line each.
   alignas(64) std::atomic<uint64_t> loop_{0};  // number of the current loop; workers wait for it
-  alignas(64) std::atomic<int64_t> next_{0};   // next item to hand out
-  alignas(64) std::atomic<int> busy_{0};       // workers that have not finished the current loop
-  alignas(64) std::atomic<int> asleep_{0};     // workers that must be woken
+  struct alignas(64) NextItem {
+    std::atomic<int64_t> item{0};
+  };
+  std::vector<NextItem> next_;              // to hand out, of each part
+  alignas(64) std::atomic<int> busy_{0};    // workers that have not finished the current loop
+  alignas(64) std::atomic<int> asleep_{0};  // workers that must be woken
   std::atomic<bool> stop_{false};
   int threads_;
   Executor executor_;
@@ -58,7 +65,7 @@ class ThreadPool {
   std::mutex turn_;   // one loop at a time
   std::mutex mutex_;  // guards sleeping
   std::condition_variable wake_;
-  int64_t items_ = 0;
+  int64_t items_ = 0, parts_ = 1;
   const std::atomic<bool>* cancelled_ = nullptr;
   const FunctionRef<void(int64_t, int)>* work_ = nullptr;
   std::mutex error_mutex_;

@@ -26,6 +26,42 @@ TEST_CASE("every item runs once, whatever the number of threads") {
   }
 }
 
+TEST_CASE("every item of all parts runs once") {
+  for (int threads : {1, 2, 4}) {
+    ThreadPool pool(threads);
+    for (int64_t parts = 1; parts <= threads; ++parts)
+      for (int64_t items : {0, 1, 3, 1001}) {
+        std::vector<std::atomic<int>> runs(static_cast<size_t>(items));
+        const auto work = [&](int64_t item, int) { runs[static_cast<size_t>(item)]++; };
+        pool.for_each(items, work, parts);
+        for (auto& count : runs) CHECK(count == 1);
+      }
+  }
+}
+
+TEST_CASE("each thread begins with its own part") {
+  constexpr int threads = 4;
+  constexpr int64_t items = 40;
+  ThreadPool pool(threads);
+  for (int64_t parts : {1, 2, 3, 4}) {
+    CAPTURE(parts);
+    std::atomic<int> arrived{0};
+    std::vector<int64_t> first(threads, -1);
+    const auto work = [&](int64_t item, int thread) {
+      if (first[static_cast<size_t>(thread)] >= 0) return;
+      first[static_cast<size_t>(thread)] = item;
+      // Until all have begun no part can have been finished by others.
+      for (++arrived; arrived < threads;) std::this_thread::yield();
+    };
+    pool.for_each(items, work, parts);
+    for (int thread = 0; thread < threads; ++thread) {
+      const int64_t part = parts * thread / threads;
+      CHECK(first[static_cast<size_t>(thread)] >= items * part / parts);
+      CHECK(first[static_cast<size_t>(thread)] < items * (part + 1) / parts);
+    }
+  }
+}
+
 TEST_CASE("many short loops after each other, with pauses that let the workers sleep") {
   ThreadPool pool(3);
   std::atomic<int64_t> sum{0};
@@ -43,6 +79,8 @@ TEST_CASE("an exception from an item comes out of for_each, and the pool goes on
                                   if (item == 3) throw std::runtime_error("three");
                                 }),
                   std::runtime_error);
+  const auto fail_at_once = [](int64_t, int) { throw std::runtime_error("each"); };
+  CHECK_THROWS_AS(pool.for_each(100, fail_at_once, 2), std::runtime_error);
   std::atomic<int> runs{0};
   pool.for_each(10, [&](int64_t, int) { runs++; });
   CHECK(runs == 10);

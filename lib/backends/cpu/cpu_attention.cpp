@@ -102,19 +102,27 @@ void CpuBackend::rotate(float* head, const float* norm, int64_t row) {
 
 bool CpuBackend::rotate_and_cache(int64_t layer, const float* q_norm, const float* k_norm) {
   const auto cached = static_cast<int64_t>(cache_items_.size());
-  const int64_t rows = batch_->rows(), some = rows_per_item(rows);
+  const int64_t rows = batch_->rows(), some = rows_per_item(rows), parts = row_parts(rows);
+  // In each part first its tokens to cache, then its queries.
+  const auto share = [&](int64_t items) { return (items + parts - 1) / parts; };
+  const int64_t to_cache = share(cached), to_rotate = share((rows + some - 1) / some);
   std::atomic<bool> finite{true};
-  pool_.for_each(cached + (rows + some - 1) / some, [&](int64_t i, int thread) {
-    if (i < cached) {
+  const auto one = [&](int64_t i, int thread) {
+    const int64_t part = i / (to_cache + to_rotate), item = i % (to_cache + to_rotate);
+    if (item < to_cache) {
+      const int64_t index = part * to_cache + item;
       Scratch& scratch = scratch_[static_cast<size_t>(thread)];
-      if (!cache_tokens(cache_items_[static_cast<size_t>(i)], layer, k_norm, scratch))
+      if (index < cached &&
+          !cache_tokens(cache_items_[static_cast<size_t>(index)], layer, k_norm, scratch))
         finite = false;
       return;
     }
-    const int64_t first = (i - cached) * some, end = std::min(rows, first + some);
+    const int64_t first = (part * to_rotate + item - to_cache) * some;
+    const int64_t end = std::min(rows, first + some);
     for (int64_t head = first * config_.num_heads; head < end * config_.num_heads; ++head)
       rotate(workspace_.q + head * config_.head_dim, q_norm, head / config_.num_heads);
-  });
+  };
+  pool_.for_each(parts * (to_cache + to_rotate), one, parts);
   return finite;
 }
 
@@ -149,21 +157,26 @@ void CpuBackend::plan_attention(const Batch& batch) {
         planned += spans(chunk.cache->max_blocks() * kv_block) * partial_size(tokens);
       }
     }
-  // The longest first, so that no thread is left with one when the others are done.
-  const auto work = [](const AttentionItem& item) {
-    return item.tokens.count * (item.end_position - item.first_position);
+  // In each part of the rows the longest first, so that no thread is left with one when the others
+  // are done.
+  const int64_t part_rows = batch.rows() / row_parts(batch.rows());
+  const auto order = [&](const AttentionItem& item) {
+    const int64_t row = item.tokens.chunk->first_row + item.tokens.first;
+    const int64_t work = item.tokens.count * (item.end_position - item.first_position);
+    return std::pair(row / part_rows, -work);
   };
   std::sort(attention_items_.begin(), attention_items_.end(),
-            [&](const auto& a, const auto& b) { return work(a) > work(b); });
+            [&](const auto& a, const auto& b) { return order(a) < order(b); });
   // A growing sequence must not allocate.
   if (static_cast<int64_t>(partials_.size()) < used)
     partials_ = AlignedBuffer<float>(static_cast<size_t>(planned));
 }
 
 bool CpuBackend::attention(int64_t layer, const InputForms& forms) {
-  pool_.for_each(static_cast<int64_t>(attention_items_.size()), [&](int64_t i, int thread) {
+  const auto one = [&](int64_t i, int thread) {
     attend(attention_items_[static_cast<size_t>(i)], layer, scratch_[static_cast<size_t>(thread)]);
-  });
+  };
+  pool_.for_each(static_cast<int64_t>(attention_items_.size()), one, row_parts(batch_->rows()));
   pool_.for_each(static_cast<int64_t>(merge_items_.size()), [&](int64_t i, int) {
     const MergeItem& item = merge_items_[static_cast<size_t>(i)];
     merge(item.tokens, partials_.data() + item.partial, item.parts);

@@ -74,12 +74,21 @@ int64_t CpuBackend::rows_per_item(int64_t rows) const {
   return std::clamp<int64_t>(rows / (items_per_thread * pool_.threads()), 1, 16);
 }
 
+/// Into how many parts many rows are cut, so that each thread stays with the same rows from one
+/// operation to the next: between cores that share no cache a line takes six times as long as
+/// between those that do (180 ns, Zen 4). With int8_rows rows in a part the activations of a linear
+/// need the same bytes as its weights, which all parts read.
+int64_t CpuBackend::row_parts(int64_t rows) const {
+  return is_int8(scheme_) ? std::clamp<int64_t>(rows / int8_rows, 1, pool_.threads()) : 1;
+}
+
 void CpuBackend::each_row(int64_t rows, FunctionRef<void(int64_t, int)> work) {
   const int64_t some = rows_per_item(rows);
-  pool_.for_each((rows + some - 1) / some, [&](int64_t item, int thread) {
-    const int64_t end = std::min(rows, (item + 1) * some);
-    for (int64_t row = item * some; row < end; ++row) work(row, thread);
-  });
+  const auto item = [&](int64_t i, int thread) {
+    const int64_t end = std::min(rows, (i + 1) * some);
+    for (int64_t row = i * some; row < end; ++row) work(row, thread);
+  };
+  pool_.for_each((rows + some - 1) / some, item, row_parts(rows));
 }
 
 void CpuBackend::start(const Batch& batch) {

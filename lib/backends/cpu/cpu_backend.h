@@ -18,6 +18,8 @@ struct AdaptedLinear;
 class CpuBackend : public Backend {
   /// Items for each thread that leave it at most a tenth of the time idle at the end.
   static constexpr int64_t items_per_thread = 4;
+  /// Rows of a step of which each thread, or some of them, compute their own part.
+  static constexpr int64_t int8_rows = 128;
 
  public:
   /// Buffers for up to max_rows rows a step. scheme: the model's; in an int8 one, matrices of a
@@ -92,6 +94,7 @@ class CpuBackend : public Backend {
   /// Rows of work that takes about a microsecond each to hand out at once: with one at a time, many
   /// threads would mostly wait for the pool's counter.
   int64_t rows_per_item(int64_t rows) const;
+  int64_t row_parts(int64_t rows) const;
   void each_row(int64_t rows, FunctionRef<void(int64_t row, int thread)> work);
   bool cache_tokens(const HeadTokens& tokens, int64_t layer, const float* k_norm, Scratch& scratch);
   bool cache_int8(const float* k, const float* v, int64_t slot, std::byte* keys, std::byte* values,
@@ -157,8 +160,10 @@ class CpuBackend : public Backend {
     }
   };
   ColumnItems column_items(const Matrix& w) const;
+  void each_part(int64_t items,
+                 FunctionRef<void(int64_t item, int64_t first_row, int64_t rows, int thread)> work);
+  int64_t threads_per_part() const;
   int64_t columns_per_item(int64_t n, int64_t k) const;
-  int64_t row_parts(int64_t column_items) const;
   /// The weights of item `item` of a linear, or null.
   const int8_t* item_weights(const Matrix& w, int64_t item) const;
   void bring_closer(const Matrix* following, int64_t items_left) const;

@@ -25,9 +25,6 @@ constexpr int64_t long_item_bytes = 256 * 1024;
 constexpr int64_t large_items_per_thread = 4;
 /// Of these columns a large item has a multiple if it can: whole blocks of down's rotation.
 constexpr int64_t rotated_columns = 256;
-/// Rows that one item computes where columns alone make too few items: they and the columns then
-/// need the same bytes. The last item takes the rest too.
-constexpr int64_t int8_rows = 128;
 /// Up to this many rows a linear takes as long as reading its weights.
 constexpr int64_t memory_bound_rows = 8;
 /// Bytes of the next linear's weights that a thread asks for in advance.
@@ -66,7 +63,7 @@ int64_t CpuBackend::columns_per_item(int64_t n, int64_t k) const {
     const bool few = n < int8_columns * items_per_thread * pool_.threads();
     const bool narrow = workspace_.x.rows <= memory_bound_rows
                             ? few || int8_columns * k > long_item_bytes
-                            : few && workspace_.x.rows < 2 * int8_rows;
+                            : few && row_parts(workspace_.x.rows) == 1;
     return narrow ? narrow_columns : int8_columns;
   }
   // OpenBLAS repacks the activations in each call: one large slice a thread.
@@ -94,34 +91,41 @@ const int8_t* CpuBackend::item_weights(const Matrix& w, int64_t item) const {
 }
 
 void CpuBackend::linear(std::span<const LinearTask> tasks, Store store, const Matrix* following) {
-  const auto items_of = [&](const LinearTask& task) { return column_items(*task.weight).count(); };
   plan_projections(tasks);
   int64_t columns = 0;
-  for (const LinearTask& task : tasks) columns += items_of(task);
-  const int64_t parts = row_parts(columns), items = columns * parts;
-  pool_.for_each(items, [&](int64_t index, int thread) {
-    // Threads in step with each other stay with their rows, which are then in the cache.
-    const int64_t part = index % parts;
-    int64_t item = index / parts;
+  for (const LinearTask& task : tasks) columns += column_items(*task.weight).count();
+  each_part(columns, [&](int64_t item, int64_t first_row, int64_t rows, int thread) {
+    const int64_t items_left = columns - 1 - item;
     size_t t = 0;
-    for (; item >= items_of(tasks[t]); ++t) item -= items_of(tasks[t]);
+    for (int64_t items; item >= (items = column_items(*tasks[t].weight).count()); ++t)
+      item -= items;
     const LinearTask& task = tasks[t];
     const ColumnItems all = column_items(*task.weight);
     const int64_t begin = all.begin(item);
-    const int64_t next = item + (index + pool_.threads()) / parts - index / parts;
-    const int64_t first_row = part * int8_rows;
-    const int64_t end_row = part + 1 < parts ? first_row + int8_rows : workspace_.x.rows;
-    multiply({&task, first_row, end_row - first_row, begin, all.begin(item + 1), store,
-              task.out + first_row * all.n + begin, all.n, item_weights(*task.weight, next)},
+    multiply({&task, first_row, rows, begin, all.begin(item + 1), store,
+              task.out + first_row * all.n + begin, all.n,
+              item_weights(*task.weight, item + threads_per_part())},
              scratch_[static_cast<size_t>(thread)]);
-    bring_closer(following, items - 1 - index);
+    bring_closer(following, items_left);
   });
 }
 
-/// Into how many parts an int8 linear's rows are cut.
-int64_t CpuBackend::row_parts(int64_t column_items) const {
-  if (!is_int8(scheme_) || column_items >= items_per_thread * pool_.threads()) return 1;
-  return std::max<int64_t>(1, workspace_.x.rows / int8_rows);
+int64_t CpuBackend::threads_per_part() const {
+  return pool_.threads() / row_parts(workspace_.x.rows);
+}
+
+/// Calls work(item, first row, rows, thread) for each of `items` items of each part of the rows.
+void CpuBackend::each_part(int64_t items, FunctionRef<void(int64_t, int64_t, int64_t, int)> work) {
+  const int64_t rows = workspace_.x.rows, parts = row_parts(rows);
+  // Packed activations lie in groups of rows.
+  constexpr int64_t group = kernels::activation_rows;
+  const int64_t most = (rows + parts * group - 1) / (parts * group) * group;
+  const auto one = [&](int64_t index, int thread) {
+    const int64_t first_row = std::min(index / items * most, rows);
+    const int64_t count = std::min(most, rows - first_row);
+    if (count > 0) work(index % items, first_row, count, thread);
+  };
+  pool_.for_each(items * parts, one, parts);
 }
 
 /// After the last item of each thread, with few rows: the memory would idle while the threads wait
@@ -155,20 +159,20 @@ bool CpuBackend::gate_up(const LinearTask& gate, const LinearTask& up, int64_t r
   const int64_t rotated = whole_blocks ? items.large_items * items.large : 0;
   // Both products of the same columns, their combination and, where it has whole blocks, its
   // rotation, while they are in the cache.
-  pool_.for_each(items.count(), [&](int64_t item, int thread) {
+  each_part(items.count(), [&](int64_t item, int64_t first_row, int64_t part_rows, int thread) {
     Scratch& scratch = scratch_[static_cast<size_t>(thread)];
     const int64_t begin = items.begin(item), end = items.begin(item + 1), columns = end - begin;
     // Rows of `columns` values: rows of n would fall on few sets of the cache.
     float* const gates = gate_up_scratch(scratch, columns);
-    float* const ups = gates + rows * columns;
-    multiply({&tasks[0], 0, rows, begin, end, Store::assign, gates, columns,
+    float* const ups = gates + part_rows * columns;
+    multiply({&tasks[0], first_row, part_rows, begin, end, Store::assign, gates, columns,
               item_weights(*up.weight, item)},
              scratch);
-    multiply({&tasks[1], 0, rows, begin, end, Store::assign, ups, columns,
-              item_weights(*gate.weight, item + pool_.threads())},
+    multiply({&tasks[1], first_row, part_rows, begin, end, Store::assign, ups, columns,
+              item_weights(*gate.weight, item + threads_per_part())},
              scratch);
-    for (int64_t row = 0; row < rows; ++row) {
-      float* const out = gate_ + row * n + begin;
+    for (int64_t row = 0; row < part_rows; ++row) {
+      float* const out = gate_ + (first_row + row) * n + begin;
       table_.silu_mul_f32(gates + row * columns, ups + row * columns, out, columns);
       if (end <= rotated) table_.hadamard_f32(out, columns, rotation);
     }
