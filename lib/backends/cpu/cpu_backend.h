@@ -160,9 +160,12 @@ class CpuBackend : public Backend {
     }
   };
   ColumnItems column_items(const Matrix& w) const;
-  void each_part(int64_t items,
-                 FunctionRef<void(int64_t item, int64_t first_row, int64_t rows, int thread)> work);
-  int64_t threads_per_part() const;
+  /// One item of columns for one part of the rows, and the item that its thread likely takes next.
+  struct PartItem {
+    int64_t item, next;
+    int64_t first_row, rows;
+  };
+  void each_part(int64_t items, FunctionRef<void(const PartItem&, int thread)> work);
   int64_t columns_per_item(int64_t n, int64_t k) const;
   /// The weights of item `item` of a linear, or null.
   const int8_t* item_weights(const Matrix& w, int64_t item) const;

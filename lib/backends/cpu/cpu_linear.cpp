@@ -21,10 +21,9 @@ constexpr int64_t int8_columns = 4 * tile_n;
 /// least that a kernel takes at once.
 constexpr int64_t narrow_columns = 2 * tile_n;
 constexpr int64_t long_item_bytes = 256 * 1024;
-/// Of the large items that few rows take most columns in.
-constexpr int64_t large_items_per_thread = 4;
-/// Of these columns a large item has a multiple if it can: whole blocks of down's rotation.
-constexpr int64_t rotated_columns = 256;
+/// The most columns that few rows take at once, and those that they take a multiple of if they can:
+/// whole blocks of down's rotation.
+constexpr int64_t max_large_columns = 768, rotated_columns = 256;
 /// Up to this many rows a linear takes as long as reading its weights.
 constexpr int64_t memory_bound_rows = 8;
 /// Bytes of the next linear's weights that a thread asks for in advance.
@@ -63,7 +62,7 @@ int64_t CpuBackend::columns_per_item(int64_t n, int64_t k) const {
     const bool few = n < int8_columns * items_per_thread * pool_.threads();
     const bool narrow = workspace_.x.rows <= memory_bound_rows
                             ? few || int8_columns * k > long_item_bytes
-                            : few && row_parts(workspace_.x.rows) == 1;
+                            : few && workspace_.x.rows < 2 * int8_rows;
     return narrow ? narrow_columns : int8_columns;
   }
   // OpenBLAS repacks the activations in each call: one large slice a thread.
@@ -77,11 +76,12 @@ int64_t CpuBackend::columns_per_item(int64_t n, int64_t k) const {
 CpuBackend::ColumnItems CpuBackend::column_items(const Matrix& w) const {
   const int64_t small = columns_per_item(w.n, w.k);
   if (!is_int8(scheme_) || workspace_.x.rows > memory_bound_rows) return {w.n, 0, 0, small};
-  const int64_t items = large_items_per_thread * pool_.threads();
-  const int64_t most = w.n * 3 / 4 / items;
-  const int64_t large = most / rotated_columns > 0 ? most / rotated_columns * rotated_columns
-                                                   : most / int8_columns * int8_columns;
-  return {w.n, large > small ? items : 0, large, small};
+  const int64_t shared = w.n * 3 / 4;
+  const int64_t most = shared / (items_per_thread * pool_.threads());
+  const int64_t large = most >= rotated_columns
+                            ? std::min(most, max_large_columns) / rotated_columns * rotated_columns
+                            : most / int8_columns * int8_columns;
+  return {w.n, large > small ? shared / large : 0, large, small};
 }
 
 const int8_t* CpuBackend::item_weights(const Matrix& w, int64_t item) const {
@@ -94,52 +94,60 @@ void CpuBackend::linear(std::span<const LinearTask> tasks, Store store, const Ma
   plan_projections(tasks);
   int64_t columns = 0;
   for (const LinearTask& task : tasks) columns += column_items(*task.weight).count();
-  each_part(columns, [&](int64_t item, int64_t first_row, int64_t rows, int thread) {
-    const int64_t items_left = columns - 1 - item;
+  each_part(columns, [&](const PartItem& part, int thread) {
+    int64_t item = part.item;
     size_t t = 0;
     for (int64_t items; item >= (items = column_items(*tasks[t].weight).count()); ++t)
       item -= items;
     const LinearTask& task = tasks[t];
     const ColumnItems all = column_items(*task.weight);
     const int64_t begin = all.begin(item);
-    multiply({&task, first_row, rows, begin, all.begin(item + 1), store,
-              task.out + first_row * all.n + begin, all.n,
-              item_weights(*task.weight, item + threads_per_part())},
+    multiply({&task, part.first_row, part.rows, begin, all.begin(item + 1), store,
+              task.out + part.first_row * all.n + begin, all.n,
+              item_weights(*task.weight, item + part.next - part.item)},
              scratch_[static_cast<size_t>(thread)]);
-    bring_closer(following, items_left);
+    bring_closer(following, columns - 1 - part.item);
   });
 }
 
-int64_t CpuBackend::threads_per_part() const {
-  return pool_.threads() / row_parts(workspace_.x.rows);
-}
-
-/// Calls work(item, first row, rows, thread) for each of `items` items of each part of the rows.
-void CpuBackend::each_part(int64_t items, FunctionRef<void(int64_t, int64_t, int64_t, int)> work) {
-  const int64_t rows = workspace_.x.rows, parts = row_parts(rows);
+/// Calls work for each of `items` items of columns and each part of the rows: each thread's own, or
+/// as many as make enough items of them.
+void CpuBackend::each_part(int64_t items, FunctionRef<void(const PartItem&, int)> work) {
+  const int64_t rows = workspace_.x.rows, own = row_parts(rows);
+  const bool few = is_int8(scheme_) && items < items_per_thread * pool_.threads();
+  const int64_t parts = own > 1 || !few ? own : std::max<int64_t>(1, rows / int8_rows);
   // Packed activations lie in groups of rows.
   constexpr int64_t group = kernels::activation_rows;
   const int64_t most = (rows + parts * group - 1) / (parts * group) * group;
+  const int64_t step = own > 1 ? 1 : std::max<int64_t>(1, pool_.threads() / parts);
   const auto one = [&](int64_t index, int thread) {
-    const int64_t first_row = std::min(index / items * most, rows);
+    // Threads in step with each other stay with their rows where these are not theirs to begin
+    // with.
+    const int64_t part = own > 1 ? index / items : index % parts;
+    const int64_t item = own > 1 ? index % items : index / parts;
+    const int64_t first_row = std::min(part * most, rows);
     const int64_t count = std::min(most, rows - first_row);
-    if (count > 0) work(index % items, first_row, count, thread);
+    if (count > 0) work({item, item + step, first_row, count}, thread);
   };
-  pool_.for_each(items * parts, one, parts);
+  pool_.for_each(items * parts, one, own);
 }
 
 /// After the last item of each thread, with few rows: the memory would idle while the threads wait
 /// for each other and one of them norms and quantizes. So each asks for a part of the weights that
-/// come next, from where it will likely begin.
+/// come next, of the items that it will likely take first.
 void CpuBackend::bring_closer(const Matrix* following, int64_t items_left) const {
   if (!following || items_left >= pool_.threads() || workspace_.x.rows > memory_bound_rows) return;
   const ColumnItems items = column_items(*following);
-  const int64_t item = pool_.threads() - 1 - items_left;
-  const int64_t bytes = (items.begin(item + 1) - items.begin(item)) * padded_k(following->k);
-  const auto* data =
-      static_cast<const char*>(following->data) + items.begin(item) * padded_k(following->k);
-  for (int64_t at = 0; at < std::min(bytes, bring_bytes); at += 64)
-    __builtin_prefetch(data + at, 0, 2);
+  const auto* data = static_cast<const char*>(following->data);
+  const int64_t row_bytes = padded_k(following->k);
+  int64_t left = bring_bytes;
+  for (int64_t item = pool_.threads() - 1 - items_left; left > 0 && item < items.count();
+       item += pool_.threads()) {
+    const int64_t begin = items.begin(item) * row_bytes;
+    const int64_t end = std::min(items.begin(item + 1) * row_bytes, begin + left);
+    for (int64_t at = begin; at < end; at += 64) __builtin_prefetch(data + at, 0, 2);
+    left -= end - begin;
+  }
 }
 
 float* CpuBackend::gate_up_scratch(Scratch& scratch, int64_t columns) {
@@ -159,24 +167,25 @@ bool CpuBackend::gate_up(const LinearTask& gate, const LinearTask& up, int64_t r
   const int64_t rotated = whole_blocks ? items.large_items * items.large : 0;
   // Both products of the same columns, their combination and, where it has whole blocks, its
   // rotation, while they are in the cache.
-  each_part(items.count(), [&](int64_t item, int64_t first_row, int64_t part_rows, int thread) {
+  each_part(items.count(), [&](const PartItem& part, int thread) {
     Scratch& scratch = scratch_[static_cast<size_t>(thread)];
-    const int64_t begin = items.begin(item), end = items.begin(item + 1), columns = end - begin;
+    const int64_t begin = items.begin(part.item), end = items.begin(part.item + 1);
+    const int64_t columns = end - begin;
     // Rows of `columns` values: rows of n would fall on few sets of the cache.
     float* const gates = gate_up_scratch(scratch, columns);
-    float* const ups = gates + part_rows * columns;
-    multiply({&tasks[0], first_row, part_rows, begin, end, Store::assign, gates, columns,
-              item_weights(*up.weight, item)},
+    float* const ups = gates + part.rows * columns;
+    multiply({&tasks[0], part.first_row, part.rows, begin, end, Store::assign, gates, columns,
+              item_weights(*up.weight, part.item)},
              scratch);
-    multiply({&tasks[1], first_row, part_rows, begin, end, Store::assign, ups, columns,
-              item_weights(*gate.weight, item + threads_per_part())},
+    multiply({&tasks[1], part.first_row, part.rows, begin, end, Store::assign, ups, columns,
+              item_weights(*gate.weight, part.next)},
              scratch);
-    for (int64_t row = 0; row < part_rows; ++row) {
-      float* const out = gate_ + (first_row + row) * n + begin;
+    for (int64_t row = 0; row < part.rows; ++row) {
+      float* const out = gate_ + (part.first_row + row) * n + begin;
       table_.silu_mul_f32(gates + row * columns, ups + row * columns, out, columns);
       if (end <= rotated) table_.hadamard_f32(out, columns, rotation);
     }
-    bring_closer(following, items.count() - 1 - item);
+    bring_closer(following, items.count() - 1 - part.item);
   });
   set_activations(rows, n, forms);
   std::atomic<bool> finite{true};
