@@ -33,6 +33,14 @@ size_t open_regular(const std::string& path, Descriptor& file) {
   return static_cast<size_t>(info.st_size);
 }
 
+/// Of the whole pages inside the part: a neighbour's page stays as it is.
+void advise(std::span<const std::byte> part, int advice) {
+  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const auto begin = (reinterpret_cast<uintptr_t>(part.data()) + page - 1) / page * page;
+  const auto end = reinterpret_cast<uintptr_t>(part.data() + part.size()) / page * page;
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, advice);
+}
+
 }  // namespace
 
 MappedFile::MappedFile(const std::string& path) : path_(path) {
@@ -62,11 +70,14 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
 }
 
 void MappedFile::drop(std::span<const std::byte> part) const {
-  // Whole pages inside the part only: a neighbour's page stays.
-  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
-  const auto begin = (reinterpret_cast<uintptr_t>(part.data()) + page - 1) / page * page;
-  const auto end = reinterpret_cast<uintptr_t>(part.data() + part.size()) / page * page;
-  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+  advise(part, MADV_DONTNEED);
+}
+
+void MappedFile::prefer_huge_pages(std::span<const std::byte> single_rows) const {
+#ifdef MADV_HUGEPAGE
+  advise(bytes(), MADV_HUGEPAGE);
+  advise(single_rows, MADV_NOHUGEPAGE);
+#endif
 }
 
 std::string read_file(const std::string& path, size_t max_bytes) {

@@ -21,6 +21,11 @@ class MappedFile {
   /// larger than memory); they can still be read.
   void drop(std::span<const std::byte> part) const;
 
+  /// Asks the kernel for pages of 2 MB, but not in `single_rows`, of which a page would bring what
+  /// nobody reads. A wish: it holds for what is then read from a disk, where the file system has
+  /// such pages (ext4 on Linux 6.18 does).
+  void prefer_huge_pages(std::span<const std::byte> single_rows) const;
+
  private:
   std::string path_;
   const std::byte* data_ = nullptr;

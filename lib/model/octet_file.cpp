@@ -65,7 +65,12 @@ bool starts_like_safetensors(std::span<const std::byte> bytes) {
 OctetFile::OctetFile(MappedFile file, Safetensors tensors)
     : file_(std::move(file)),
       tensors_(std::move(tensors)),
-      header_(read_header(tensors_, file_.path())) {}
+      header_(read_header(tensors_, file_.path())) {
+  // A tied embedding is the head too, which is read whole.
+  const SafetensorsEntry* embedding = tensors_.find("model.embed_tokens.weight");
+  const bool single_rows = embedding && !header_.config.tied_head;
+  file_.prefer_huge_pages(single_rows ? embedding->data : std::span<const std::byte>());
+}
 
 std::unique_ptr<OctetFile> OctetFile::open(const std::string& path) {
   std::error_code ignored;  // a path that cannot be looked at: opening it says why
