@@ -248,6 +248,16 @@ struct LowRank {
   float* y;           ///< [n]
 };
 using LowRankFunction = void (*)(const LowRank&);
+/// t[j] = sum over i of x[i] w[i / 16][j][i % 16] for j < project_rows, fp32 accumulation: what
+/// LowRank takes as t. The rows of w are read side by side, so that they are one stream of memory.
+inline constexpr int64_t project_rows = 4;
+struct Project {
+  int64_t k;
+  const float* x;     ///< [k]
+  const uint16_t* w;  ///< fp16 [k / 16][project_rows][16], the last tile padded with zeros
+  float* t;           ///< [project_rows]
+};
+using ProjectFunction = void (*)(const Project&);
 /// round to nearest even, overflow to infinity, NaN stays NaN; subnormals are kept
 using ConvertF32F16Function = void (*)(const float* x, uint16_t* y, int64_t n);
 using ConvertF16F32Function = void (*)(const uint16_t* x, float* y, int64_t n);

@@ -79,6 +79,16 @@ void low_rank_f16_f32_ref(const LowRank& l) {
   }
 }
 
+void project_f16_f32_ref(const Project& p) {
+  for (int64_t j = 0; j < project_rows; ++j) {
+    double sum = 0;
+    for (int64_t i = 0; i < p.k; ++i)
+      sum += double{float_of_half(p.w[(i / tile_n * project_rows + j) * tile_n + i % tile_n])} *
+             p.x[i];
+    p.t[j] = static_cast<float>(sum);
+  }
+}
+
 void convert_f32_f16_ref(const float* x, uint16_t* y, int64_t n) {
   for (int64_t i = 0; i < n; ++i) y[i] = half_of_float(x[i]);
 }
