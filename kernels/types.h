@@ -221,7 +221,8 @@ using PeakFunction = uint64_t (*)(uint64_t iterations);
 /// bandwidth.
 inline constexpr uint64_t read_streams = 4;  ///< parts of the x86 kernels
 using ReadFunction = uint64_t (*)(const void* data, uint64_t bytes);
-/// y = x / sqrt(mean(x^2) + eps) * w
+/// y = x / sqrt(mean(x^2) + eps) * w, in this order: times a reciprocal is another rounding, which
+/// moves values of bf16 weights off the halves that they lie on exactly when they are quantized.
 using RmsNormFunction = void (*)(const float* x, const float* w, float* y, int64_t n, float eps);
 /// y = exp(x - max(x)) / sum(exp(x - max(x)))
 using SoftmaxFunction = void (*)(const float* x, float* y, int64_t n);

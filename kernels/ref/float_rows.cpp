@@ -13,8 +13,8 @@ using ref::half_of_float;
 void rms_norm_f32_ref(const float* x, const float* w, float* y, int64_t n, float eps) {
   double sum = 0;
   for (int64_t i = 0; i < n; ++i) sum += double{x[i]} * x[i];
-  const auto scale = static_cast<float>(1 / std::sqrt(sum / static_cast<double>(n) + eps));
-  for (int64_t i = 0; i < n; ++i) y[i] = x[i] * scale * w[i];
+  const auto root = static_cast<float>(std::sqrt(sum / static_cast<double>(n) + eps));
+  for (int64_t i = 0; i < n; ++i) y[i] = x[i] / root * w[i];
 }
 
 void softmax_f32_ref(const float* x, float* y, int64_t n) {

@@ -91,9 +91,9 @@ void project(const Project& p) {
 template <class Arch>
 void rms_norm(const float* x, const float* w, float* y, int64_t n, float eps) {
   using Batch = typename Vector<Arch>::type;
-  const Batch scale(1.0f / std::sqrt(dot<Arch>(x, x, n) / static_cast<float>(n) + eps));
+  const Batch root(std::sqrt(dot<Arch>(x, x, n) / static_cast<float>(n) + eps));
   each_vector<Arch>(n, [&](int64_t i, int64_t count) {
-    store<Arch>(y + i, load<Arch>(x + i, count) * scale * load<Arch>(w + i, count), count);
+    store<Arch>(y + i, load<Arch>(x + i, count) / root * load<Arch>(w + i, count), count);
   });
 }
 
