@@ -3,6 +3,8 @@
 
 #include <chrono>
 #include <cmath>
+#include <optional>
+#include <utility>
 
 #include "lib/convert/assignment.h"
 #include "lib/convert/calibration.h"
