@@ -13,7 +13,7 @@ import sys
 
 from svg_chart import COLORS, Axis, Chart
 
-SIZE = 640, 400
+SIZE = 840, 560
 X_STEP, Y_LINES = 50, (0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
 
 
@@ -22,7 +22,7 @@ def main():
         sys.exit(__doc__)
     with open(sys.argv[1], encoding="utf-8") as file:
         points = [json.loads(line) for line in file]
-    x_end = (int(max(p["prefill"] for p in points) / X_STEP) + 1) * X_STEP
+    x_end = (int(max(p["prefill"] for p in points) * 1.5 / X_STEP) + 1) * X_STEP  # room for the names
     chart = Chart(SIZE, "Accuracy against speed: lower right is better",
                   "prefill of 512 tokens, tokens/s (1.5B shape, 2 threads)",
                   "mean KL, nats (SmolLM2-135M)", Axis(0, x_end), Axis(Y_LINES[0], Y_LINES[-1], True))
@@ -31,11 +31,7 @@ def main():
     for p in points:
         color = COLORS[makers.index(p["maker"])]
         chart.point(p["prefill"], p["kl"], color)
-        x, y = chart.x(p["prefill"]), chart.y(p["kl"]) + 4
-        if x > chart.width * 0.6:
-            chart.text(x - 8, y, p["name"], anchor="end", color=color)
-        else:
-            chart.text(x + 8, y, p["name"], color=color)
+        chart.text(chart.x(p["prefill"]) + 8, chart.y(p["kl"]) + 4, p["name"], color=color)
     chart.save(pathlib.Path(sys.argv[2]))
 
 
