@@ -221,7 +221,8 @@ using PeakFunction = uint64_t (*)(uint64_t iterations);
 /// bandwidth.
 inline constexpr uint64_t read_streams = 4;  ///< parts of the x86 kernels
 using ReadFunction = uint64_t (*)(const void* data, uint64_t bytes);
-/// y = x / sqrt(mean(x^2) + eps) * w
+/// y = x / sqrt(mean(x^2) + eps) * w, in this order: times a reciprocal is another rounding, which
+/// moves values of bf16 weights off the halves that they lie on exactly when they are quantized.
 using RmsNormFunction = void (*)(const float* x, const float* w, float* y, int64_t n, float eps);
 /// y = exp(x - max(x)) / sum(exp(x - max(x)))
 using SoftmaxFunction = void (*)(const float* x, float* y, int64_t n);
@@ -248,6 +249,16 @@ struct LowRank {
   float* y;           ///< [n]
 };
 using LowRankFunction = void (*)(const LowRank&);
+/// t[j] = sum over i of x[i] w[i / 16][j][i % 16] for j < project_rows, fp32 accumulation: what
+/// LowRank takes as t. The rows of w are read side by side, so that they are one stream of memory.
+inline constexpr int64_t project_rows = 4;
+struct Project {
+  int64_t k;
+  const float* x;     ///< [k]
+  const uint16_t* w;  ///< fp16 [k / 16][project_rows][16], the last tile padded with zeros
+  float* t;           ///< [project_rows]
+};
+using ProjectFunction = void (*)(const Project&);
 /// round to nearest even, overflow to infinity, NaN stays NaN; subnormals are kept
 using ConvertF32F16Function = void (*)(const float* x, uint16_t* y, int64_t n);
 using ConvertF16F32Function = void (*)(const uint16_t* x, float* y, int64_t n);

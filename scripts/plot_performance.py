@@ -10,19 +10,19 @@ usage: plot_performance.py measure RESULTS -- MODEL [octet bench's options]
 Standard library only. Needs the release build of octet (or OCTET, its path) to measure.
 """
 import json
-import math
 import os
 import pathlib
 import subprocess
 import sys
+
+from svg_chart import COLORS, RIGHT, TOP, Axis, Chart
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 OCTET = os.environ.get("OCTET", str(ROOT / "build/release/bin/octet"))
 PROMPTS = (1, 4, 16, 64, 128, 256, 512, 1024, 2048)
 DEPTHS = (1024, 2048, 4096, 8192, 16384, 32768)
 SHORT = ("--prompt", "8", "--gen", "16")  # where only one of the two speeds is looked at
-COLORS = ("#1b6ca8", "#c8553d", "#4f772d", "#7b4b94")
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 520, 300, 60, 46, 34, 14
+SIZE = 520, 300
 
 
 def measure(results, arguments):
@@ -57,43 +57,18 @@ def ticks(low, high, logarithmic):
 def draw(path, title, x_title, y_title, series, logarithmic):
     """series: {name: [(x, median, min, max)]}"""
     points = [point for values in series.values() for point in values]
-    xs = ticks(min(p[0] for p in points), max(p[0] for p in points), logarithmic)
-    ys = ticks(0, max(p[3] for p in points), False)
     low, high = min(p[0] for p in points), max(p[0] for p in points)
-
-    def place_x(x):
-        share = math.log(x / low) / math.log(high / low) if logarithmic and high > low else \
-            (x - low) / (high - low or 1)
-        return LEFT + share * (WIDTH - LEFT - RIGHT)
-
-    def place_y(y):
-        return HEIGHT - BOTTOM - y / ys[-1] * (HEIGHT - BOTTOM - TOP)
-
-    out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
-           'font-family="sans-serif" font-size="12">',
-           f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>',
-           f'<text x="{LEFT}" y="18" font-size="13">{title}</text>',
-           f'<text x="{(LEFT + WIDTH) / 2}" y="{HEIGHT - 8}" text-anchor="middle">{x_title}</text>',
-           f'<text transform="translate(14 {HEIGHT / 2}) rotate(-90)" text-anchor="middle">'
-           f'{y_title}</text>']
-    for y in ys:
-        out.append(f'<path d="M{LEFT} {place_y(y):.1f}H{WIDTH - RIGHT}" stroke="#ddd"/>'
-                   f'<text x="{LEFT - 6}" y="{place_y(y) + 4:.1f}" text-anchor="end">{y}</text>')
-    for x in xs:
-        out.append(f'<text x="{place_x(x):.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">'
-                   f'{x}</text>')
-    for (name, values), color, line in zip(series.items(), COLORS, range(len(series))):
+    ys = ticks(0, max(p[3] for p in points), False)
+    chart = Chart(SIZE, title, x_title, y_title, Axis(low, high, logarithmic), Axis(0, ys[-1]))
+    chart.ticks([x for x in ticks(low, high, logarithmic) if low <= x <= high], ys)
+    for line, (color, (name, values)) in enumerate(zip(COLORS, series.items())):
         values = sorted(values)
-        way = " ".join(f"{place_x(x):.1f},{place_y(median):.1f}" for x, median, _, _ in values)
-        out.append(f'<polyline points="{way}" fill="none" stroke="{color}" stroke-width="2"/>')
+        chart.line([(x, median) for x, median, _, _ in values], color)
         for x, median, least, most in values:
-            out.append(f'<path d="M{place_x(x):.1f} {place_y(least):.1f}V{place_y(most):.1f}" '
-                       f'stroke="{color}"/><circle cx="{place_x(x):.1f}" '
-                       f'cy="{place_y(median):.1f}" r="3" fill="{color}"/>')
-        out.append(f'<text x="{WIDTH - RIGHT}" y="{TOP + 14 * line}" text-anchor="end" '
-                   f'fill="{color}">{name}</text>')
-    path.write_text("\n".join(out) + "\n</svg>\n", encoding="utf-8")
-    print(path)
+            chart.range(x, least, most, color)
+            chart.point(x, median, color, radius=3)
+        chart.text(chart.width - RIGHT, TOP + 14 * line, name, anchor="end", color=color)
+    chart.save(path)
 
 
 def series_of(results, sweep, speed, x):

@@ -13,8 +13,8 @@ using ref::half_of_float;
 void rms_norm_f32_ref(const float* x, const float* w, float* y, int64_t n, float eps) {
   double sum = 0;
   for (int64_t i = 0; i < n; ++i) sum += double{x[i]} * x[i];
-  const auto scale = static_cast<float>(1 / std::sqrt(sum / static_cast<double>(n) + eps));
-  for (int64_t i = 0; i < n; ++i) y[i] = x[i] * scale * w[i];
+  const auto root = static_cast<float>(std::sqrt(sum / static_cast<double>(n) + eps));
+  for (int64_t i = 0; i < n; ++i) y[i] = x[i] / root * w[i];
 }
 
 void softmax_f32_ref(const float* x, float* y, int64_t n) {
@@ -76,6 +76,16 @@ void low_rank_f16_f32_ref(const LowRank& l) {
     for (int64_t j = 0; j < l.rank; ++j)
       sum += double{l.t[j]} * float_of_half(l.w[(c / tile_n * l.rank + j) * tile_n + c % tile_n]);
     l.y[c] = static_cast<float>(sum);
+  }
+}
+
+void project_f16_f32_ref(const Project& p) {
+  for (int64_t j = 0; j < project_rows; ++j) {
+    double sum = 0;
+    for (int64_t i = 0; i < p.k; ++i)
+      sum += double{float_of_half(p.w[(i / tile_n * project_rows + j) * tile_n + i % tile_n])} *
+             p.x[i];
+    p.t[j] = static_cast<float>(sum);
   }
 }
 

@@ -56,12 +56,44 @@ void low_rank(const LowRank& l) {
   for (; c < l.n; c += tile_n) low_rank_columns<Arch, 1>(l, c, l.n - c);
 }
 
+/// Two sums a row, over the even and the odd tiles, hide the latency of the fma. The loops over
+/// `sum` have constant bounds, so that it stays in registers.
+template <class Arch>
+void project(const Project& p) {
+  using V = Vector<Arch>;
+  constexpr int64_t ahead = 2048;  // bytes; w comes from memory
+  typename V::type sum[2][project_rows] = {{0.0f, 0.0f, 0.0f, 0.0f}, {0.0f, 0.0f, 0.0f, 0.0f}};
+  const auto add = [&](const typename V::type& x, const uint16_t* w, auto& sums) {
+#pragma GCC unroll 4
+    for (int64_t j = 0; j < project_rows; ++j)
+      sums[j] = V::fma(x, V::load(w + j * tile_n), sums[j]);
+  };
+  int64_t i = 0;
+  for (; i + 2 * tile_n <= p.k; i += 2 * tile_n) {
+    const uint16_t* const w = p.w + i * project_rows;
+#pragma GCC unroll 4
+    for (int64_t line = 0; line < 4; ++line)
+      __builtin_prefetch(reinterpret_cast<const char*>(w) + ahead + 64 * line, 0, 2);
+#pragma GCC unroll 4
+    for (int64_t at = 0; at < tile_n; at += V::size) {
+      add(V::load(p.x + i + at), w + at, sum[0]);
+      add(V::load(p.x + i + tile_n + at), w + project_rows * tile_n + at, sum[1]);
+    }
+  }
+  each_vector<Arch>(p.k - i, [&](int64_t at, int64_t count) {
+    add(load<Arch>(p.x + i + at, count),
+        p.w + (i + at) / tile_n * tile_n * project_rows + at % tile_n, sum[0]);
+  });
+#pragma GCC unroll 4
+  for (int64_t j = 0; j < project_rows; ++j) p.t[j] = V::sum(sum[0][j] + sum[1][j]);
+}
+
 template <class Arch>
 void rms_norm(const float* x, const float* w, float* y, int64_t n, float eps) {
   using Batch = typename Vector<Arch>::type;
-  const Batch scale(1.0f / std::sqrt(dot<Arch>(x, x, n) / static_cast<float>(n) + eps));
+  const Batch root(std::sqrt(dot<Arch>(x, x, n) / static_cast<float>(n) + eps));
   each_vector<Arch>(n, [&](int64_t i, int64_t count) {
-    store<Arch>(y + i, load<Arch>(x + i, count) * scale * load<Arch>(w + i, count), count);
+    store<Arch>(y + i, load<Arch>(x + i, count) / root * load<Arch>(w + i, count), count);
   });
 }
 

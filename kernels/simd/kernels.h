@@ -42,6 +42,9 @@ float OCTET_SIMD_KERNEL(dot_f16_f32)(const uint16_t* a, const float* b, int64_t 
 void OCTET_SIMD_KERNEL(low_rank_f16_f32)(const LowRank& l) {
   simd::low_rank<Arch>(l);
 }
+void OCTET_SIMD_KERNEL(project_f16_f32)(const Project& p) {
+  simd::project<Arch>(p);
+}
 void OCTET_SIMD_KERNEL(convert_f32_f16)(const float* x, uint16_t* y, int64_t n) {
   simd::convert<Arch>(x, y, n);
 }

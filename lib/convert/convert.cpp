@@ -3,6 +3,8 @@
 
 #include <chrono>
 #include <cmath>
+#include <optional>
+#include <utility>
 
 #include "lib/convert/assignment.h"
 #include "lib/convert/calibration.h"
@@ -219,28 +221,42 @@ EvalComparison measure(const Conversion& conversion, std::unique_ptr<TensorStore
                                 source.two_planes, {}, std::move(chosen), options, {}));
 }
 
+void use(const Assignment& chosen, const Variants& variants, Source& source) {
+  source.two_planes = chosen.two_planes;
+  source.schemes = variants.plain().schemes;
+  for (const std::string& weight : chosen.grouped)
+    source.schemes.others[weight] = Scheme::w8a8_g128;
+  for (const std::string& weight : chosen.f16) source.schemes.others[weight] = Scheme::f16;
+}
+
 /// Sets the source's forms to what comes below the budget, as measured on the held-out text. The
 /// whole model adds what single linears do not show (its embedding, its cache), and other texts are
-/// to keep the budget too: where the KL with its standard error is above, the search aims lower.
+/// to keep the budget too: where the KL with its standard error is above, the search aims lower,
+/// and once it has hit, halfway back to where it had missed: one step may be far too long.
 void search(Conversion& conversion, Variants& variants, SensitivityRun& run, double budget,
             MixedReport& report) {
   constexpr int max_attempts = 4;
   Source& source = conversion.source;
   const ModelSensitivity sensitivity = run.finish();
-  double aim = budget;
+  std::optional<std::pair<Assignment, MixedReport>> hit;
+  double aim = budget, missed = 0;  // missed: the least KL that was expected and not reached
   for (int attempt = 0; attempt < max_attempts; ++attempt) {
     const Assignment chosen = assign(sensitivity.linears, sensitivity.all.kl_mean, aim);
-    source.two_planes = chosen.two_planes;
-    source.schemes = variants.plain().schemes;
-    for (const std::string& weight : chosen.grouped)
-      source.schemes.others[weight] = Scheme::w8a8_g128;
-    for (const std::string& weight : chosen.f16) source.schemes.others[weight] = Scheme::f16;
+    use(chosen, variants, source);
     const EvalComparison made = measure(conversion, variants.chosen(source.schemes), run);
     report = mixed_report(sensitivity, source.schemes.model, chosen, made, run.positions());
     const double worst = made.kl_mean + made.kl_mean_error;
-    if (worst <= budget) return;
-    aim = chosen.expected_kl * budget / worst;
+    if (worst <= budget) {
+      hit.emplace(chosen, report);
+      if (attempt == 0) return;
+    } else {
+      missed = chosen.expected_kl;
+    }
+    aim = hit ? (hit->first.expected_kl + missed) / 2 : chosen.expected_kl * budget / worst;
   }
+  if (!hit) return;
+  use(hit->first, variants, source);
+  report = std::move(hit->second);
 }
 
 /// Quantizes into memory, measures there what each linear costs, and writes what the budget asks.

@@ -19,6 +19,7 @@ namespace octet {
 namespace {
 
 using kernels::padded_n;
+using kernels::project_rows;
 using kernels::tile_n;
 using quant::Rotation;
 
@@ -130,32 +131,41 @@ float power_of_two(float largest) {
   return largest > 0 ? std::ldexp(1.0f, std::ilogb(largest)) : 1.0f;
 }
 
-/// Into fp16, with the exponents in `scale`.
-AdaptedLinear pack(const LowRankDelta& delta, double scale) {
-  const int64_t rank = delta.rank, k = static_cast<int64_t>(delta.down.size()) / rank,
-                n = static_cast<int64_t>(delta.up.size()) / rank;
+int64_t padded_rank(int64_t rank) {
+  return (rank + project_rows - 1) / project_rows * project_rows;
+}
+
+/// Into fp16 at packed_down and packed_up, which are zero, with the exponents in `scale`.
+AdaptedLinear pack(const LowRankDelta& delta, double scale, uint16_t* packed_down,
+                   uint16_t* packed_up) {
+  const int64_t k = static_cast<int64_t>(delta.down.size()) / delta.rank,
+                n = static_cast<int64_t>(delta.up.size()) / delta.rank;
   const auto convert = active_kernels().convert_f32_f16;
   AdaptedLinear packed;
-  packed.rank = rank;
-  packed.down = AlignedBuffer<uint16_t>(static_cast<size_t>(rank * k));
-  packed.up = AlignedBuffer<uint16_t>(static_cast<size_t>(rank * padded_n(n)));
-  std::fill_n(packed.up.data(), packed.up.size(), uint16_t{0});
-  std::vector<float> row(static_cast<size_t>(k));
-  for (int64_t j = 0; j < rank; ++j) {
+  packed.rank = padded_rank(delta.rank);
+  packed.down = packed_down;
+  packed.up = packed_up;
+  packed.scale.resize(static_cast<size_t>(packed.rank));
+  for (int64_t j = 0; j < delta.rank; ++j) {
     const float* const down = delta.down.data() + j * k;
     float down_largest = 0, up_largest = 0;
     for (int64_t i = 0; i < k; ++i) down_largest = std::max(down_largest, std::fabs(down[i]));
     for (int64_t i = 0; i < n; ++i)
-      up_largest = std::max(up_largest, std::fabs(delta.up[static_cast<size_t>(i * rank + j)]));
+      up_largest =
+          std::max(up_largest, std::fabs(delta.up[static_cast<size_t>(i * delta.rank + j)]));
     const float down_unit = power_of_two(down_largest), up_unit = power_of_two(up_largest);
-    for (int64_t i = 0; i < k; ++i) row[static_cast<size_t>(i)] = down[i] / down_unit;
-    convert(row.data(), packed.down.data() + j * k, k);
-    for (int64_t i = 0; i < n; ++i) {
-      const float value = delta.up[static_cast<size_t>(i * rank + j)] / up_unit;
-      convert(&value, packed.up.data() + (i / tile_n * rank + j) * tile_n + i % tile_n, 1);
+    uint16_t* const rows = packed_down + j / project_rows * project_rows * padded_n(k);
+    for (int64_t i = 0; i < k; ++i) {
+      const float value = down[i] / down_unit;
+      const int64_t row = i / tile_n * project_rows + j % project_rows;
+      convert(&value, rows + row * tile_n + i % tile_n, 1);
     }
-    packed.scale.push_back(
-        static_cast<float>(scale * delta.scale * double{down_unit} * double{up_unit}));
+    for (int64_t i = 0; i < n; ++i) {
+      const float value = delta.up[static_cast<size_t>(i * delta.rank + j)] / up_unit;
+      convert(&value, packed_up + (i / tile_n * packed.rank + j) * tile_n + i % tile_n, 1);
+    }
+    packed.scale[static_cast<size_t>(j)] =
+        static_cast<float>(scale * delta.scale * double{down_unit} * double{up_unit});
   }
   return packed;
 }
@@ -173,16 +183,27 @@ Adapter Adapter::load(const Model& model, const std::string& directory, double s
   const AdapterRotation rotation(impl);
   auto result = std::make_unique<AdapterImpl>(model);
   result->path = directory;
+  int64_t down_values = 0, up_values = 0;
+  for (const ModelTensor& tensor : model_tensors(impl.config)) {
+    if (!files.changes(tensor.name)) continue;
+    down_values += padded_rank(files.rank(tensor.name)) * padded_n(tensor.shape[1]);
+    up_values += padded_rank(files.rank(tensor.name)) * padded_n(tensor.shape[0]);
+  }
+  result->factors = HugeMemory(static_cast<size_t>(down_values + up_values) * sizeof(uint16_t));
+  auto* down = reinterpret_cast<uint16_t*>(result->factors.data());
+  auto* up = down + down_values;
   for (const ModelTensor& tensor : model_tensors(impl.config)) {
     if (!is_linear(tensor.name)) continue;
     auto& linear = result->linears.emplace_back();
     if (!files.changes(tensor.name)) continue;
     LowRankDelta delta = files.delta(tensor.name);
     if (impl.rotation.any()) rotation.apply(tensor.name.substr(0, tensor.name.rfind('.')), delta);
-    linear = pack(delta, scale);
-    result->bytes +=
-        2 * static_cast<int64_t>(linear->down.size() + linear->up.size()) + 4 * linear->rank;
+    linear = pack(delta, scale, down, up);
+    down += linear->rank * padded_n(tensor.shape[1]);
+    up += linear->rank * padded_n(tensor.shape[0]);
+    result->bytes += static_cast<int64_t>(linear->scale.size() * sizeof(float));
   }
+  result->bytes += static_cast<int64_t>(result->factors.size());
   return Adapter(Handle<AdapterImpl>(result.release()));
 }
 

@@ -1,5 +1,7 @@
 #include "lib/convert/variants.h"
 
+#include <set>
+
 #include "lib/model/linear_kinds.h"
 
 namespace octet {
@@ -63,13 +65,10 @@ Variants::Variants(const Checkpoint& checkpoint, std::vector<ModelTensor> tensor
       plain_(stored_tensors(tensors_, schemes_)),
       write_plain_(checkpoint, tensors_, schemes_, plain_, pool) {
   if (!grouped) return;
-  linears_ = groupable(tensors_, checkpoint.config().num_layers);
-  groups_ = std::make_unique<MemoryStore>(stored_tensors(linears_, Scheme::w8a8_g128));
-  write_groups_.emplace(checkpoint, linears_, Scheme::w8a8_g128, *groups_, pool);
-  for (const ModelTensor& linear : linears_) {
-    groups_of_.insert(linear.name);
-    with_groups_.others[linear.name] = Scheme::w8a8_g128;
-  }
+  const std::vector<ModelTensor> linears = groupable(tensors_, checkpoint.config().num_layers);
+  groups_ = std::make_unique<MemoryStore>(stored_tensors(linears, Scheme::w8a8_g128));
+  write_groups_.emplace(checkpoint, linears, Scheme::w8a8_g128, *groups_, pool);
+  for (const ModelTensor& linear : linears) with_groups_.others[linear.name] = Scheme::w8a8_g128;
   all_grouped_ = std::make_unique<Chosen>(*this, with_groups_);
 }
 
@@ -81,7 +80,7 @@ void Variants::write(std::span<const ModelTensor> tensors, const Feedbacks& feed
   if (!groups_) return;
   std::vector<ModelTensor> grouped;
   for (const ModelTensor& tensor : tensors)
-    if (groups_of_.contains(tensor.name)) grouped.push_back(tensor);
+    if (with_groups_.of(tensor.name) != schemes_.of(tensor.name)) grouped.push_back(tensor);
   write_groups_->write(grouped, feedbacks, nullptr);
 }
 

@@ -2,9 +2,8 @@
 // A model's linears in each form that a search may choose, side by side in memory.
 #include <memory>
 #include <optional>
-#include <set>
 #include <span>
-#include <string>
+#include <vector>
 
 #include "lib/convert/memory_store.h"
 #include "lib/convert/write_tensors.h"
@@ -44,8 +43,6 @@ class Variants {
   std::vector<ModelTensor> tensors_;
   Schemes schemes_, with_groups_;
   ThreadPool& pool_;
-  std::vector<ModelTensor> linears_;  // those of the grouped variant,
-  std::set<std::string> groups_of_;   // and their names
   MemoryStore plain_;
   std::unique_ptr<MemoryStore> groups_;
   std::unique_ptr<TensorStore> all_grouped_;

@@ -81,9 +81,13 @@ void PeftAdapter::find_pairs(const ModelConfig& config) {
   require(!pairs_.empty(), ErrorCode::InvalidFile, file_.path(), ": no tensors in it");
 }
 
+int64_t PeftAdapter::rank(std::string_view weight) const {
+  return static_cast<int64_t>(pairs_.find(weight)->second.down->shape[0]);
+}
+
 LowRankDelta PeftAdapter::delta(std::string_view weight) const {
   const Pair& pair = pairs_.find(weight)->second;
-  return {static_cast<int64_t>(pair.down->shape[0]), pair.scale, read(*pair.down), read(*pair.up)};
+  return {rank(weight), pair.scale, read(*pair.down), read(*pair.up)};
 }
 
 std::vector<float> PeftAdapter::read(const SafetensorsEntry& entry) const {

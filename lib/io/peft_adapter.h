@@ -31,6 +31,7 @@ class PeftAdapter {
   const std::string& path() const { return path_; }
   /// Whether the adapter changes this weight ("model.layers.0.mlp.up_proj.weight").
   bool changes(std::string_view weight) const { return pairs_.contains(weight); }
+  int64_t rank(std::string_view weight) const;
   /// Its change. Errors: InvalidFile if a value is not finite.
   LowRankDelta delta(std::string_view weight) const;
 

@@ -252,6 +252,34 @@ TEST_CASE("a row of a low-rank product is added, in columns that end anywhere") 
     }
 }
 
+TEST_CASE("products of a row with some rows that lie side by side") {
+  for (int64_t k : sizes) {
+    const auto x = random_row(k, 15);
+    const int64_t tiles = (k + 15) / 16;
+    std::vector<uint16_t> w(static_cast<size_t>(tiles * project_rows * 16));
+    std::vector<double> expected;
+    double total = 0;
+    for (int64_t j = 0; j < project_rows; ++j) {
+      const auto row = random_row(k, 16 + static_cast<uint32_t>(j));
+      double sum = 0;
+      for (int64_t i = 0; i < k; ++i) {
+        const uint16_t half = half_nearest(row[i]);
+        w[(i / 16 * project_rows + j) * 16 + i % 16] = half;
+        sum += half_value(half) * x[i];
+        total += std::fabs(half_value(half) * x[i]);
+      }
+      expected.push_back(sum);
+    }
+    Guarded<float> x_shifted(x);
+    Guarded<uint16_t> w_shifted(w);
+    for (const auto& kernel : runnable_rows<ProjectFunction>("project_f16_f32")) {
+      Guarded<float> t(project_rows);
+      kernel.function({k, x_shifted.data(), w_shifted.data(), t.data()});
+      check_near(t, expected, 0, 1e-6 * total, label(kernel, k));
+    }
+  }
+}
+
 TEST_CASE("every fp16 value becomes the fp32 of the same value, and comes back") {
   std::vector<uint16_t> all(65536);
   for (size_t i = 0; i < all.size(); ++i) all[i] = static_cast<uint16_t>(i);

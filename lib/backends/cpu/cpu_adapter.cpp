@@ -8,8 +8,17 @@
 namespace octet {
 namespace {
 
-/// What one thread computes at a time of down x.
-constexpr int64_t ranks_at_once = 4, rows_at_once = 32;
+using kernels::project_rows;
+
+/// Rows of x that one thread takes at a time for down x.
+constexpr int64_t rows_at_once = 32;
+
+/// Ranks that one thread takes at a time: all threads get a part, and each part is as long a stream
+/// of memory as it can be, since each begins with a wait.
+int64_t ranks_at_once(int64_t rank, int threads) {
+  const int64_t part = (rank + threads - 1) / threads;
+  return (part + project_rows - 1) / project_rows * project_rows;
+}
 
 }  // namespace
 
@@ -42,9 +51,10 @@ void CpuBackend::plan_projections(std::span<const LinearTask> tasks) {
       projections_.push_back({&task, linear, rows.first, rows.count, size});
       size += rows.count * linear->rank;
       const size_t index = projections_.size() - 1;
+      const int64_t ranks = ranks_at_once(linear->rank, pool_.threads());
       for (int64_t row = 0; row < rows.count; row += rows_at_once)
-        for (int64_t rank = 0; rank < linear->rank; rank += ranks_at_once)
-          projection_items_.push_back({index, row, rank});
+        for (int64_t rank = 0; rank < linear->rank; rank += ranks)
+          projection_items_.push_back({index, row, rank, std::min(rank + ranks, linear->rank)});
     }
   if (static_cast<int64_t>(projected_.size()) < size)
     projected_ = AlignedBuffer<float>(static_cast<size_t>(size));
@@ -56,13 +66,14 @@ void CpuBackend::project(const ProjectionItem& item) {
   const Projection& p = projections_[item.projection];
   const int64_t k = workspace_.x.k, rank = p.linear->rank;
   const int64_t end_row = std::min(item.row + rows_at_once, p.rows);
-  const int64_t end_rank = std::min(item.rank + ranks_at_once, rank);
-  for (int64_t row = item.row; row < end_row; ++row)
-    for (int64_t j = item.rank; j < end_rank; ++j)
-      projected_[static_cast<size_t>(p.begin + row * rank + j)] =
-          p.linear->scale[static_cast<size_t>(j)] *
-          table_.dot_f16_f32(p.linear->down.data() + j * k,
-                             workspace_.x.f32 + (p.first_row + row) * k, k);
+  for (int64_t j = item.begin_rank; j < item.end_rank; j += project_rows)
+    for (int64_t row = item.row; row < end_row; ++row) {
+      float* const t = projected_.data() + p.begin + row * rank + j;
+      table_.project_f16_f32({k, workspace_.x.f32 + (p.first_row + row) * k,
+                              p.linear->down + j * kernels::padded_n(k), t});
+      for (int64_t i = 0; i < project_rows; ++i)
+        t[i] *= p.linear->scale[static_cast<size_t>(j + i)];
+    }
 }
 
 /// Computes what no thread has begun.
@@ -80,7 +91,7 @@ void CpuBackend::help_project() {
 void CpuBackend::bring_projections(const Columns& c) const {
   for (const Projection& p : projections_) {
     if (p.task != c.task) continue;
-    const uint16_t* const up = p.linear->up.data();
+    const uint16_t* const up = p.linear->up;
     for (int64_t i = c.begin * p.linear->rank; i < c.end * p.linear->rank; i += 32)
       __builtin_prefetch(up + i, 0, 2);
   }
@@ -100,9 +111,9 @@ void CpuBackend::add_projections(const Columns& c) {
     const int64_t rank = p.linear->rank;
     const int64_t end = std::min(p.first_row + p.rows, c.first_row + c.rows);
     for (int64_t row = std::max(p.first_row, c.first_row); row < end; ++row)
-      table_.low_rank_f16_f32(
-          {c.end - c.begin, rank, projected_.data() + p.begin + (row - p.first_row) * rank,
-           p.linear->up.data() + c.begin * rank, c.out + (row - c.first_row) * c.ldc});
+      table_.low_rank_f16_f32({c.end - c.begin, rank,
+                               projected_.data() + p.begin + (row - p.first_row) * rank,
+                               p.linear->up + c.begin * rank, c.out + (row - c.first_row) * c.ldc});
   }
 }
 

@@ -182,7 +182,7 @@ bool CpuBackend::attention(int64_t layer, const InputForms& forms) {
     merge(item.tokens, partials_.data() + item.partial, item.parts);
   });
   const int64_t k = config_.num_heads * config_.head_dim;
-  set_activations(batch_->rows(), k, forms);
+  set_activations(batch_->rows(), k, forms, workspace_.attention);
   std::atomic<bool> finite{true};
   each_row(workspace_.x.rows, [&](int64_t i, int thread) {
     if (!store_activation(workspace_.attention + i * k, i, thread)) finite = false;

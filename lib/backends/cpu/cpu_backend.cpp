@@ -146,7 +146,8 @@ Plane CpuBackend::plane(bool grouped, int index) {
   return {buffers.s8.data(), buffers.scale.data()};
 }
 
-void CpuBackend::set_activations(int64_t rows, int64_t k, const InputForms& forms) {
+/// values: where the rows already are as fp32; null: nowhere.
+void CpuBackend::set_activations(int64_t rows, int64_t k, const InputForms& forms, float* values) {
   Activations& x = workspace_.x;
   x = {};
   x.rows = rows;
@@ -154,9 +155,9 @@ void CpuBackend::set_activations(int64_t rows, int64_t k, const InputForms& form
   x.stride = kernels::packed_activation_k(k);
   x.packed = kernels::packs_activations(table_.isa, rows);
   if (forms.f32 || !adapted_rows_.empty()) {
-    if (input_.size() == 0)
-      input_ = float_buffer(std::max(max_rows_, logit_group) * max_width(config_));
-    x.f32 = input_.data();
+    if (!values && normed_.size() == 0)
+      normed_ = float_buffer(std::max(max_rows_, logit_group) * config_.hidden_size);
+    x.f32 = values ? values : normed_.data();
   }
   for (int i = 0; i < forms.planes; ++i) {
     if (forms.s8) x.s8[i] = plane(false, i);
@@ -166,16 +167,19 @@ void CpuBackend::set_activations(int64_t rows, int64_t k, const InputForms& form
 
 bool CpuBackend::store_activation(float* values, int64_t row, int thread) {
   const Activations& x = workspace_.x;
-  if (x.f32) std::copy_n(values, x.k, x.f32 + row * x.k);
-  if (x.s8[0].s8 && x.s8_g128[0].s8) {
+  const bool two_planes = x.s8[1].s8 || x.s8_g128[1].s8;
+  // A second plane uses values up.
+  const auto spare = [&] {
+    if (!two_planes) return values;
     AlignedBuffer<float>& copy = scratch_[static_cast<size_t>(thread)].copy;
     if (copy.size() == 0) copy = float_buffer(max_width(config_));
-    std::copy_n(values, x.k, copy.data());
-    if (!store_planes(copy.data(), row, true, thread)) return false;
-  } else if (x.s8_g128[0].s8) {
-    return store_planes(values, row, true, thread);
+    return std::copy_n(values, x.k, copy.data()) - x.k;
+  };
+  if (x.s8_g128[0].s8) {
+    float* const row_values = x.f32 || x.s8[0].s8 ? spare() : values;
+    if (!store_planes(row_values, row, true, thread)) return false;
   }
-  return !x.s8[0].s8 || store_planes(values, row, false, thread);
+  return !x.s8[0].s8 || store_planes(x.f32 ? spare() : values, row, false, thread);
 }
 
 bool CpuBackend::store_planes(float* values, int64_t row, bool grouped, int thread) {
@@ -249,11 +253,12 @@ bool CpuBackend::norm(const float* weight, const std::span<const int64_t>* rows,
                       const InputForms& forms) {
   const int64_t k = config_.hidden_size;
   plan_adapters(rows);
-  set_activations(rows ? static_cast<int64_t>(rows->size()) : batch_->rows(), k, forms);
+  set_activations(rows ? static_cast<int64_t>(rows->size()) : batch_->rows(), k, forms, nullptr);
   std::atomic<bool> finite{true};
   each_row(workspace_.x.rows, [&](int64_t i, int thread) {
     const int64_t row = rows ? (*rows)[static_cast<size_t>(i)] : i;
-    float* normed = scratch_[static_cast<size_t>(thread)].row.data();
+    float* const normed = workspace_.x.f32 ? workspace_.x.f32 + i * k
+                                           : scratch_[static_cast<size_t>(thread)].row.data();
     table_.rms_norm_f32(workspace_.hidden + row * k, weight, normed, k,
                         static_cast<float>(config_.rms_norm_eps));
     if (rotation > 1) table_.hadamard_f32(normed, k, rotation);

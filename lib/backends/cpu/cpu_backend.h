@@ -89,7 +89,7 @@ class CpuBackend : public Backend {
   bool store_activation(float* values, int64_t row, int thread);
   bool store_planes(float* values, int64_t row, bool grouped, int thread);
   void leave_rest(float* values, const int8_t* q, const float* scale, bool grouped) const;
-  void set_activations(int64_t rows, int64_t k, const InputForms& forms);
+  void set_activations(int64_t rows, int64_t k, const InputForms& forms, float* values);
   Plane plane(bool grouped, int index);
   /// Rows of work that takes about a microsecond each to hand out at once: with one at a time, many
   /// threads would mostly wait for the pool's counter.
@@ -138,7 +138,7 @@ class CpuBackend : public Backend {
   /// Some rows and ranks of a projection.
   struct ProjectionItem {
     size_t projection;
-    int64_t row, rank;
+    int64_t row, begin_rank, end_rank;
   };
   void plan_adapters(const std::span<const int64_t>* rows);
   void plan_projections(std::span<const LinearTask> tasks);
@@ -181,7 +181,7 @@ class CpuBackend : public Backend {
   int64_t max_rows_;
   AlignedBuffer<float> floats_;
   AlignedBuffer<float> cos_, sin_;  // [rows, head_dim / 2]
-  AlignedBuffer<float> input_;      // x as fp32
+  AlignedBuffer<float> normed_;     // x as fp32 after a norm
   struct PlaneBuffers {
     AlignedBuffer<int8_t> s8;
     AlignedBuffer<float> scale;

@@ -187,7 +187,7 @@ bool CpuBackend::gate_up(const LinearTask& gate, const LinearTask& up, int64_t r
     }
     bring_closer(following, items.count() - 1 - part.item);
   });
-  set_activations(rows, n, forms);
+  set_activations(rows, n, forms, gate_);
   std::atomic<bool> finite{true};
   each_row(rows, [&](int64_t row, int thread) {
     if (rotation > 1) table_.hadamard_f32(gate_ + row * n + rotated, n - rotated, rotation);
