@@ -20,8 +20,8 @@ void use_cpu(ModelImpl& impl, const ModelOptions& options) {
 }
 
 void use_cuda(ModelImpl& impl, const ModelOptions& options, Progress progress) {
-  require(impl.kv_cache == KvCacheType::f16, ErrorCode::Unsupported, "device cuda: kv_cache ",
-          to_string(impl.kv_cache), " is not there yet, f16 expected");
+  require(impl.kv_cache != KvCacheType::f32, ErrorCode::Unsupported,
+          "device cuda: kv_cache f32, f16 or int8 expected");
   impl.max_rows = options.max_rows > 0 ? options.max_rows : cuda_rows;
   impl.weights_fingerprint = weights_fingerprint(impl.config, impl.weights);
   impl.backend =

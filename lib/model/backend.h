@@ -93,8 +93,9 @@ struct StepResult {
   const float* logits;
   const TopLogit* best;
   int64_t stride;     ///< from row to row
-  int64_t first_bad;  ///< the first operation that quantizes (counted from start() on) which met
-                      ///< a value that was not finite; -1 if there is none that is not reported
+  int64_t first_bad;  ///< the first operation that quantizes, rotate_and_cache() included (counted
+                      ///< from start() on), which met a value that was not finite; -1 if there is
+                      ///< none that is not reported
 };
 
 /// Operations that quantize return false if a value was not finite. A device that works behind the

@@ -69,10 +69,15 @@ class CudaBackend : public Backend {
                       int64_t rotation, const int32_t* rows, int planes);
   void multiply(const CudaMatrix& weight, float* out, int64_t out_stride,
                 kernels::cuda::Output output);
+  void multiply_f16(const CudaMatrix& weight, float* out, int64_t out_stride,
+                    kernels::cuda::Output output);
+  void multiply_int8(const CudaMatrix& weight, float* out, int64_t out_stride,
+                     kernels::cuda::Output output);
   std::array<int64_t, 4> graph_key() const;
   kernels::cuda::Candidate* best() const;
   void select_best(int64_t logit_rows);
   void attend_rows(kernels::cuda::SplitAttention task);
+  bool int8_cache() const;
 
   int index_;
   std::string name_;
@@ -89,6 +94,7 @@ class CudaBackend : public Backend {
   float *angles_ = nullptr, *gated_ = nullptr, *partial_ = nullptr;
   int64_t hidden_stride_, qkv_stride_, attention_stride_, gated_stride_, logits_stride_;
   DeviceMemory quantized_, scales_, arrived_;
+  DeviceMemory halves_;  // of inputs of fp16 weights, where there are some
   DeviceMemory top_partial_;
   PinnedMemory results_;  // first_bad, then the best of each row
   PinnedMemory logits_;   // [logit_group][logits_stride_]
@@ -96,6 +102,7 @@ class CudaBackend : public Backend {
   std::optional<kernels::cuda::RowSource> input_;  // of the next multiplication, not quantized yet
   int64_t input_rows_ = 0;
   const float *q_norm_ = nullptr, *k_norm_ = nullptr;  // of the layer
+  kernels::cuda::FiniteCheck cache_check_{};           // of what goes into an int8 cache
   int32_t quantizations_ = 0;                          // of this step
   /// Graphs by rows, single rows or not, launched splits and Batch::top.
   std::map<std::array<int64_t, 4>, Graph> graphs_;
