@@ -22,7 +22,7 @@ pack() {
   # What tests/cuda reads.
   cp -r $build/test-data/tiny-{qwen2,qwen2-tied,qwen2-distill,qwen3,llama} "$folder/data/"
   find "$folder/data" \( -name '*.unpacked' -o -name '*.tar.xz' \) -delete
-  cp -r $build/test-data/smollm2 "$folder/data/"
+  cp -r $build/test-data/{lora,smollm2} "$folder/data/"
   realpath $build/test-data >"$folder/data.path"  # where the tests look for it
   # Small libraries that differ between distributions; OpenBLAS is taken from there.
   ldd $build/bin/octet | awk '/utf8proc|sentencepiece|pcre2/ { print $3 }' |

@@ -15,6 +15,8 @@
 namespace octet::kernels::cuda {
 namespace {
 
+static_assert(max_head_dim * 127 * 127 < 1 << 22 && kv_block * 255 * 127 < 1 << 22);  // sum_value()
+
 /// Words in shared memory: `rows` of `words`, eight more from row to row, so that four rows of
 /// eight pairs lie in different banks.
 template <int rows, int words>
@@ -123,12 +125,18 @@ class WarpRows {
   }
 
  private:
+  __device__ static void start(int (&sums)[2][4]) {
+#pragma unroll
+    for (int i = 0; i < 8; ++i) sums[i / 4][i % 4] = sum_start;
+  }
+
   /// score_[m][i][j]: row i, position 16 m + 4 q + j of the block.
   __device__ void score(const Stage<head_dim>& stage) {
     const int q = static_cast<int>(threadIdx.x) % 4;
 #pragma unroll
     for (int m = 0; m < parts; ++m) {
-      int sums[2][4] = {};
+      int sums[2][4];
+      start(sums);
 #pragma unroll
       for (int k = 0; k < steps; ++k) {
         const uint2 low = stage.keys.pair(8 * k + q, m), high = stage.keys.pair(8 * k + 4 + q, m);
@@ -139,7 +147,7 @@ class WarpRows {
       for (int i = 0; i < 2; ++i)
 #pragma unroll
         for (int j = 0; j < 4; ++j)
-          score_[m][i][j] = static_cast<float>(sums[j % 2][2 * i + j / 2]) *
+          score_[m][i][j] = sum_value(sums[j % 2][2 * i + j / 2]) *
                             (stage.key_scales[16 * m + 4 * q + j] * scale_[i]);
     }
   }
@@ -208,7 +216,8 @@ class WarpRows {
     const int q = static_cast<int>(threadIdx.x) % 4;
 #pragma unroll
     for (int d = 0; d < dim_parts; ++d) {
-      int sums[2][4] = {};
+      int sums[2][4];
+      start(sums);
 #pragma unroll
       for (int t = 0; t < parts / 2; ++t) {
         const uint2 low = stage.values.pair(8 * t + q, d),
@@ -220,8 +229,7 @@ class WarpRows {
       for (int p = 0; p < 2; ++p)
 #pragma unroll
         for (int r = 0; r < 4; ++r)
-          out_[d][p][r] =
-              fmaf(static_cast<float>(sums[p][r]), unit[r / 2], out_[d][p][r] * factor[r / 2]);
+          out_[d][p][r] = fmaf(sum_value(sums[p][r]), unit[r / 2], out_[d][p][r] * factor[r / 2]);
     }
   }
 

@@ -123,8 +123,30 @@ struct LinearF16 {
   float* out;
   int64_t out_stride;
   Output output;
+  const float* scale;  ///< [n], times a channel's sums; null: 1
 };
 void linear_f16(const LinearF16& linear, const Queue& queue);
+
+/// out channel c, at c * step of its row, += sum over j of t[j] up[c / 16][j][c % 16], fp32.
+struct AddLowRank {
+  int64_t rows, n, rank;
+  const float* t;
+  int64_t t_stride;
+  const uint16_t* up;  ///< fp16
+  float* out;
+  int64_t out_stride, step;
+};
+void add_low_rank(const AddLowRank& add, const Queue& queue);
+
+/// out = silu(gate) * up, as Output::silu_mul gives it.
+struct SiluMul {
+  int64_t rows, n;
+  const float *gate, *up;
+  int64_t stride, step;  ///< of both, from row to row and from channel to channel
+  float* out;
+  int64_t out_stride;
+};
+void silu_mul_rows(const SiluMul& silu_mul, const Queue& queue);
 
 /// packed (kernels/types.h) [padded_n(n) / 16][padded_k(k) / 4][16][4] to weight_word() order, as
 /// channels first, first + step, ... of `weight`.

@@ -72,6 +72,7 @@ __global__ void __launch_bounds__(block_threads) linear_f16_kernel(LinearF16 a) 
       for (int w = 0; w < block_warps; ++w) sum += shared[w][at];
       const int64_t channel = blockIdx.x * tile_n + at % 16;
       sum *= a.x.scale[row];
+      if (a.scale) sum *= a.scale[channel];
       return a.bias ? sum + a.bias[channel] : sum;
     };
     float* out = a.out + row * a.out_stride + (blockIdx.x * tile_n + i % 16) / (paired ? 2 : 1);

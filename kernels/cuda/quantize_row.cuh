@@ -81,6 +81,13 @@ struct Quantizer {
   }
 };
 
+/// Of int32 sums whose magnitude stays below 2^22: begun at sum_start, they are the bits of floats
+/// around 1.5 * 2^23, so that an addition gives their value. Conversions are half as fast.
+constexpr int sum_start = 0x4b400000;
+__device__ inline float sum_value(int sum) {
+  return __uint_as_float(static_cast<uint32_t>(sum)) - 12582912.0f;
+}
+
 /// kernels/types.h, Attention: the softmax's weights, which are not negative, as bytes.
 struct WeightQuantizer {
   float scale = 0, inverse = 0;
@@ -90,7 +97,7 @@ struct WeightQuantizer {
     if (inverse > largest_float) scale = inverse = 0.0f;
   }
   __device__ uint32_t operator()(float weight) const {
-    return static_cast<uint32_t>(static_cast<int>(rintf(weight * inverse)));
+    return __float_as_uint(weight * inverse + 12582912.0f) & 0xffu;  // as in sum_value()
   }
 };
 

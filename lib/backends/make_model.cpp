@@ -2,6 +2,7 @@
 #include "lib/backends/cuda/cuda_devices.h"
 #include "lib/core/cpu.h"
 #include "lib/core/error.h"
+#include "lib/model/folded_columns.h"
 #include "lib/model/model_impl.h"
 
 namespace octet {
@@ -26,7 +27,7 @@ void use_cuda(ModelImpl& impl, const ModelOptions& options, Progress progress) {
   impl.weights_fingerprint = weights_fingerprint(impl.config, impl.weights);
   impl.backend =
       make_cuda_backend(options.device.index, impl.config, impl.max_rows, impl.weights, progress);
-  impl.store.reset();
+  impl.store = copy_for_adapters(impl.config, impl.rotation, *impl.store);
 }
 
 /// CUDA if it can be had; otherwise the CPU, and device_note says why.

@@ -1,12 +1,14 @@
 #pragma once
 #include <octet/adapter.h>
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "lib/core/aligned.h"
 #include "lib/core/counted.h"
+#include "lib/model/backend.h"
 
 namespace octet {
 
@@ -26,6 +28,7 @@ struct AdapterImpl : Counted {
   std::string path;
   std::vector<std::optional<AdaptedLinear>> linears;  ///< by Matrix::linear
   int64_t bytes = 0;
+  std::unique_ptr<DeviceAdapter> on_device;  ///< Backend::prepare()
 
   explicit AdapterImpl(const Model& owner) : model(owner) {}
   /// Null if this linear is not changed.

@@ -444,7 +444,7 @@ TEST_CASE("cuda: products with fp16 weights come near the exact ones, the same i
                                   default_queue());
         const OnGpu<float> out(count * columns, 0.5f);
         kernels::cuda::linear_f16({count, k, columns / 16, weight.data(), on_device.data(), split,
-                                   out.data(), columns, kernels::cuda::Output::add},
+                                   out.data(), columns, kernels::cuda::Output::add, nullptr},
                                   default_queue());
         const std::vector<float> got = out.host();
         double worst = 0;

@@ -58,10 +58,6 @@ void check_shape(const ModelConfig& config, const Weights& weights) {
     for (int kind = 0; kind < num_layer_kinds; ++kind)
       check_scheme(linear_of(layer, static_cast<LinearKind>(kind)).weight,
                    to_string(static_cast<LinearKind>(kind)));
-    // They are one matrix there (CudaWeights).
-    const Scheme gate = layer.gate.weight.scheme, up = layer.up.weight.scheme;
-    require(gate == up, ErrorCode::Unsupported, "device cuda: the weights of gate are ",
-            to_string(gate), ", those of up ", to_string(up), "; the same expected");
   }
 }
 
@@ -138,6 +134,7 @@ CudaBackend::CudaBackend(int index, const ModelConfig& config, int64_t max_rows,
     : index_(index),
       name_(str("cuda:", index)),
       config_((check_shape(config, weights), config)),
+      max_rows_(std::max(max_rows, logit_group)),
       on_device_(index),
       kv_memory_(index),
       architecture_(architecture_name(index)),
@@ -150,6 +147,12 @@ CudaBackend::CudaBackend(int index, const ModelConfig& config, int64_t max_rows,
 
 CudaBackend::~CudaBackend() {
   cudaStreamSynchronize(stream_.get());
+}
+
+/// Of the inputs of linears.
+int64_t CudaBackend::max_width() const {
+  return std::max(
+      {config_.hidden_size, config_.num_heads * config_.head_dim, config_.intermediate_size});
 }
 
 void CudaBackend::allocate(int64_t max_rows) {
@@ -181,16 +184,14 @@ void CudaBackend::allocate(int64_t max_rows) {
   workspace_.k = workspace_.q + padded_n(q);
   workspace_.v = workspace_.k + padded_n(kv);
 
-  const int64_t width = std::max({config_.hidden_size, q, config_.intermediate_size});
+  const int64_t width = max_width();
   const int64_t rows = most_planes(weights_->view()) * std::max(max_rows, logit_group);
   quantized_ = DeviceMemory(rows * activation_stride(width), "the buffers of a step");
   // Also for the queries of prefill attention over an int8 cache: its input is used up by then.
   scales_ = DeviceMemory(rows * std::max(num_groups(width), config_.num_heads) * 4,
                          "the buffers of a step");
-  if (weights_->f16_k() > 0)
-    halves_ = DeviceMemory(
-        2 * std::max(max_rows, logit_group) * kernels::cuda::half_stride(weights_->f16_k()) * 2,
-        "the buffers of a step");
+  if (weights_->any_f16()) allocate_halves();
+  if (weights_->gate_up_apart()) allocate_gate_up();
   const int64_t counters = max_rows * config_.num_kv_heads * 4;
   arrived_ = DeviceMemory(counters, "the buffers of a step");
   check(cudaMemsetAsync(arrived_.as<void>(), 0, static_cast<size_t>(counters), stream_.get()),
@@ -200,6 +201,19 @@ void CudaBackend::allocate(int64_t max_rows) {
   top_partial_ =
       DeviceMemory(logit_group * kernels::cuda::top_blocks * row_best, "the buffers of a step");
   results_ = PinnedMemory(64 + logit_group * row_best);
+}
+
+/// For any input at once: graphs know where they lie.
+void CudaBackend::allocate_halves() {
+  if (halves_.as<void>()) return;
+  half_scales_ = DeviceMemory(max_rows_ * 4, "the buffers of a step");
+  halves_ = DeviceMemory(2 * max_rows_ * kernels::cuda::half_stride(max_width()) * 2,
+                         "the buffers of a step");
+}
+
+void CudaBackend::allocate_gate_up() {
+  if (!gate_up_.as<void>())
+    gate_up_ = DeviceMemory(max_rows_ * 2 * gated_stride_ * 4, "the buffers of a step");
 }
 
 kernels::cuda::HeadRows CudaBackend::head_rows() const {
@@ -219,7 +233,10 @@ void CudaBackend::start(const Batch& batch) {
   quantizations_ = 0;
   step_.send(batch, stream_.get());
   replaying_ = false;
-  if (!step_.repeatable() || step_.rows() > logit_group) return;
+  const auto is_adapted = [](const Chunk& chunk) { return !chunk.adapters.empty(); };
+  if (!step_.repeatable() || step_.rows() > logit_group ||
+      std::any_of(batch.chunks.begin(), batch.chunks.end(), is_adapted))
+    return;
   const auto graph = graphs_.find(graph_key());
   if (graph == graphs_.end()) {
     recording_.emplace(stream_.get());
@@ -241,6 +258,7 @@ void CudaBackend::embed(const Matrix& table) {
 
 void CudaBackend::quantize_later(const float* values, int64_t stride, int64_t k, const float* norm,
                                  int64_t rotation, const int32_t* rows, int planes) {
+  halves_ready_ = false;
   input_ =
       kernels::cuda::RowSource{values,
                                stride,
@@ -260,6 +278,7 @@ bool CudaBackend::norm(const float* weight, const std::span<const int64_t>* rows
   const int32_t* row_list =
       rows ? step_.view().logit_rows + (rows->data() - batch_->logit_rows.data()) : nullptr;
   input_rows_ = rows ? static_cast<int64_t>(rows->size()) : step_.rows();
+  find_adapted_rows(*batch_, rows, adapted_rows_);
   quantize_later(workspace_.hidden, hidden_stride_, config_.hidden_size, weight, rotation, row_list,
                  forms.planes);
   return true;
@@ -276,13 +295,19 @@ void CudaBackend::multiply(const CudaMatrix& weight, float* out, int64_t out_str
 
 void CudaBackend::multiply_f16(const CudaMatrix& weight, float* out, int64_t out_stride,
                                Output output) {
-  const int64_t stride = kernels::cuda::half_stride(weight.k);
-  const kernels::cuda::HalfRows x{halves_.as<uint16_t>(), scales_.as<float>(), stride,
+  kernels::cuda::linear_f16({input_rows_, weight.k, weight.n_tiles, weight.data, weight.bias,
+                             half_rows(weight.k), out, out_stride, output, nullptr},
+                            queue_);
+}
+
+/// The input that was put off, in two fp16 terms.
+kernels::cuda::HalfRows CudaBackend::half_rows(int64_t k) {
+  const int64_t stride = kernels::cuda::half_stride(k);
+  const kernels::cuda::HalfRows x{halves_.as<uint16_t>(), half_scales_.as<float>(), stride,
                                   input_rows_ * stride};
-  kernels::cuda::split_rows(*input_, x, input_rows_, queue_);
-  kernels::cuda::linear_f16(
-      {input_rows_, weight.k, weight.n_tiles, weight.data, weight.bias, x, out, out_stride, output},
-      queue_);
+  if (!halves_ready_) kernels::cuda::split_rows(*input_, x, input_rows_, queue_);
+  halves_ready_ = true;
+  return x;
 }
 
 void CudaBackend::multiply_int8(const CudaMatrix& weight, float* out, int64_t out_stride,
@@ -334,12 +359,33 @@ void CudaBackend::linear(std::span<const LinearTask> tasks, kernels::Store store
                store == kernels::Store::add ? Output::add : Output::assign);
     before = &matrix;
   }
+  for (const LinearTask& task : tasks) adapt(*task.weight, task.out, stride_of(task.out), 1);
 }
 
-bool CudaBackend::gate_up(const LinearTask& gate, const LinearTask&, int64_t rotation,
+/// Where they are of two schemes, or an adapter adds to them.
+void CudaBackend::gate_up_apart(const LinearTask& gate, const LinearTask& up) {
+  const CudaMatrix &gates = weights_->of(*gate.weight), &ups = weights_->of(*up.weight);
+  const bool in_turns = &gates == &ups;
+  const int64_t stride = 2 * gated_stride_, step = in_turns ? 2 : 1;
+  float* const to_gate = gate_up_.as<float>();
+  float* const to_up = to_gate + (in_turns ? 1 : gated_stride_);
+  multiply(gates, to_gate, stride, Output::assign);
+  if (!in_turns) multiply(ups, to_up, stride, Output::assign);
+  adapt(*gate.weight, to_gate, stride, step);
+  adapt(*up.weight, to_up, stride, step);
+  kernels::cuda::silu_mul_rows(
+      {input_rows_, config_.intermediate_size, to_gate, to_up, stride, step, gated_, gated_stride_},
+      queue_);
+}
+
+bool CudaBackend::gate_up(const LinearTask& gate, const LinearTask& up, int64_t rotation,
                           const InputForms& forms, const Matrix*) {
   if (replaying_) return true;
-  multiply(weights_->of(*gate.weight), gated_, gated_stride_, Output::silu_mul);
+  if (&weights_->of(*gate.weight) == &weights_->of(*up.weight) && !is_adapted(*gate.weight) &&
+      !is_adapted(*up.weight))
+    multiply(weights_->of(*gate.weight), gated_, gated_stride_, Output::silu_mul);
+  else
+    gate_up_apart(gate, up);
   const int64_t k = config_.intermediate_size;
   const bool fused = kernels::cuda::can_rotate(k, rotation);
   if (!fused) kernels::cuda::hadamard({input_rows_, k, rotation, gated_, gated_stride_}, queue_);

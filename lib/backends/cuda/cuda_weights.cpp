@@ -176,7 +176,7 @@ void CudaWeights::upload(std::span<const Part> parts) {
   matrix.n_tiles = channels / tile_n;
   if (shape.scheme == Scheme::f16) {
     upload_f16(parts, channels, matrix);
-    f16_k_ = std::max(f16_k_, shape.k);
+    any_f16_ = true;
   } else {
     upload_int8(parts, channels, matrix);
   }
@@ -222,7 +222,14 @@ void CudaWeights::upload_layer(const LayerWeights& from, LayerWeights& to,
   const Part o[] = {{&from.o, &to.o.weight, 0, 1}}, down[] = {{&from.down, &to.down.weight, 0, 1}};
   upload_runs(qkv, to_qkv);
   upload(o);
-  upload(gate_up);
+  if (from.gate.weight.scheme == from.up.weight.scheme) {
+    upload(gate_up);
+  } else {
+    gate_up_apart_ = true;
+    const Linear* const apart[] = {&from.gate, &from.up};
+    Matrix* const to_apart[] = {&to.gate.weight, &to.up.weight};
+    upload_runs(apart, to_apart);
+  }
   upload(down);
 }
 

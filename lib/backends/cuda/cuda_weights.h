@@ -26,7 +26,7 @@ struct CudaMatrix {
 
 /// Matrices that read the same activations lie together, so that one multiplication does for all:
 /// q, k and v one after another, as far as they are of one scheme; gate and up channel by channel
-/// in turns.
+/// in turns, if they are of one.
 class CudaWeights {
  public:
   /// Errors: OutOfMemory, Cancelled.
@@ -38,8 +38,9 @@ class CudaWeights {
   const CudaMatrix& of(const Matrix& matrix) const {
     return *static_cast<const CudaMatrix*>(matrix.data);
   }
-  /// The longest input of an fp16 matrix; 0: there is none.
-  int64_t f16_k() const { return f16_k_; }
+  bool any_f16() const { return any_f16_; }
+  /// Whether a layer has gate and up as two matrices.
+  bool gate_up_apart() const { return gate_up_apart_; }
 
  private:
   /// A matrix's place among those it lies with: its rows are channels first, first + step, ...
@@ -65,7 +66,8 @@ class CudaWeights {
   const kernels::cuda::Queue& queue_;
   Progress progress_;
   int64_t done_ = 0, total_ = 0;
-  int64_t f16_k_ = 0;
+  bool any_f16_ = false;
+  bool gate_up_apart_ = false;
   DeviceMemory staging_;  // a matrix as the host has it
   std::vector<DeviceMemory> memory_;
   std::deque<CudaMatrix> matrices_;  // stay where they are
