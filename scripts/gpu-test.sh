@@ -117,7 +117,7 @@ sanitize() {
   prepare
   for tool in memcheck racecheck initcheck synccheck; do
     if timeout 120 compute-sanitizer --tool $tool --error-exitcode 3 ./octet_tests_cuda \
-      -tc='*up to 16 rows*,*however they are cut*' >"$out/$tool.log" 2>&1; then
+      -tc='*up to 16 rows*,*however they are cut*,*do not depend on what else*,*different adapters*' >"$out/$tool.log" 2>&1; then
       echo "$tool: clean"
     else
       echo "$tool: exit status $?: $(grep -m 3 '=========' "$out/$tool.log" || true)"

@@ -94,8 +94,8 @@ TEST_CASE(
 
 TEST_CASE("cuda: what else is in the batch does not change a bit") {
   if (!has_cuda()) return;
-  for (Scheme scheme : schemes) {
-    const Model model = open_on(Device::cuda(), "tiny-qwen2-tied", scheme);
+  for (const auto& [scheme, kv_cache] : schemes_and_caches) {
+    const Model model = open_on(Device::cuda(), "tiny-qwen2-tied", scheme, kv_cache);
     std::vector<Session> sessions;
     std::vector<std::vector<int32_t>> ids;
     std::vector<std::vector<float>> got(4);
