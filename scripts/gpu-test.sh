@@ -113,16 +113,19 @@ run() {
   rotate=on bench --prompt 512 --depth 128 --gen 128
 }
 
+# The tools side by side: racecheck takes minutes.
 sanitize() {
   prepare
   for tool in memcheck racecheck initcheck synccheck; do
-    if timeout 120 compute-sanitizer --tool $tool --error-exitcode 3 ./octet_tests_cuda \
-      -tc='*up to 16 rows*,*however they are cut*,*do not depend on what else*,*different adapters*' >"$out/$tool.log" 2>&1; then
+    if timeout 300 compute-sanitizer --tool $tool --error-exitcode 3 ./octet_tests_cuda \
+      -tc='*up to 16 rows*,*however they are cut*,*do not depend on what else*,*different adapters*' \
+      >"$out/$tool.log" 2>&1; then
       echo "$tool: clean"
     else
       echo "$tool: exit status $?: $(grep -m 3 '=========' "$out/$tool.log" || true)"
-    fi
+    fi &
   done
+  wait
 }
 
 accuracy() {

@@ -32,7 +32,8 @@ __device__ inline void multiply_warp(const LinearF16& a, int64_t first_row,
                        a.x.stride);
   const int64_t rest = a.x.term / 8;  // from the first term to the second, in 16 bytes
   const int end = static_cast<int>(stride / half_chunk);
-#pragma unroll 2
+  // Few rows leave registers for more weights on their way.
+#pragma unroll(columns == 1 ? 6 : 2)
   for (int chunk = threadIdx.x / 32; chunk < end; chunk += block_warps) {
     const uint4 w0 = load_streaming(upper + chunk * 4), w1 = load_streaming(lower + chunk * 4);
 #pragma unroll
