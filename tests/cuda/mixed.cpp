@@ -31,7 +31,7 @@ Model with_schemes(const Device& device, const char* name, const Schemes& scheme
 }
 
 void check_like_cpu(const Model& cpu, const Model& cuda) {
-  const std::vector<int32_t> ids = some_ids(cpu, 70, 1);
+  const std::vector<int32_t> ids = some_ids(cpu, 40, 1);
   const std::vector<float> expected = alone(cpu, ids);
   for (size_t chunk : {0, 1, 5}) {
     CAPTURE(chunk);
