@@ -20,9 +20,9 @@ class Adapter {
   /// scale: how much of it, on top of the adapter's own lora_alpha / r.
   /// If the model's weights are rotated, the adapter is rotated along.
   /// Errors: Io; InvalidFile if the files are damaged or do not fit the model; InvalidArgument for
-  /// a scale that is not finite; Unsupported for another method than plain LoRA of linears, for a
-  /// model on a CUDA device, and for a rotated file that an older octet converted (which did not
-  /// keep what an adapter needs).
+  /// a scale that is not finite; Unsupported for another method than plain LoRA of linears, and for
+  /// a rotated file that an older octet converted (which did not keep what an adapter needs);
+  /// OutOfMemory of a device.
   static Adapter load(const Model& model, const std::string& directory, double scale = 1);
 
   const Model& model() const;

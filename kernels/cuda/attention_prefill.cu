@@ -6,17 +6,13 @@
 #include "kernels/cuda/cache.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/ptx.cuh"
+#include "kernels/cuda/query_rows.cuh"
 #include "kernels/cuda/rotate.cuh"
 
 namespace octet::kernels::cuda {
 namespace {
 
 constexpr int threads = 128;
-/// Query rows of a block whose warps have so many tiles of 16. Each operand read from shared memory
-/// serves all tiles of a warp.
-constexpr int query_rows(int row_tiles) {
-  return threads / 32 * row_tiles * 16;
-}
 constexpr int position_tiles = kv_block / 8;
 
 /// A matrix of fp16 in shared memory, `pieces` of 16 bytes a row. Pieces are permuted within their
@@ -71,52 +67,6 @@ __device__ inline void multiply(Left left, const Tile<pieces>& right,
     }
   }
 }
-
-/// Over the four lanes that share a row.
-template <class Combine>
-__device__ inline float combine_quad(float value, Combine combine) {
-  value = combine(value, __shfl_xor_sync(0xffffffffu, value, 1));
-  return combine(value, __shfl_xor_sync(0xffffffffu, value, 2));
-}
-
-/// Where a lane's query rows come from and go to: lane / 4 of each tile of its warp, and 8 below.
-template <int row_tiles>
-class QueryRows {
- public:
-  __device__ QueryRows(const PrefillAttention& a, const AttentionTile& tile, int64_t kv_head)
-      : a_(a),
-        tile_(tile),
-        group_(static_cast<int>(a.heads.num_heads / a.heads.num_kv_heads)),
-        first_head_(kv_head * group_) {}
-
-  /// Row i: rows i / 2 of the warp's tiles, the upper or the lower half.
-  __device__ bool there(int i) const { return wanted(i) < tile_.rows * group_; }
-  __device__ int64_t row(int i) const { return tile_.first_row + query(i) / group_; }
-  __device__ int64_t head(int i) const { return first_head_ + query(i) % group_; }
-  __device__ int position(int i) const { return tile_.first_position + query(i) / group_; }
-
-  /// Cache blocks up to the last that one of the block's rows sees, and those that all see whole.
-  __device__ int cache_blocks() const {
-    const int last = min(tile_.first_query + query_rows(row_tiles), tile_.rows * group_) - 1;
-    return (tile_.first_position + last / group_) / int{kv_block} + 1;
-  }
-  __device__ int whole_blocks() const {
-    return (tile_.first_position + tile_.first_query / group_ + 1) / int{kv_block};
-  }
-
- private:
-  __device__ int wanted(int i) const {
-    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-    return tile_.first_query + (warp * row_tiles + i / 2) * 16 + lane / 4 + i % 2 * 8;
-  }
-  /// The last of the chunk in place of one that is not there.
-  __device__ int query(int i) const { return min(wanted(i), tile_.rows * group_ - 1); }
-
-  const PrefillAttention& a_;
-  const AttentionTile& tile_;
-  int group_;
-  int64_t first_head_;
-};
 
 /// Tile t of the warp's queries, normalized and rotated, as A operands: [head_dim / 16][threads].
 template <int head_dim, int row_tiles>
@@ -238,7 +188,7 @@ __global__ void __launch_bounds__(threads, 2) attention_prefill_kernel(PrefillAt
 
   const AttentionTile tile = a.tile[a.tiles - 1 - blockIdx.y];  // the longest first
   const int64_t kv_head = blockIdx.x;
-  const QueryRows<row_tiles> rows(a, tile, kv_head);
+  const QueryRows<row_tiles> rows(a.heads, tile, kv_head);
   std::byte* const* const table = a.step[tile.first_row].blocks;
   const Tile<position_tiles> keys{dynamic_shared<uint4>()};
   const Tile<dim_tiles> values{keys.data + head_dim * position_tiles};
@@ -308,8 +258,9 @@ auto kernel_for(int64_t head_dim) {
 
 void attention_prefill(const PrefillAttention& attention, const Queue& queue) {
   const Heads& heads = attention.heads;
-  const auto kernel = attention.query_rows == query_rows(1) ? kernel_for<1>(heads.head_dim)
-                                                            : kernel_for<2>(heads.head_dim);
+  const auto kernel = attention.query_rows == query_rows(threads, 1)
+                          ? kernel_for<1>(heads.head_dim)
+                          : kernel_for<2>(heads.head_dim);
   // Keys and values of a cache block, and the queries.
   const int64_t shared_rows = 2 * kv_block + attention.query_rows;
   launch(kernel,

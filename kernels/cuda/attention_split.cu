@@ -11,6 +11,7 @@
 // A row's own key and value are taken from the multiplication before, rounded as the cache would:
 // a row whose sequence has no other in this step needs no kernel that fills the cache, and all that
 // it reads from there can be asked for before the kernels before have ended.
+#include "kernels/cuda/attention_split_s8.cuh"
 #include "kernels/cuda/cache.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/rotate.cuh"
@@ -20,27 +21,6 @@ namespace {
 
 /// Of 16 bytes, that a thread has of a cache block's keys; of 8 bytes, of its values.
 constexpr int key_pieces = 8, value_pieces = 16;
-/// Floats that the warps of a group share: 16 a thread.
-constexpr int group_scores = 16 * split_group_threads;
-
-/// What this thread has of a cache block. Its group's four warps share out the dimensions, 32 each.
-struct Place {
-  int warp, g, q;  // lane 4 g + q of the group's warp
-  __device__ Place()
-      : warp(static_cast<int>(threadIdx.x) / 32 % 4),
-        g(static_cast<int>(threadIdx.x) % 32 / 4),
-        q(static_cast<int>(threadIdx.x) % 4) {}
-  /// Keys: piece 4 s + i has positions 8 g to 8 g + 7 of this dimension.
-  __device__ int key_dim(int piece) const { return 32 * warp + piece / 4 * 16 + 4 * q + piece % 4; }
-  /// Values: piece 4 t + r has dimensions value_dim() to value_dim() + 3 of this position.
-  __device__ int value_dim() const { return 32 * warp + 4 * g; }
-  __device__ int value_position(int piece) const {
-    return 16 * q + piece / 4 * 2 + piece % 2 * 8 + piece % 4 / 2;
-  }
-  /// The position of score [j][e] (Scores).
-  __device__ int score_position(int j, int e) const { return 16 * q + 8 * e + j; }
-};
-
 /// Shared memory of a block of threads (split_shared_bytes()).
 template <int groups>
 struct Shared {
@@ -60,35 +40,20 @@ struct Shared {
         own_value(own_key + head_dim) {}
 };
 
-/// Two values as fp16, and what that leaves over.
-__device__ inline void split_terms(float x, float y, uint32_t& first, uint32_t& second) {
-  first = pack_halves(x, y);
-  const float2 rounded = unpack_halves(first);
-  second = pack_halves(x - rounded.x, y - rounded.y);
-}
-
 /// Half `i` of two words each, side by side.
 __device__ inline uint32_t pair_halves(uint32_t low, uint32_t high, int i) {
   return i == 0 ? (low & 0xffffu) | high << 16 : low >> 16 | (high & 0xffff0000u);
 }
-__device__ inline uint32_t word_of(const uint4& v, int i) {
-  return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w;
-}
 
-/// A group's cache blocks, one after another.
 template <int groups>
-class Group {
+class Group : public SplitGroup {
   static constexpr int threads = Shared<groups>::threads;
 
  public:
+  using SharedMemory = Shared<groups>;
   __device__ Group(const SplitAttention& a, const StepRow& step, int64_t kv_head,
                    const Shared<groups>& shared)
-      : a_(a),
-        step_(step),
-        kv_head_(kv_head),
-        head_dim_(static_cast<int>(a.heads.head_dim)),
-        length_(step.position + 1),
-        shared_(shared) {}
+      : SplitGroup(a, step, kv_head), shared_(shared) {}
 
   // Loops are not unrolled where there is time: a block of threads runs this code once, from
   // memory.
@@ -120,8 +85,9 @@ class Group {
     }
   }
 
-  /// The heads' queries [8][head_dim] as operands.
-  __device__ void load_queries(const float* q) {
+  /// The heads' queries as operands.
+  __device__ void load_queries() {
+    const float* q = shared_.scratch;
 #pragma unroll
     for (int s = 0; s < 2; ++s) {
       const int d = place_.key_dim(4 * s);
@@ -158,45 +124,8 @@ class Group {
     }
   }
 
-  /// Softmax weights, from all warps' scores, relative to the largest score so far.
   __device__ void weigh(int block, const float4* scores) {
-    float block_max = -INFINITY;
-#pragma unroll
-    for (int p = 0; p < 4; ++p) {
-      float4 sum = make_float4(0, 0, 0, 0);
-#pragma unroll
-      for (int w = 0; w < 4; ++w) {
-        const float4 s = scores[(4 * w + p) * 32 + threadIdx.x % 32];
-        sum = make_float4(sum.x + s.x, sum.y + s.y, sum.z + s.z, sum.w + s.w);
-      }
-      weight_[2 * p][0] = sum.x;
-      weight_[2 * p][1] = sum.y;
-      weight_[2 * p + 1][0] = sum.z;
-      weight_[2 * p + 1][1] = sum.w;
-    }
-    const int count = length_ - block * int{kv_block};
-#pragma unroll
-    for (int j = 0; j < 8; ++j)
-#pragma unroll
-      for (int e = 0; e < 2; ++e) {
-        weight_[j][e] = place_.score_position(j, e) < count ? weight_[j][e] * a_.scale : -INFINITY;
-        block_max = fmaxf(block_max, weight_[j][e]);
-      }
-    const float max = fmaxf(max_, combine_quad(block_max, Larger()));
-    const float factor = expf(max_ - max);
-    max_ = max;
-    sum_ *= factor;
-#pragma unroll
-    for (int j = 0; j < 8; ++j)
-#pragma unroll
-      for (int e = 0; e < 2; ++e) {
-        weight_[j][e] = expf(weight_[j][e] - max);
-        sum_ += weight_[j][e];
-      }
-#pragma unroll
-    for (int n = 0; n < 4; ++n)
-#pragma unroll
-      for (int i = 0; i < 4; ++i) out_[n][i] *= factor;
+    SplitGroup::weigh(block, scores, [&](int, int) { return a_.scale; });
   }
 
   /// out += weights x values, in this warp's dimensions.
@@ -220,22 +149,6 @@ class Group {
     }
   }
 
-  /// What the group has, to [heads][split_row(head_dim)].
-  __device__ void store(int heads, float* results) const {
-    const float sum = combine_quad(sum_, Sum());
-    float* head = results + place_.g * split_row(head_dim_);
-    if (place_.g >= heads) return;
-    const int d = 32 * place_.warp + 8 * place_.q;
-    if (d < head_dim_) {
-      auto* to = reinterpret_cast<float4*>(head + d);
-      to[0] = make_float4(result(0, 0), result(1, 0), result(2, 0), result(3, 0));
-      to[1] = make_float4(result(0, 1), result(1, 1), result(2, 1), result(3, 1));
-    }
-    if (place_.warp > 0 || place_.q > 0) return;
-    head[head_dim_] = max_;
-    head[head_dim_ + 1] = sum;
-  }
-
  private:
   __device__ uint4* key(int i) const {
     return shared_.keys + i * threads + threadIdx.x;
@@ -243,32 +156,9 @@ class Group {
   __device__ uint2* value(int i) const {
     return shared_.values + i * threads + threadIdx.x;
   }
-  __device__ bool is_own(int block) const {
-    return block == step_.position / int{kv_block};
-  }
-  __device__ int own_slot() const {
-    return step_.position % int{kv_block};
-  }
-  __device__ float result(int n, int e) const {
-    return out_[n][e] + out_[n][2 + e];
-  }
-  /// Over the four lanes that have a head.
-  template <class Combine>
-  __device__ static float combine_quad(float value, Combine combine) {
-    value = combine(value, __shfl_xor_sync(0xffffffffu, value, 1));
-    return combine(value, __shfl_xor_sync(0xffffffffu, value, 2));
-  }
 
-  const SplitAttention& a_;
-  const StepRow& step_;
-  int64_t kv_head_;
-  int head_dim_, length_;
   Shared<groups> shared_;
-  Place place_;
   uint4 query_[2];
-  float weight_[8][2];
-  float max_ = -INFINITY, sum_ = 0;  // of the lane's head; the sum is of the lane's positions
-  float out_[4][4] = {};             // [dimension][first terms, second terms]
 };
 
 /// Queries to shared memory, rotated, and the row's own key and value as the cache has them: a warp
@@ -375,7 +265,7 @@ __device__ inline bool last_to_arrive(int32_t* arrived, int parts) {
   return last;
 }
 
-template <int groups>
+template <template <int> class GroupOf, int groups>
 __global__ void __maxnreg__(88) attention_split_kernel(SplitAttention a) {
   allow_next_kernel();
   const int head_dim = static_cast<int>(a.heads.head_dim);
@@ -392,8 +282,8 @@ __global__ void __maxnreg__(88) attention_split_kernel(SplitAttention a) {
             number = static_cast<int>(threadIdx.x) / split_group_threads;
   const int last = min(first + split_size, static_cast<int>(ceil_div(length, kv_block))) - 1;
 
-  const Shared<groups> shared(head_dim);
-  Group<groups> group(a, step, kv_head, shared);
+  const typename GroupOf<groups>::SharedMemory shared(head_dim);
+  GroupOf<groups> group(a, step, kv_head, shared);
   int block = first + number;
   // Nor do positions that were cached before this step; the row's own is not read.
   const bool early =
@@ -405,7 +295,7 @@ __global__ void __maxnreg__(88) attention_split_kernel(SplitAttention a) {
   commit_copies();
   if (early) wait_previous_kernels();
   prepare_heads(a, row, kv_head, heads, shared);
-  group.load_queries(shared.scratch);
+  group.load_queries();
   if (split == parts - 1) store_own(a, step, kv_head, shared);
 
   auto* scores = reinterpret_cast<float4*>(shared.scratch + number * group_scores);
@@ -451,9 +341,15 @@ __global__ void __maxnreg__(88) attention_split_kernel(SplitAttention a) {
 void attention_split(const SplitAttention& attention, const Queue& queue) {
   const Heads& heads = attention.heads;
   const int groups = split_groups(queue.architecture, queue.shared_bytes);
-  launch(groups == 1 ? attention_split_kernel<1> : attention_split_kernel<4>,
+  const auto kernel =
+      attention.int8
+          ? (groups == 1 ? attention_split_kernel<GroupS8, 1> : attention_split_kernel<GroupS8, 4>)
+          : (groups == 1 ? attention_split_kernel<Group, 1> : attention_split_kernel<Group, 4>);
+  launch(kernel,
          {dim3(extent(attention.splits), extent(heads.num_kv_heads), extent(attention.rows)),
-          groups * split_group_threads, split_shared_bytes(groups, heads.head_dim)},
+          groups * split_group_threads,
+          attention.int8 ? split_s8_shared_bytes(groups, heads.head_dim)
+                         : split_shared_bytes(groups, heads.head_dim)},
          queue, attention);
 }
 

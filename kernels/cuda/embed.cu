@@ -12,19 +12,32 @@ __device__ float embedding_scale(const Embed& a, int64_t id, int64_t quad) {
   return bfloat16_value(static_cast<const uint16_t*>(a.scale)[group * tile_n + id % tile_n]);
 }
 
+__device__ void copy_halves(const Embed& a, int64_t id, float* out) {
+  const auto* words = static_cast<const uint32_t*>(a.weight) + id * half_stride(a.k) / 2;
+  for (int64_t i = threadIdx.x; i < a.k / 2; i += block_threads)
+    reinterpret_cast<float2*>(out)[i] = unpack_halves(words[i]);
+}
+
+__device__ void dequantize(const Embed& a, int64_t id, float* out) {
+  const auto* words = static_cast<const uint32_t*>(a.weight);
+  for (int64_t quad = threadIdx.x; quad < a.k / tile_k; quad += block_threads) {
+    const uint32_t word = words[weight_word(id, quad, num_chunks(a.k))];
+    const float scale = embedding_scale(a, id, quad);
+    for (int i = 0; i < 4; ++i)
+      out[quad * 4 + i] = static_cast<float>(static_cast<int8_t>(word >> (8 * i) & 0xff)) * scale;
+  }
+}
+
 __global__ void __launch_bounds__(block_threads) embed_kernel(Embed a) {
   allow_next_kernel();
   wait_previous_kernels();
   const int64_t row = blockIdx.x;
   const StepRow step = a.step[row];
-  const auto* words = static_cast<const uint32_t*>(a.weight);
   float* out = a.hidden + row * a.stride;
-  for (int64_t quad = threadIdx.x; quad < a.k / tile_k; quad += block_threads) {
-    const uint32_t word = words[weight_word(step.id, quad, num_chunks(a.k))];
-    const float scale = embedding_scale(a, step.id, quad);
-    for (int i = 0; i < 4; ++i)
-      out[quad * 4 + i] = static_cast<float>(static_cast<int8_t>(word >> (8 * i) & 0xff)) * scale;
-  }
+  if (a.f16)
+    copy_halves(a, step.id, out);
+  else
+    dequantize(a, step.id, out);
   // lib/model/rope.cpp: the angle is fp32, its cosine and sine are taken in double.
   const float* frequency = a.frequencies + step.chunk * (a.half + 1);
   float* cos_out = a.angles + row * 2 * a.half;

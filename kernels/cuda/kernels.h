@@ -103,6 +103,51 @@ struct Linear {
 void linear_decode(const Linear& linear, const RowSource* fused, const Queue& queue);
 void linear_prefill(const Linear& linear, const Queue& queue);
 
+/// Rows for fp16 weights: each is scale * (first term + second term), which leaves of fp32's 24
+/// bits the upper 22.
+struct HalfRows {
+  uint16_t* values;  ///< two terms of [rows][stride], zero from k on
+  float* scale;      ///< [rows], powers of two
+  int64_t stride;    ///< values, at least half_stride(k)
+  int64_t term;      ///< values from the first term to the second
+};
+void split_rows(const RowSource& source, const HalfRows& out, int64_t rows, const Queue& queue);
+
+/// As Linear, for fp16 weights [16 n_tiles][half_stride(k)]; fp32 sums. A row's result does not
+/// depend on the others.
+struct LinearF16 {
+  int64_t rows, k, n_tiles;
+  const void* weight;
+  const float* bias;  ///< [n] or null
+  HalfRows x;
+  float* out;
+  int64_t out_stride;
+  Output output;
+  const float* scale;  ///< [n], times a channel's sums; null: 1
+};
+void linear_f16(const LinearF16& linear, const Queue& queue);
+
+/// out channel c, at c * step of its row, += sum over j of t[j] up[c / 16][j][c % 16], fp32.
+struct AddLowRank {
+  int64_t rows, n, rank;
+  const float* t;
+  int64_t t_stride;
+  const uint16_t* up;  ///< fp16
+  float* out;
+  int64_t out_stride, step;
+};
+void add_low_rank(const AddLowRank& add, const Queue& queue);
+
+/// out = silu(gate) * up, as Output::silu_mul gives it.
+struct SiluMul {
+  int64_t rows, n;
+  const float *gate, *up;
+  int64_t stride, step;  ///< of both, from row to row and from channel to channel
+  float* out;
+  int64_t out_stride;
+};
+void silu_mul_rows(const SiluMul& silu_mul, const Queue& queue);
+
 /// packed (kernels/types.h) [padded_n(n) / 16][padded_k(k) / 4][16][4] to weight_word() order, as
 /// channels first, first + step, ... of `weight`.
 struct Repack {
@@ -112,6 +157,8 @@ struct Repack {
   int64_t first, step;
 };
 void repack(const Repack& repack, const Queue& queue);
+/// The same for fp16 weights, which come as rows of k.
+void repack_f16(const Repack& repack, const Queue& queue);
 
 /// hidden = table[ids], and the rotary angles of the rows.
 struct Embed {
@@ -125,6 +172,7 @@ struct Embed {
   const float* frequencies;  ///< [chunks][half + 1]: inv_freq, then the attention factor
   float* angles;             ///< [rows][2][half]: cos, sin
   int64_t half;
+  bool f16;  ///< fp16 weights, without scales
 };
 void embed(const Embed& embed, const Queue& queue);
 
@@ -154,8 +202,20 @@ struct CacheRows {
 };
 void cache_rows(const CacheRows& cache, const Queue& queue);
 
-/// Causal attention of each of `rows` rows, split by positions, over fp16 caches. A row's own key
-/// and value go to its cache.
+/// The same for int8 caches, where keys and queries go through Hadamard blocks of the largest power
+/// of two that divides head_dim, and all are quantized as kernels/types.h has it.
+struct CacheRowsS8 {
+  CacheRows rows;
+  FiniteCheck check;  ///< of keys and values
+  /// For attention_prefill_s8(): [rows][num_heads][head_dim] and [rows][num_heads]; or null, where
+  /// it does not follow.
+  int8_t* queries;
+  float* query_scale;
+};
+void cache_rows_s8(const CacheRowsS8& cache, const Queue& queue);
+
+/// Causal attention of each of `rows` rows, split by positions. A row's own key and value go to its
+/// cache.
 struct SplitAttention {
   int64_t rows;
   const int32_t* row_list;  ///< the rows, or null for 0, 1, 2, ...
@@ -168,6 +228,8 @@ struct SplitAttention {
   int32_t* arrived;  ///< [rows][kv heads], zero before and after
   float* out;        ///< [..][num_heads * head_dim]
   int64_t out_stride;
+  bool int8;          ///< the caches are, otherwise fp16
+  FiniteCheck check;  ///< of what goes into an int8 cache
 };
 void attention_split(const SplitAttention& attention, const Queue& queue);
 
@@ -186,6 +248,20 @@ struct PrefillAttention {
   int64_t out_stride;
 };
 void attention_prefill(const PrefillAttention& attention, const Queue& queue);
+/// The same over int8 caches, with the CPU's products of integers (kernels/types.h: Attention).
+struct PrefillAttentionS8 {
+  int64_t tiles;
+  int64_t query_rows;
+  const AttentionTile* tile;
+  Heads heads;
+  const StepRow* step;
+  const int8_t* queries;  ///< CacheRowsS8::queries
+  const float* query_scale;
+  float scale;
+  float* out;
+  int64_t out_stride;
+};
+void attention_prefill_s8(const PrefillAttentionS8& attention, const Queue& queue);
 constexpr bool has_prefill_attention(int64_t head_dim) {
   return head_dim == 32 || head_dim == 64 || head_dim == 128;
 }

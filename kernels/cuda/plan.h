@@ -228,6 +228,18 @@ constexpr PrefillPlan plan_prefill(int64_t rows, int64_t n_tiles, bool large_til
   return best;
 }
 
+/// Values of K that a warp multiplies at a time where weights are fp16; K is padded to it with
+/// zeros.
+inline constexpr int64_t half_chunk = 32;
+/// Values from row to row of fp16 weights and of the activations that meet them.
+constexpr int64_t half_stride(int64_t k) {
+  return ceil_div(k, half_chunk) * half_chunk;
+}
+/// Tiles of 8 rows that a block multiplies with fp16 weights.
+constexpr int f16_columns(int64_t rows) {
+  return rows <= 8 ? 1 : rows <= 16 ? 2 : rows <= 32 ? 4 : 8;
+}
+
 // --- attention -------------------------------------------------------------------------------
 
 inline constexpr int64_t max_head_dim = 128;
@@ -265,6 +277,12 @@ constexpr int64_t split_row(int64_t head_dim) {
 constexpr int64_t split_shared_bytes(int groups, int64_t head_dim) {
   return groups * split_group_threads * (8 * 16 + 16 * 8 + 16 * 4) + 2 * 2 * head_dim;
 }
+/// The same over an int8 cache, with the scales of two cache blocks of a group, the row's queries,
+/// key and value as int8, and the scales of these.
+constexpr int64_t split_s8_shared_bytes(int groups, int64_t head_dim) {
+  return groups * (split_group_threads * (4 * 16 + 4 * 16 + 16 * 4) + 2 * 2 * kv_block * 4) +
+         (max_head_group + 2) * (head_dim + 4);
+}
 /// As many as leave shared memory for a cache block each. Of sm_75's, keys and values could not be
 /// on their way there.
 constexpr int split_groups(int architecture, int64_t shared_limit) {
@@ -277,6 +295,8 @@ constexpr int64_t split_merge_bytes(int groups) {
 static_assert(split_merge_bytes(1) <= 1 * split_group_threads * 16 * 4 &&
               split_merge_bytes(4) <= 4 * split_group_threads * 16 * 4);
 static_assert(split_shared_bytes(1, max_head_dim) <= max_shared_bytes);
+static_assert(split_s8_shared_bytes(1, max_head_dim) < split_shared_bytes(1, max_head_dim) &&
+              split_s8_shared_bytes(4, max_head_dim) < split_shared_bytes(4, max_head_dim));
 
 /// Query rows (tokens x heads of a kv head) of a block of threads in prefill attention: 64 or 128.
 /// Many rows share what is read, where there are enough of them for all multiprocessors.

@@ -34,6 +34,26 @@ __device__ inline void mma_s8(int (&d)[4], const uint4& a, uint32_t b0, uint32_t
 #endif
 }
 
+/// mma_s8() whose first factors are from 0 to 255.
+__device__ inline void mma_u8s8(int (&d)[4], const uint4& a, uint32_t b0, uint32_t b1) {
+#if __CUDA_ARCH__ >= 800
+  asm("mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+      "{%0,%1,%2,%3};"
+      : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+      : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b0), "r"(b1));
+#else
+  const auto quarter = [](int& d0, int& d1, uint32_t a_part, uint32_t b_part) {
+    asm("mma.sync.aligned.m8n8k16.row.col.s32.u8.s8.s32 {%0,%1}, {%2}, {%3}, {%0,%1};"
+        : "+r"(d0), "+r"(d1)
+        : "r"(a_part), "r"(b_part));
+  };
+  quarter(d[0], d[1], a.x, b0);
+  quarter(d[2], d[3], a.y, b0);
+  quarter(d[0], d[1], a.z, b1);
+  quarter(d[2], d[3], a.w, b1);
+#endif
+}
+
 /// d [16][8] += a [16][16] b [16][8], fp16 to fp32. sm_75 has it as two halves.
 __device__ inline void mma_f16(float (&d)[4], const uint4& a, uint32_t b0, uint32_t b1) {
 #if __CUDA_ARCH__ >= 800

@@ -16,6 +16,13 @@ __device__ inline Value combine_warp(Value value, Combine combine) {
   return value;
 }
 
+/// Over the four lanes that have a row of an mma's result.
+template <class Combine>
+__device__ inline float combine_quad(float value, Combine combine) {
+  value = combine(value, __shfl_xor_sync(0xffffffffu, value, 1));
+  return combine(value, __shfl_xor_sync(0xffffffffu, value, 2));
+}
+
 /// The same value in every thread. Has a barrier; nobody may still read `shared`.
 template <class Combine>
 __device__ inline float combine_block(float value, Combine combine, float (&shared)[block_warps]) {
@@ -26,6 +33,13 @@ __device__ inline float combine_block(float value, Combine combine, float (&shar
 #pragma unroll
   for (int w = 1; w < block_warps; ++w) value = combine(value, shared[w]);
   return value;
+}
+
+/// Two values as fp16, and what that leaves over.
+__device__ inline void split_terms(float x, float y, uint32_t& first, uint32_t& second) {
+  first = pack_halves(x, y);
+  const float2 rounded = unpack_halves(first);
+  second = pack_halves(x - rounded.x, y - rounded.y);
 }
 
 /// The larger of a and |b|; infinity, which stays the largest, where b is not finite.
@@ -67,6 +81,26 @@ struct Quantizer {
   }
 };
 
+/// Of int32 sums whose magnitude stays below 2^22: begun at sum_start, they are the bits of floats
+/// around 1.5 * 2^23, so that an addition gives their value. Conversions are half as fast.
+constexpr int sum_start = 0x4b400000;
+__device__ inline float sum_value(int sum) {
+  return __uint_as_float(static_cast<uint32_t>(sum)) - 12582912.0f;
+}
+
+/// kernels/types.h, Attention: the softmax's weights, which are not negative, as bytes.
+struct WeightQuantizer {
+  float scale = 0, inverse = 0;
+  __device__ explicit WeightQuantizer(float largest) {
+    inverse = 255.0f / largest;
+    scale = largest / 255.0f;
+    if (inverse > largest_float) scale = inverse = 0.0f;
+  }
+  __device__ uint32_t operator()(float weight) const {
+    return __float_as_uint(weight * inverse + 12582912.0f) & 0xffu;  // as in sum_value()
+  }
+};
+
 __device__ inline float sum_of_squares(const float4& v) {
   return v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w;
 }
@@ -82,8 +116,8 @@ __device__ inline const float4* source_row(const RowSource& source, int64_t inde
   const int64_t row = source.rows ? source.rows[index] : index;
   return reinterpret_cast<const float4*>(source.values + row * source.stride);
 }
-__device__ inline void note_absmax(const RowSource& source, float absmax) {
-  if (absmax > largest_float) atomicMin(source.check.first_bad, source.check.number);
+__device__ inline void note_absmax(const FiniteCheck& check, float absmax) {
+  if (absmax > largest_float) atomicMin(check.first_bad, check.number);
 }
 
 __device__ inline float4 operator+(const float4& a, const float4& b) {
@@ -122,6 +156,10 @@ __device__ inline void hadamard_step_of(float4& low, float4& high) {
   high = before - high;
 }
 
+/// Rows of up to so many times four values a thread stay in registers, as the longest input of
+/// the 1.5B, 8960, does. Short rows have kernels that leave room for more blocks.
+constexpr int short_held = 2, long_held = 10;
+
 /// Where one plane of a row goes.
 struct PlaneRow {
   uint32_t* words;
@@ -143,7 +181,7 @@ __device__ inline void quantize_group(const RowSource& source, int i, float4 v, 
     if (there) out.words[i] = quantize(v);
     if (i % 32 == 0 && i < quads) {
       out.scale[i / 32] = quantize.scale;
-      note_absmax(source, absmax);
+      note_absmax(source.check, absmax);
     }
     v = quantize.rest(v);
   }
@@ -291,7 +329,7 @@ __device__ inline void quantize_row(const RowSource& source, int64_t index, int6
       row.each(padded, [&](int i, const float4& v) { to.words[i] = quantize(value_of(v)); });
       if (threadIdx.x == 0) {
         *to.scale = quantize.scale;
-        note_absmax(source, absmax);
+        note_absmax(source.check, absmax);
       }
       before = quantize;
     }

@@ -5,10 +5,6 @@
 namespace octet::kernels::cuda {
 namespace {
 
-/// Rows of up to so many times four values a thread stay in registers, as the longest input of
-/// the 1.5B, 8960, does. Short rows have a kernel that leaves room for more blocks.
-constexpr int short_held = 2, long_held = 10;
-
 template <bool grouped, int held, bool all_held>
 __global__ void __launch_bounds__(block_threads)
     quantize_rows_kernel(RowSource source, QuantizedRows out) {

@@ -2,6 +2,7 @@
 #include "lib/backends/cuda/cuda_devices.h"
 #include "lib/core/cpu.h"
 #include "lib/core/error.h"
+#include "lib/model/folded_columns.h"
 #include "lib/model/model_impl.h"
 
 namespace octet {
@@ -20,13 +21,13 @@ void use_cpu(ModelImpl& impl, const ModelOptions& options) {
 }
 
 void use_cuda(ModelImpl& impl, const ModelOptions& options, Progress progress) {
-  require(impl.kv_cache == KvCacheType::f16, ErrorCode::Unsupported, "device cuda: kv_cache ",
-          to_string(impl.kv_cache), " is not there yet, f16 expected");
+  require(impl.kv_cache != KvCacheType::f32, ErrorCode::Unsupported,
+          "device cuda: kv_cache f32, f16 or int8 expected");
   impl.max_rows = options.max_rows > 0 ? options.max_rows : cuda_rows;
   impl.weights_fingerprint = weights_fingerprint(impl.config, impl.weights);
   impl.backend =
       make_cuda_backend(options.device.index, impl.config, impl.max_rows, impl.weights, progress);
-  impl.store.reset();
+  impl.store = copy_for_adapters(impl.config, impl.rotation, *impl.store);
 }
 
 /// CUDA if it can be had; otherwise the CPU, and device_note says why.

@@ -2,11 +2,11 @@
 
 #include <algorithm>
 
-#include "lib/convert/memory_store.h"
 #include "lib/convert/moments.h"
 #include "lib/core/cpu.h"
 #include "lib/core/error.h"
 #include "lib/model/decoder.h"
+#include "lib/model/memory_store.h"
 #include "lib/model/rope.h"
 #include "quant/input_scale.h"
 

@@ -9,7 +9,6 @@
 #include "lib/convert/assignment.h"
 #include "lib/convert/calibration.h"
 #include "lib/convert/lora_checkpoint.h"
-#include "lib/convert/memory_store.h"
 #include "lib/convert/mixed_report.h"
 #include "lib/convert/random_checkpoint.h"
 #include "lib/convert/rotated_checkpoint.h"
@@ -19,6 +18,7 @@
 #include "lib/core/cpu.h"
 #include "lib/core/error.h"
 #include "lib/model/folded_columns.h"
+#include "lib/model/memory_store.h"
 #include "lib/model/octet_file.h"
 #include "lib/text/tokenizer_impl.h"
 

@@ -5,7 +5,6 @@
 #include <cmath>
 
 #include "lib/convert/layer_runner.h"
-#include "lib/convert/memory_store.h"
 #include "lib/convert/rotated_checkpoint.h"
 #include "lib/convert/scaled_checkpoint.h"
 #include "lib/convert/write_tensors.h"
@@ -15,6 +14,7 @@
 #include "lib/eval/text_windows.h"
 #include "lib/model/decoder.h"
 #include "lib/model/linear_kinds.h"
+#include "lib/model/memory_store.h"
 #include "lib/model/model_impl.h"
 #include "lib/model/octet_file.h"
 

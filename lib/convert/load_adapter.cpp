@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
+#include <mutex>
 
 #include "kernels/types.h"
 #include "lib/convert/scaled_checkpoint.h"
@@ -173,12 +174,9 @@ AdaptedLinear pack(const LowRankDelta& delta, double scale, uint16_t* packed_dow
 }  // namespace
 
 Adapter Adapter::load(const Model& model, const std::string& directory, double scale) {
-  const ModelImpl& impl = *model.impl();
+  ModelImpl& impl = *model.impl();
   require(std::isfinite(scale), ErrorCode::InvalidArgument, directory, ": adapter scale ", scale,
           ", a finite number expected");
-  require(impl.backend->runs_adapters(), ErrorCode::Unsupported, directory,
-          ": adapters beside the model's weights do not run on device ", impl.backend->device(),
-          " yet; merge it at conversion, or use the CPU");
   const PeftAdapter files(directory, impl.config);
   const AdapterRotation rotation(impl);
   auto result = std::make_unique<AdapterImpl>(model);
@@ -204,6 +202,8 @@ Adapter Adapter::load(const Model& model, const std::string& directory, double s
     result->bytes += static_cast<int64_t>(linear->scale.size() * sizeof(float));
   }
   result->bytes += static_cast<int64_t>(result->factors.size());
+  const std::lock_guard turn(impl.step);
+  result->on_device = impl.backend->prepare(*result);
   return Adapter(Handle<AdapterImpl>(result.release()));
 }
 

@@ -27,22 +27,6 @@ std::vector<float> for_query_heads(const std::vector<float>& o, const ModelConfi
   return expanded;
 }
 
-std::vector<StoredTensor> input_scale_tensors(const ModelConfig& config) {
-  const auto extent = [](int64_t value) { return static_cast<uint64_t>(value); };
-  std::vector<StoredTensor> tensors;
-  for (int64_t layer = 0; layer < config.num_layers; ++layer) {
-    const auto add = [&](const char* input, int64_t count) {
-      tensors.push_back({str("octet.input_scale.", layer, ".", input), "F32", {extent(count)}});
-    };
-    add("qkv", config.hidden_size);
-    add("o", config.num_kv_heads * config.head_dim);
-    add("gate_up", config.hidden_size);
-    add("down", config.intermediate_size);
-  }
-  tensors.push_back({"octet.input_scale.head", "F32", {extent(config.hidden_size)}});
-  return tensors;
-}
-
 RotationSizes scaled_rotation_sizes(const ModelConfig& config) {
   RotationSizes sizes = rotation_sizes(config);
   sizes.hidden = 1;

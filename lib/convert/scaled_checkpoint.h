@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "lib/io/checkpoint.h"
+#include "lib/model/folded_columns.h"
 #include "lib/model/rotation.h"
 #include "lib/model/tensor_store.h"
 #include "quant/rotation.h"
@@ -71,10 +72,6 @@ class ScaledCheckpoint : public Checkpoint {
   Scale head_;
   std::map<std::string, Fold, std::less<>> folds_;
 };
-
-/// F32 tensors octet.input_scale.N.qkv, .o, .gate_up, .down of each layer, octet.input_scale.head.
-/// Whoever adds to a linear of a converted file (an adapter) needs them.
-std::vector<StoredTensor> input_scale_tensors(const ModelConfig& config);
 
 /// The sizes of the matrices that ScaledCheckpoint uses for this shape.
 RotationSizes scaled_rotation_sizes(const ModelConfig& config);

@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
-#include "lib/convert/memory_store.h"
 #include "lib/model/decoder.h"
+#include "lib/model/memory_store.h"
 #include "lib/model/rope.h"
 
 namespace octet {

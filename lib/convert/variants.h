@@ -5,8 +5,8 @@
 #include <span>
 #include <vector>
 
-#include "lib/convert/memory_store.h"
 #include "lib/convert/write_tensors.h"
+#include "lib/model/memory_store.h"
 
 namespace octet {
 

@@ -1,12 +1,14 @@
 #pragma once
 #include <octet/adapter.h>
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "lib/core/counted.h"
 #include "lib/core/huge_memory.h"
+#include "lib/model/backend.h"
 
 namespace octet {
 
@@ -28,6 +30,7 @@ struct AdapterImpl : Counted {
   std::vector<std::optional<AdaptedLinear>> linears;  ///< by Matrix::linear
   HugeMemory factors;  ///< `down` of all linears in the order of a step, then `up`
   int64_t bytes = 0;
+  std::unique_ptr<DeviceAdapter> on_device;  ///< Backend::prepare()
 
   explicit AdapterImpl(const Model& owner) : model(owner) {}
   /// Null if this linear is not changed.

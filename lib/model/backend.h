@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstdint>
 #include <initializer_list>
+#include <memory>
 #include <span>
 
 #include "kernels/types.h"
@@ -17,6 +18,11 @@ namespace octet {
 
 struct AdapterImpl;
 
+/// An adapter's matrices in the memory of a device.
+struct DeviceAdapter {
+  virtual ~DeviceAdapter() = default;
+};
+
 /// Consecutive tokens of one sequence inside a batch.
 struct Chunk {
   KvCache* cache;
@@ -24,7 +30,7 @@ struct Chunk {
   int64_t first_row;  ///< in the batch
   int64_t rows;
   int64_t first_position;  ///< of the sequence; everything before it is in the cache
-  /// What is added to the model's linears for these rows. Only for backends that run adapters.
+  /// What is added to the model's linears for these rows.
   std::span<const AdapterImpl* const> adapters = {};
 };
 
@@ -93,8 +99,9 @@ struct StepResult {
   const float* logits;
   const TopLogit* best;
   int64_t stride;     ///< from row to row
-  int64_t first_bad;  ///< the first operation that quantizes (counted from start() on) which met
-                      ///< a value that was not finite; -1 if there is none that is not reported
+  int64_t first_bad;  ///< the first operation that quantizes, rotate_and_cache() included (counted
+                      ///< from start() on), which met a value that was not finite; -1 if there is
+                      ///< none that is not reported
 };
 
 /// Operations that quantize return false if a value was not finite. A device that works behind the
@@ -108,8 +115,9 @@ class Backend {
   virtual const char* device() const = 0;  ///< as Device::parse takes it
   virtual const char* instruction_set() const = 0;
   virtual int threads() const = 0;
-  /// Whether chunks may have adapters.
-  virtual bool runs_adapters() const { return false; }
+  /// An adapter's matrices where this device's operations read them; null where that is the host's
+  /// memory. Not during a step. Errors: OutOfMemory.
+  virtual std::unique_ptr<DeviceAdapter> prepare(const AdapterImpl&) { return nullptr; }
   /// Where the caches of this device's sequences lie.
   virtual KvMemory& kv_memory() = 0;
 

@@ -9,21 +9,21 @@ namespace {
 
 using kernels::Store;
 
-/// What quantizes. The first ones are counted in StepResult::first_bad, layer by layer, with the
-/// head's input after all layers; devices that count have no int8 cache.
+/// What quantizes. StepResult::first_bad counts them layer by layer, keys and values also where the
+/// cache is not int8, with the head's input after all layers.
 enum Site : int64_t {
   qkv_input,
+  keys_and_values,
   o_input,
   mlp_input,
   down_input,
   layer_sites,
-  keys_and_values = layer_sites,
-  head_input,
+  head_input = layer_sites,
 };
 
 void require_finite(bool finite, int64_t layer, Site site) {
-  constexpr const char* names[] = {"input of q, k, v", "input of o",      "input of gate, up",
-                                   "input of down",    "keys and values", "input of the head"};
+  constexpr const char* names[] = {"input of q, k, v",  "keys and values", "input of o",
+                                   "input of gate, up", "input of down",   "input of the head"};
   require(finite, ErrorCode::InvalidFile, "layer ", layer, ", ", names[site],
           ": a value that is not finite (the weights overflow fp32, or are damaged)");
 }

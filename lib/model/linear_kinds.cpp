@@ -36,5 +36,8 @@ std::string weight_name(LinearKind kind, int64_t layer) {
 Linear& linear_of(LayerWeights& layer, LinearKind kind) {
   return layer.*kinds[static_cast<int>(kind)].linear;
 }
+const Linear& linear_of(const LayerWeights& layer, LinearKind kind) {
+  return layer.*kinds[static_cast<int>(kind)].linear;
+}
 
 }  // namespace octet

@@ -20,5 +20,6 @@ bool has_own_input(LinearKind kind);
 std::string weight_name(LinearKind kind, int64_t layer);
 /// One of the first seven kinds.
 Linear& linear_of(LayerWeights& layer, LinearKind kind);
+const Linear& linear_of(const LayerWeights& layer, LinearKind kind);
 
 }  // namespace octet

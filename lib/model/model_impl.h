@@ -33,7 +33,7 @@ struct ModelImpl : Counted {
   ModelText text;
   std::once_flag template_parsed;
   std::optional<ChatTemplate> chat_template;  ///< parsed when it is first used
-  std::unique_ptr<TensorStore> store;         ///< null once a device has the weights
+  std::unique_ptr<TensorStore> store;         ///< once a device has the weights, what adapters need
   Weights weights;                            ///< where the backend has them
   int64_t max_rows;
   std::string device_note;

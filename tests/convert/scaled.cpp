@@ -9,9 +9,9 @@
 #include <cmath>
 #include <random>
 
-#include "lib/convert/memory_store.h"
 #include "lib/convert/rotated_checkpoint.h"
 #include "lib/convert/write_tensors.h"
+#include "lib/model/memory_store.h"
 #include "lib/model/model_impl.h"
 #include "support/evaluate.h"
 #include "support/fixtures.h"

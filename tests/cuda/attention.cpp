@@ -170,10 +170,20 @@ std::vector<float> run_split(const Sequence& s, const kernels::cuda::HeadRows* h
       s.rows * splits * s.shape.heads * kernels::cuda::split_row(s.shape.head_dim), NAN);
   const OnGpu<int32_t> arrived(s.rows * s.shape.kv_heads);
   for (int run = 0; run < 2; ++run)  // the second finds the counters as it needs them
-    kernels::cuda::attention_split(
-        {s.rows, nullptr, s.device_heads(), step.data(), head_rows ? *head_rows : heads.rows(),
-         s.scale(), splits, partial.data(), arrived.data(), out.data(), s.width()},
-        queue);
+    kernels::cuda::attention_split({s.rows,
+                                    nullptr,
+                                    s.device_heads(),
+                                    step.data(),
+                                    head_rows ? *head_rows : heads.rows(),
+                                    s.scale(),
+                                    splits,
+                                    partial.data(),
+                                    arrived.data(),
+                                    out.data(),
+                                    s.width(),
+                                    false,
+                                    {}},
+                                   queue);
   if (unfilled) CHECK(cache.host() == s.cache);
   return out.host();
 }

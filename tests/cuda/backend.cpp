@@ -1,12 +1,9 @@
 // Whole models on the device against the CPU, and the device against itself.
 #include <algorithm>
-#include <cmath>
-#include <cstring>
 
 #include <octet/quant.h>
 
-#include "support/evaluate.h"
-#include "support/fixtures.h"
+#include "tests/cuda/compare.h"
 #include "tests/cuda/device.h"
 
 using namespace octet;
@@ -17,47 +14,20 @@ namespace {
 const char* const models[] = {"tiny-qwen2", "tiny-qwen2-tied", "tiny-qwen3", "tiny-llama",
                               "tiny-qwen2-distill"};
 constexpr Scheme schemes[] = {Scheme::w8a8, Scheme::w8a8_g128};
+constexpr std::pair<Scheme, KvCacheType> schemes_and_caches[] = {
+    {Scheme::w8a8, KvCacheType::f16},
+    {Scheme::w8a8_g128, KvCacheType::f16},
+    {Scheme::w8a8, KvCacheType::int8}};
 
-Model open_on(const Device& device, const char* name, Scheme scheme, int64_t max_rows = 256) {
+Model open_on(const Device& device, const char* name, Scheme scheme,
+              KvCacheType kv_cache = KvCacheType::f16) {
   ModelOptions options;
   options.device = device;
   options.scheme = scheme;
-  options.max_rows = max_rows;
+  options.max_rows = 256;
+  options.kv_cache = kv_cache;
   options.mixed = "off";
   return Model::open(fixture(name), options);
-}
-
-std::vector<int32_t> some_ids(const Model& model, int64_t count, int64_t seed) {
-  std::vector<int32_t> ids;
-  for (int64_t i = 0; i < count; ++i)
-    ids.push_back(
-        static_cast<int32_t>((i * i * 31 + i * 7 + seed * 101) % model.config().vocab_size));
-  return ids;
-}
-
-std::vector<float> alone(const Model& model, const std::vector<int32_t>& ids, size_t chunk = 0) {
-  Session session(model, {.context = 256});
-  return all_logits(session, ids, chunk);
-}
-
-bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
-}
-
-/// The least cosine between rows of logits, over rows.
-double least_cosine(const std::vector<float>& a, const std::vector<float>& b, size_t vocab) {
-  double least = 1;
-  for (size_t row = 0; row < a.size(); row += vocab) {
-    double ab = 0, aa = 0, bb = 0;
-    for (size_t i = row; i < row + vocab; ++i) {
-      ab += double{a[i]} * b[i];
-      aa += double{a[i]} * a[i];
-      bb += double{b[i]} * b[i];
-    }
-    const double cosine = ab / std::sqrt(aa * bb);
-    least = cosine >= least ? least : cosine;
-  }
-  return least;
 }
 
 }  // namespace
@@ -81,6 +51,22 @@ TEST_CASE("cuda: logits are the CPU's, as a prompt and token by token") {
         CHECK(cosine > 0.998);
       }
     }
+}
+
+TEST_CASE("cuda: over an int8 cache logits are the CPU's, as a prompt and token by token") {
+  if (!has_cuda()) return;
+  for (const char* name : {"tiny-qwen2", "tiny-qwen3", "tiny-qwen2-distill"}) {
+    CAPTURE(name);
+    const Model cpu = open_on(Device::cpu(), name, Scheme::w8a8, KvCacheType::int8);
+    const Model cuda = open_on(Device::cuda(), name, Scheme::w8a8, KvCacheType::int8);
+    const std::vector<int32_t> ids = some_ids(cpu, 70, 1);
+    const std::vector<float> expected = alone(cpu, ids);
+    for (size_t chunk : {0, 1, 5, 33}) {
+      CAPTURE(chunk);
+      CHECK(least_cosine(alone(cuda, ids, chunk), expected,
+                         static_cast<size_t>(cpu.config().vocab_size)) > 0.998);
+    }
+  }
 }
 
 TEST_CASE(
@@ -108,8 +94,8 @@ TEST_CASE(
 
 TEST_CASE("cuda: what else is in the batch does not change a bit") {
   if (!has_cuda()) return;
-  for (Scheme scheme : schemes) {
-    const Model model = open_on(Device::cuda(), "tiny-qwen2-tied", scheme);
+  for (const auto& [scheme, kv_cache] : schemes_and_caches) {
+    const Model model = open_on(Device::cuda(), "tiny-qwen2-tied", scheme, kv_cache);
     std::vector<Session> sessions;
     std::vector<std::vector<int32_t>> ids;
     std::vector<std::vector<float>> got(4);
@@ -148,8 +134,8 @@ TEST_CASE("cuda: what else is in the batch does not change a bit") {
 
 TEST_CASE("cuda: steps of up to 16 rows give the bits of single rows") {
   if (!has_cuda()) return;
-  for (Scheme scheme : schemes) {
-    const Model model = open_on(Device::cuda(), "tiny-qwen2-distill", scheme);
+  for (const auto& [scheme, kv_cache] : schemes_and_caches) {
+    const Model model = open_on(Device::cuda(), "tiny-qwen2-distill", scheme, kv_cache);
     const std::vector<int32_t> ids = some_ids(model, 48, 2);
     const std::vector<float> single = alone(model, ids, 1);
     for (size_t chunk : {2, 7, 16}) CHECK(same_bits(alone(model, ids, chunk), single));
@@ -159,8 +145,8 @@ TEST_CASE("cuda: steps of up to 16 rows give the bits of single rows") {
 
 TEST_CASE("cuda: chunks of more than 16 rows give the same bits however they are cut") {
   if (!has_cuda()) return;
-  for (Scheme scheme : schemes) {
-    const Model model = open_on(Device::cuda(), "tiny-qwen2", scheme);
+  for (const auto& [scheme, kv_cache] : schemes_and_caches) {
+    const Model model = open_on(Device::cuda(), "tiny-qwen2", scheme, kv_cache);
     const std::vector<int32_t> ids = some_ids(model, 150, 2);
     const std::vector<float> whole = alone(model, ids);
     for (size_t chunk : {50, 75, 130}) CHECK(same_bits(alone(model, ids, chunk), whole));
@@ -194,6 +180,8 @@ TEST_CASE("cuda: a model that does not fit, or is not for the device, is an erro
   };
   CHECK(code_of([] { open_on(Device::cuda(), "tiny-qwen2", Scheme::f32); }) ==
         ErrorCode::Unsupported);
+  CHECK(code_of([] { open_on(Device::cuda(), "tiny-qwen2", Scheme::w8a8, KvCacheType::f32); }) ==
+        ErrorCode::Unsupported);
   CHECK(code_of([] { open_on(Device::cuda(99), "tiny-qwen2", Scheme::w8a8); }) ==
         ErrorCode::Device);
   CHECK(code_of([] { cuda::DeviceMemory(int64_t{1} << 44, "tests"); }) == ErrorCode::OutOfMemory);
@@ -214,6 +202,8 @@ TEST_CASE("cuda: sessions give their memory back") {
   const auto open_sessions = [&](int count) {
     for (int i = 0; i < count; ++i) Session(model, {.context = 256});
   };
+  const Model smaller = open_on(Device::cuda(), "tiny-qwen2-tied", Scheme::w8a8, KvCacheType::int8);
+  CHECK(10 * smaller.kv_bytes_per_token() < 7 * model.kv_bytes_per_token());  // heads are short
   open_sessions(1);
   const size_t before = free_bytes();
   open_sessions(1000);

@@ -5,6 +5,7 @@
 #include <random>
 #include <string>
 
+#include "kernels/ref/half.h"
 #include "kernels/table.h"
 #include "quant/pack.h"
 #include "tests/cuda/device.h"
@@ -416,4 +417,53 @@ TEST_CASE("cuda: Hadamard blocks are the reference's, bit for bit") {
       kernels::hadamard_f32_ref(expected.data() + row * stride, k, block);
     CHECK(first_difference(x.host(), expected, stride) == "");
   }
+}
+
+TEST_CASE("cuda: products with fp16 weights come near the exact ones, the same in every batch") {
+  if (!has_cuda()) return;
+  for (const int64_t k : {4, 96, 260, 8960})
+    for (const int64_t n : {40, 100}) {
+      CAPTURE(k);
+      CAPTURE(n);
+      constexpr int64_t most = 70;
+      const int64_t columns = padded_n(n), stride = kernels::cuda::half_stride(k);
+      Values values;
+      std::vector<float> x(most * k), bias(columns, 0.0f);
+      for (float& value : x) value = 1000 * values.real() * values.real();
+      for (int64_t i = 0; i < n; ++i) bias[i] = values.real();
+      std::vector<uint16_t> w(n * k);
+      for (uint16_t& value : w) value = kernels::ref::half_of_float(values.real());
+      const OnGpu<uint16_t> rows(w), weight(columns * stride), halves(2 * most * stride, 0x7e00);
+      const OnGpu<float> source(x), on_device(bias), scale(most);
+      const OnGpu<int32_t> bad(std::vector<int32_t>{1000});
+      kernels::cuda::repack_f16({rows.data(), weight.data(), n, k, 0, 1}, default_queue());
+      std::vector<float> first;
+      for (const int64_t count : {1, 9, 20, 70}) {
+        const kernels::cuda::HalfRows split{halves.data(), scale.data(), stride, count * stride};
+        kernels::cuda::split_rows(source_of(source.data(), k, k, 1, bad.data(), 1), split, count,
+                                  default_queue());
+        const OnGpu<float> out(count * columns, 0.5f);
+        kernels::cuda::linear_f16({count, k, columns / 16, weight.data(), on_device.data(), split,
+                                   out.data(), columns, kernels::cuda::Output::add, nullptr},
+                                  default_queue());
+        const std::vector<float> got = out.host();
+        double worst = 0;
+        for (int64_t row = 0; row < count; ++row)
+          for (int64_t i = 0; i < n; ++i) {
+            double sum = 0.5 + bias[i], size = 1;
+            for (int64_t j = 0; j < k; ++j) {
+              const double product =
+                  double{x[row * k + j]} * kernels::ref::float_of_half(w[i * k + j]);
+              sum += product;
+              size += std::abs(product);
+            }
+            const double error = std::abs(got[row * columns + i] - sum) / size;
+            worst = error <= worst ? worst : error;
+          }
+        CHECK(worst < 1e-6);
+        if (first.empty()) first = got;
+        CHECK(std::equal(first.begin(), first.end(), got.begin()));
+      }
+      CHECK(bad.host()[0] == 1000);
+    }
 }

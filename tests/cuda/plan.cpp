@@ -132,3 +132,23 @@ TEST_CASE("cuda: splits cover a sequence, are not too many, and are launched in 
   CHECK(split_groups(89, 99 * 1024) == 1);
   CHECK(split_groups(90, 227 * 1024) == 4);
 }
+
+TEST_CASE("cuda: a group's share of an int8 cache block fits beside that of the others") {
+  for (const int groups : {1, 4}) {
+    for (const int64_t head_dim : {32, 40, 64, 128})
+      CHECK(split_s8_shared_bytes(groups, head_dim) < split_shared_bytes(groups, head_dim));
+    // Keys and values are half as long.
+    CHECK(3 * split_s8_shared_bytes(groups, 128) < 2 * split_shared_bytes(groups, 128) + 3 * 4096);
+  }
+}
+
+TEST_CASE("cuda: fp16 rows are whole chunks, and tiles cover few rows without waste") {
+  CHECK(half_stride(4) == 32);
+  CHECK(half_stride(8960) == 8960);
+  CHECK(half_stride(8961) == 8992);
+  for (int64_t rows = 1; rows <= 64; ++rows) {
+    CHECK(8 * f16_columns(rows) >= rows);
+    CHECK((rows <= 8 || 8 * f16_columns(rows) < 2 * rows));
+  }
+  CHECK(f16_columns(2048) == 8);
+}

@@ -22,21 +22,6 @@ int64_t ranks_at_once(int64_t rank, int threads) {
 
 }  // namespace
 
-/// Which rows of x belong to sequences with adapters. rows: of the batch; null: all of them.
-void CpuBackend::plan_adapters(const std::span<const int64_t>* rows) {
-  adapted_rows_.clear();
-  const int64_t count = rows ? static_cast<int64_t>(rows->size()) : batch_->rows();
-  const auto batch_row = [&](int64_t i) { return rows ? (*rows)[static_cast<size_t>(i)] : i; };
-  int64_t i = 0;
-  for (const Chunk& chunk : batch_->chunks) {
-    const int64_t first = i;
-    while (i < count && batch_row(i) < chunk.first_row + chunk.rows) ++i;
-    if (i == first) continue;
-    for (const AdapterImpl* adapter : chunk.adapters)
-      adapted_rows_.push_back({adapter, first, i - first});
-  }
-}
-
 /// Plans scale * (down x) for each task and adapter. Threads compute it as they come to the linears
 /// (help_project()): a loop of its own would have all of them wait for each other once more, which
 /// costs a decoding step about as much as reading the factors.

@@ -252,7 +252,7 @@ StepResult CpuBackend::finish(int64_t logit_rows) {
 bool CpuBackend::norm(const float* weight, const std::span<const int64_t>* rows, int64_t rotation,
                       const InputForms& forms) {
   const int64_t k = config_.hidden_size;
-  plan_adapters(rows);
+  find_adapted_rows(*batch_, rows, adapted_rows_);
   set_activations(rows ? static_cast<int64_t>(rows->size()) : batch_->rows(), k, forms, nullptr);
   std::atomic<bool> finite{true};
   each_row(workspace_.x.rows, [&](int64_t i, int thread) {

@@ -9,6 +9,7 @@
 #include "kernels/table.h"
 #include "lib/core/aligned.h"
 #include "lib/core/thread_pool.h"
+#include "lib/model/adapted_rows.h"
 #include "lib/model/backend.h"
 
 namespace octet {
@@ -33,7 +34,6 @@ class CpuBackend : public Backend {
   const char* instruction_set() const override { return kernels::name(table_.isa); }
   KvMemory& kv_memory() override { return host_kv_memory(); }
   int threads() const override { return pool_.threads(); }
-  bool runs_adapters() const override { return true; }
 
   void start(const Batch& batch) override;
   void embed(const Matrix& table) override;
@@ -123,11 +123,6 @@ class CpuBackend : public Backend {
   void multiply_f32(const Columns& c);
   void multiply_f16(const Columns& c, Scratch& scratch);
 
-  /// Rows of x whose sequences have this adapter.
-  struct AdaptedRows {
-    const AdapterImpl* adapter;
-    int64_t first, count;
-  };
   /// What an adapter does to one linear: its projections lie in projected_ from `begin` on.
   struct Projection {
     const LinearTask* task;
@@ -140,7 +135,6 @@ class CpuBackend : public Backend {
     size_t projection;
     int64_t row, begin_rank, end_rank;
   };
-  void plan_adapters(const std::span<const int64_t>* rows);
   void plan_projections(std::span<const LinearTask> tasks);
   void project(const ProjectionItem& item);
   void help_project();

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "lib/core/error.h"
+#include "lib/model/linear_kinds.h"
 
 namespace octet::cuda {
 namespace {
@@ -21,18 +22,14 @@ int64_t head_group(const ModelConfig& config) {
   return config.num_heads / config.num_kv_heads;
 }
 
-/// Matrices that are one on the device (CudaWeights).
-void check_schemes(std::initializer_list<const Matrix*> matrices, const char* names) {
-  const Scheme scheme = (*matrices.begin())->scheme;
-  for (const Matrix* matrix : matrices)
-    require(is_int8(matrix->scheme) && matrix->scheme == scheme, ErrorCode::Unsupported,
-            "device cuda: ", names, " are ", to_string(scheme), " and ", to_string(matrix->scheme),
-            "; w8a8 or w8a8-g128 expected, the same for all of them");
+void check_scheme(const Matrix& matrix, const char* name) {
+  require(matrix.scheme != Scheme::f32, ErrorCode::Unsupported, "device cuda: the weights of ",
+          name, " are f32; f16, w8a8 or w8a8-g128 expected");
 }
 
 void check_shape(const ModelConfig& config, const Weights& weights) {
-  check_schemes({&weights.embedding}, "the embedding's weights");
-  check_schemes({&weights.head}, "the head's weights");
+  check_scheme(weights.embedding, "the embedding");
+  check_scheme(weights.head, "the head");
   const auto multiple = [](int64_t value, int64_t of, const char* what) {
     require(value % of == 0, ErrorCode::Unsupported, "device cuda: ", what, " is ", value,
             ", a multiple of ", of, " expected");
@@ -58,10 +55,9 @@ void check_shape(const ModelConfig& config, const Weights& weights) {
     require(layer.down_rotation <= kernels::cuda::max_hadamard, ErrorCode::Unsupported,
             "device cuda: down_proj's input is rotated in blocks of ", layer.down_rotation,
             ", at most ", kernels::cuda::max_hadamard, " expected");
-    check_schemes({&layer.q.weight, &layer.k.weight, &layer.v.weight}, "the weights of q, k, v");
-    check_schemes({&layer.o.weight}, "the weights of o");
-    check_schemes({&layer.gate.weight, &layer.up.weight}, "the weights of gate and up");
-    check_schemes({&layer.down.weight}, "the weights of down");
+    for (int kind = 0; kind < num_layer_kinds; ++kind)
+      check_scheme(linear_of(layer, static_cast<LinearKind>(kind)).weight,
+                   to_string(static_cast<LinearKind>(kind)));
   }
 }
 
@@ -138,6 +134,7 @@ CudaBackend::CudaBackend(int index, const ModelConfig& config, int64_t max_rows,
     : index_(index),
       name_(str("cuda:", index)),
       config_((check_shape(config, weights), config)),
+      max_rows_(std::max(max_rows, logit_group)),
       on_device_(index),
       kv_memory_(index),
       architecture_(architecture_name(index)),
@@ -150,6 +147,12 @@ CudaBackend::CudaBackend(int index, const ModelConfig& config, int64_t max_rows,
 
 CudaBackend::~CudaBackend() {
   cudaStreamSynchronize(stream_.get());
+}
+
+/// Of the inputs of linears.
+int64_t CudaBackend::max_width() const {
+  return std::max(
+      {config_.hidden_size, config_.num_heads * config_.head_dim, config_.intermediate_size});
 }
 
 void CudaBackend::allocate(int64_t max_rows) {
@@ -181,10 +184,14 @@ void CudaBackend::allocate(int64_t max_rows) {
   workspace_.k = workspace_.q + padded_n(q);
   workspace_.v = workspace_.k + padded_n(kv);
 
-  const int64_t width = std::max({config_.hidden_size, q, config_.intermediate_size});
+  const int64_t width = max_width();
   const int64_t rows = most_planes(weights_->view()) * std::max(max_rows, logit_group);
   quantized_ = DeviceMemory(rows * activation_stride(width), "the buffers of a step");
-  scales_ = DeviceMemory(rows * num_groups(width) * 4, "the buffers of a step");
+  // Also for the queries of prefill attention over an int8 cache: its input is used up by then.
+  scales_ = DeviceMemory(rows * std::max(num_groups(width), config_.num_heads) * 4,
+                         "the buffers of a step");
+  if (weights_->any_f16()) allocate_halves();
+  if (weights_->gate_up_apart()) allocate_gate_up();
   const int64_t counters = max_rows * config_.num_kv_heads * 4;
   arrived_ = DeviceMemory(counters, "the buffers of a step");
   check(cudaMemsetAsync(arrived_.as<void>(), 0, static_cast<size_t>(counters), stream_.get()),
@@ -194,6 +201,19 @@ void CudaBackend::allocate(int64_t max_rows) {
   top_partial_ =
       DeviceMemory(logit_group * kernels::cuda::top_blocks * row_best, "the buffers of a step");
   results_ = PinnedMemory(64 + logit_group * row_best);
+}
+
+/// For any input at once: graphs know where they lie.
+void CudaBackend::allocate_halves() {
+  if (halves_.as<void>()) return;
+  half_scales_ = DeviceMemory(max_rows_ * 4, "the buffers of a step");
+  halves_ = DeviceMemory(2 * max_rows_ * kernels::cuda::half_stride(max_width()) * 2,
+                         "the buffers of a step");
+}
+
+void CudaBackend::allocate_gate_up() {
+  if (!gate_up_.as<void>())
+    gate_up_ = DeviceMemory(max_rows_ * 2 * gated_stride_ * 4, "the buffers of a step");
 }
 
 kernels::cuda::HeadRows CudaBackend::head_rows() const {
@@ -213,7 +233,10 @@ void CudaBackend::start(const Batch& batch) {
   quantizations_ = 0;
   step_.send(batch, stream_.get());
   replaying_ = false;
-  if (!step_.repeatable() || step_.rows() > logit_group) return;
+  const auto is_adapted = [](const Chunk& chunk) { return !chunk.adapters.empty(); };
+  if (!step_.repeatable() || step_.rows() > logit_group ||
+      std::any_of(batch.chunks.begin(), batch.chunks.end(), is_adapted))
+    return;
   const auto graph = graphs_.find(graph_key());
   if (graph == graphs_.end()) {
     recording_.emplace(stream_.get());
@@ -227,14 +250,15 @@ void CudaBackend::embed(const Matrix& table) {
   if (replaying_) return;
   const StepView& step = step_.view();
   const CudaMatrix& matrix = weights_->of(table);
-  kernels::cuda::embed(
-      {step_.rows(), matrix.k, matrix.grouped, matrix.data, matrix.scale, step.rows,
-       workspace_.hidden, hidden_stride_, step.frequencies, angles_, config_.head_dim / 2},
-      queue_);
+  kernels::cuda::embed({step_.rows(), matrix.k, matrix.grouped, matrix.data, matrix.scale,
+                        step.rows, workspace_.hidden, hidden_stride_, step.frequencies, angles_,
+                        config_.head_dim / 2, matrix.f16},
+                       queue_);
 }
 
 void CudaBackend::quantize_later(const float* values, int64_t stride, int64_t k, const float* norm,
                                  int64_t rotation, const int32_t* rows, int planes) {
+  halves_ready_ = false;
   input_ =
       kernels::cuda::RowSource{values,
                                stride,
@@ -254,15 +278,44 @@ bool CudaBackend::norm(const float* weight, const std::span<const int64_t>* rows
   const int32_t* row_list =
       rows ? step_.view().logit_rows + (rows->data() - batch_->logit_rows.data()) : nullptr;
   input_rows_ = rows ? static_cast<int64_t>(rows->size()) : step_.rows();
+  find_adapted_rows(*batch_, rows, adapted_rows_);
   quantize_later(workspace_.hidden, hidden_stride_, config_.hidden_size, weight, rotation, row_list,
                  forms.planes);
   return true;
 }
 
-/// The next multiplication: of the input that was put off.
+/// Of the input that was put off.
 void CudaBackend::multiply(const CudaMatrix& weight, float* out, int64_t out_stride,
                            Output output) {
-  const int planes = input_->planes;
+  if (weight.f16)
+    multiply_f16(weight, out, out_stride, output);
+  else
+    multiply_int8(weight, out, out_stride, output);
+}
+
+void CudaBackend::multiply_f16(const CudaMatrix& weight, float* out, int64_t out_stride,
+                               Output output) {
+  kernels::cuda::linear_f16({input_rows_, weight.k, weight.n_tiles, weight.data, weight.bias,
+                             half_rows(weight.k), out, out_stride, output, nullptr},
+                            queue_);
+}
+
+/// The input that was put off, in two fp16 terms.
+kernels::cuda::HalfRows CudaBackend::half_rows(int64_t k) {
+  const int64_t stride = kernels::cuda::half_stride(k);
+  const kernels::cuda::HalfRows x{halves_.as<uint16_t>(), half_scales_.as<float>(), stride,
+                                  input_rows_ * stride};
+  if (!halves_ready_) kernels::cuda::split_rows(*input_, x, input_rows_, queue_);
+  halves_ready_ = true;
+  return x;
+}
+
+void CudaBackend::multiply_int8(const CudaMatrix& weight, float* out, int64_t out_stride,
+                                Output output) {
+  kernels::cuda::RowSource source = *input_;
+  // Others of the same input may take two planes where this one does not.
+  source.planes = weight.rest_end_tile > 0 ? source.planes : 1;
+  const int planes = source.planes;
   const kernels::cuda::QuantizedRows x{quantized_.as<int8_t>(), scales_.as<float>(),
                                        activation_stride(weight.k)};
   const kernels::cuda::Linear linear{input_rows_,
@@ -282,12 +335,11 @@ void CudaBackend::multiply(const CudaMatrix& weight, float* out, int64_t out_str
                                      output};
   const bool decode = input_rows_ * planes <= kernels::cuda::max_decode_rows;
   const bool fused = kernels::cuda::can_fuse(input_rows_, weight.k);
-  if (!fused) kernels::cuda::quantize_rows(*input_, x, input_rows_, weight.grouped, queue_);
+  if (!fused) kernels::cuda::quantize_rows(source, x, input_rows_, weight.grouped, queue_);
   if (decode)
-    kernels::cuda::linear_decode(linear, fused ? &*input_ : nullptr, queue_);
+    kernels::cuda::linear_decode(linear, fused ? &source : nullptr, queue_);
   else
     kernels::cuda::linear_prefill(linear, queue_);
-  input_.reset();
 }
 
 int64_t CudaBackend::stride_of(const float* buffer) const {
@@ -298,15 +350,42 @@ int64_t CudaBackend::stride_of(const float* buffer) const {
 
 void CudaBackend::linear(std::span<const LinearTask> tasks, kernels::Store store, const Matrix*) {
   if (replaying_) return;
-  // The tasks are one matrix here (CudaWeights), and their outputs lie one after another.
-  multiply(weights_->of(*tasks[0].weight), tasks[0].out, stride_of(tasks[0].out),
-           store == kernels::Store::add ? Output::add : Output::assign);
+  const CudaMatrix* before = nullptr;
+  for (const LinearTask& task : tasks) {
+    // Neighbours may be one matrix here (CudaWeights), and their outputs lie one after another.
+    const CudaMatrix& matrix = weights_->of(*task.weight);
+    if (&matrix != before)
+      multiply(matrix, task.out, stride_of(task.out),
+               store == kernels::Store::add ? Output::add : Output::assign);
+    before = &matrix;
+  }
+  for (const LinearTask& task : tasks) adapt(*task.weight, task.out, stride_of(task.out), 1);
 }
 
-bool CudaBackend::gate_up(const LinearTask& gate, const LinearTask&, int64_t rotation,
+/// Where they are of two schemes, or an adapter adds to them.
+void CudaBackend::gate_up_apart(const LinearTask& gate, const LinearTask& up) {
+  const CudaMatrix &gates = weights_->of(*gate.weight), &ups = weights_->of(*up.weight);
+  const bool in_turns = &gates == &ups;
+  const int64_t stride = 2 * gated_stride_, step = in_turns ? 2 : 1;
+  float* const to_gate = gate_up_.as<float>();
+  float* const to_up = to_gate + (in_turns ? 1 : gated_stride_);
+  multiply(gates, to_gate, stride, Output::assign);
+  if (!in_turns) multiply(ups, to_up, stride, Output::assign);
+  adapt(*gate.weight, to_gate, stride, step);
+  adapt(*up.weight, to_up, stride, step);
+  kernels::cuda::silu_mul_rows(
+      {input_rows_, config_.intermediate_size, to_gate, to_up, stride, step, gated_, gated_stride_},
+      queue_);
+}
+
+bool CudaBackend::gate_up(const LinearTask& gate, const LinearTask& up, int64_t rotation,
                           const InputForms& forms, const Matrix*) {
   if (replaying_) return true;
-  multiply(weights_->of(*gate.weight), gated_, gated_stride_, Output::silu_mul);
+  if (&weights_->of(*gate.weight) == &weights_->of(*up.weight) && !is_adapted(*gate.weight) &&
+      !is_adapted(*up.weight))
+    multiply(weights_->of(*gate.weight), gated_, gated_stride_, Output::silu_mul);
+  else
+    gate_up_apart(gate, up);
   const int64_t k = config_.intermediate_size;
   const bool fused = kernels::cuda::can_rotate(k, rotation);
   if (!fused) kernels::cuda::hadamard({input_rows_, k, rotation, gated_, gated_stride_}, queue_);
@@ -319,9 +398,23 @@ bool CudaBackend::rotate_and_cache(int64_t layer, const float* q_norm, const flo
   if (replaying_) return true;
   q_norm_ = q_norm;
   k_norm_ = k_norm;
-  if (!step_.single_rows())
-    kernels::cuda::cache_rows({step_.rows(), heads(layer), step_.view().rows, head_rows()}, queue_);
+  cache_check_ = {step_.view().first_bad, quantizations_++};
+  if (step_.single_rows()) return true;
+  const kernels::cuda::CacheRows rows{step_.rows(), heads(layer), step_.view().rows, head_rows()};
+  if (!int8_cache()) {
+    kernels::cuda::cache_rows(rows, queue_);
+    return true;
+  }
+  const bool prefill = step_.tiles() > 0;
+  kernels::cuda::cache_rows_s8({rows, cache_check_, prefill ? quantized_.as<int8_t>() : nullptr,
+                                prefill ? scales_.as<float>() : nullptr},
+                               queue_);
   return true;
+}
+
+/// A model's caches are of one type.
+bool CudaBackend::int8_cache() const {
+  return batch_->chunks[0].cache->type() == KvCacheType::int8;
 }
 
 void CudaBackend::attend_rows(kernels::cuda::SplitAttention task) {
@@ -341,8 +434,15 @@ bool CudaBackend::attention(int64_t layer, const InputForms& forms) {
   const StepView& step = step_.view();
   if (step_.split_rows() > 0)
     attend_rows({0, nullptr, heads(layer), step.rows, head_rows(), scale, step_.launched_splits(),
-                 partial_, arrived_.as<int32_t>(), workspace_.attention, attention_stride_});
-  if (step_.tiles() > 0)
+                 partial_, arrived_.as<int32_t>(), workspace_.attention, attention_stride_,
+                 int8_cache(), cache_check_});
+  if (step_.tiles() > 0 && int8_cache())
+    kernels::cuda::attention_prefill_s8(
+        {step_.tiles(), step_.query_rows(), step.tiles, heads(layer), step.rows,
+         quantized_.as<int8_t>(), scales_.as<float>(), scale, workspace_.attention,
+         attention_stride_},
+        queue_);
+  else if (step_.tiles() > 0)
     kernels::cuda::attention_prefill(
         {step_.tiles(), step_.query_rows(), step.tiles, heads(layer), step.rows, head_rows(), scale,
          workspace_.attention, attention_stride_},

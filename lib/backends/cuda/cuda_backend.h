@@ -12,6 +12,7 @@
 #include "lib/backends/cuda/cuda_memory.h"
 #include "lib/backends/cuda/cuda_step.h"
 #include "lib/backends/cuda/cuda_weights.h"
+#include "lib/model/adapted_rows.h"
 #include "lib/model/backend.h"
 
 namespace octet::cuda {
@@ -46,6 +47,7 @@ class CudaBackend : public Backend {
   const char* instruction_set() const override { return architecture_.c_str(); }
   int threads() const override { return 1; }
   KvMemory& kv_memory() override { return kv_memory_; }
+  std::unique_ptr<DeviceAdapter> prepare(const AdapterImpl& adapter) override;
 
   void start(const Batch& batch) override;
   void embed(const Matrix& table) override;
@@ -62,6 +64,9 @@ class CudaBackend : public Backend {
 
  private:
   void allocate(int64_t max_rows);
+  int64_t max_width() const;
+  void allocate_halves();
+  void allocate_gate_up();
   kernels::cuda::Heads heads(int64_t layer) const;
   kernels::cuda::HeadRows head_rows() const;
   int64_t stride_of(const float* buffer) const;
@@ -69,14 +74,24 @@ class CudaBackend : public Backend {
                       int64_t rotation, const int32_t* rows, int planes);
   void multiply(const CudaMatrix& weight, float* out, int64_t out_stride,
                 kernels::cuda::Output output);
+  void multiply_f16(const CudaMatrix& weight, float* out, int64_t out_stride,
+                    kernels::cuda::Output output);
+  void multiply_int8(const CudaMatrix& weight, float* out, int64_t out_stride,
+                     kernels::cuda::Output output);
+  kernels::cuda::HalfRows half_rows(int64_t k);
+  bool is_adapted(const Matrix& matrix) const;
+  void adapt(const Matrix& matrix, float* out, int64_t out_stride, int64_t step);
+  void gate_up_apart(const LinearTask& gate, const LinearTask& up);
   std::array<int64_t, 4> graph_key() const;
   kernels::cuda::Candidate* best() const;
   void select_best(int64_t logit_rows);
   void attend_rows(kernels::cuda::SplitAttention task);
+  bool int8_cache() const;
 
   int index_;
   std::string name_;
   const ModelConfig& config_;
+  int64_t max_rows_;
   OnDevice on_device_;  // while the backend is made
   Stream stream_;
   DeviceKvMemory kv_memory_;
@@ -89,6 +104,13 @@ class CudaBackend : public Backend {
   float *angles_ = nullptr, *gated_ = nullptr, *partial_ = nullptr;
   int64_t hidden_stride_, qkv_stride_, attention_stride_, gated_stride_, logits_stride_;
   DeviceMemory quantized_, scales_, arrived_;
+  DeviceMemory halves_,
+      half_scales_;            // of inputs of fp16 weights and adapters, once there are some
+  bool halves_ready_ = false;  // they hold input_
+  DeviceMemory gate_up_;       // [rows][2 gated_stride_], once it is needed
+  DeviceMemory projected_;     // of adapters: [rows][projected_stride_]
+  int64_t projected_stride_ = 0;
+  std::vector<AdaptedRows> adapted_rows_;
   DeviceMemory top_partial_;
   PinnedMemory results_;  // first_bad, then the best of each row
   PinnedMemory logits_;   // [logit_group][logits_stride_]
@@ -96,6 +118,7 @@ class CudaBackend : public Backend {
   std::optional<kernels::cuda::RowSource> input_;  // of the next multiplication, not quantized yet
   int64_t input_rows_ = 0;
   const float *q_norm_ = nullptr, *k_norm_ = nullptr;  // of the layer
+  kernels::cuda::FiniteCheck cache_check_{};           // of what goes into an int8 cache
   int32_t quantizations_ = 0;                          // of this step
   /// Graphs by rows, single rows or not, launched splits and Batch::top.
   std::map<std::array<int64_t, 4>, Graph> graphs_;

@@ -15,7 +15,9 @@ using kernels::tile_n;
 using kernels::cuda::num_chunks;
 using kernels::cuda::weight_bytes;
 
-int64_t packed_bytes(const Matrix& matrix) {
+/// Of the weights as the file has them.
+int64_t file_bytes(const Matrix& matrix) {
+  if (matrix.scheme == Scheme::f16) return matrix.n * matrix.k * 2;
   return padded_n(matrix.n) * padded_k(matrix.k);
 }
 
@@ -40,11 +42,11 @@ void copy_channel_scales(const Matrix& from, int64_t channel, std::byte* to, int
 }
 
 int64_t largest_matrix(const Weights& weights) {
-  int64_t largest = std::max(packed_bytes(weights.embedding), packed_bytes(weights.head));
+  int64_t largest = std::max(file_bytes(weights.embedding), file_bytes(weights.head));
   for (const LayerWeights& layer : weights.layers)
     for (const Linear* linear :
          {&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down})
-      largest = std::max(largest, packed_bytes(linear->weight));
+      largest = std::max(largest, file_bytes(linear->weight));
   return largest;
 }
 
@@ -54,7 +56,9 @@ CudaWeights::CudaWeights(const ModelConfig& config, const Weights& host, Progres
                          const kernels::cuda::Queue& queue)
     : queue_(queue), progress_(progress), total_(host.bytes), view_(host) {
   staging_ = DeviceMemory(largest_matrix(host), "the weights");
-  upload_matrix(host.embedding, view_.embedding);
+  Matrix embedding = host.embedding;
+  if (config.tied_head) embedding.planes = host.head.planes;
+  upload_matrix(embedding, view_.embedding);
   for (size_t i = 0; i < host.layers.size(); ++i)
     upload_layer(host.layers[i], view_.layers[i], config);
   upload(host.final_norm, config.hidden_size, view_.final_norm);
@@ -93,45 +97,63 @@ void CudaWeights::upload(const float* from, int64_t count, const float*& to) {
 void CudaWeights::upload_weights(const Part& part, std::byte* weight) {
   const Matrix& matrix = part.from->weight;
   // In stream order: the kernel before has read what is overwritten.
-  check(cudaMemcpyAsync(staging_.as<void>(), matrix.data, static_cast<size_t>(packed_bytes(matrix)),
+  check(cudaMemcpyAsync(staging_.as<void>(), matrix.data, static_cast<size_t>(file_bytes(matrix)),
                         cudaMemcpyHostToDevice, queue_.stream),
         "loading the weights");
-  kernels::cuda::repack({staging_.as<void>(), weight, matrix.n, matrix.k, part.first, part.step},
-                        queue_);
+  const auto repack =
+      matrix.scheme == Scheme::f16 ? kernels::cuda::repack_f16 : kernels::cuda::repack;
+  repack({staging_.as<void>(), weight, matrix.n, matrix.k, part.first, part.step}, queue_);
   check(cudaGetLastError(), "loading the weights");
 }
 
-void CudaWeights::upload(std::span<const Part> parts) {
-  const Matrix& shape = parts[0].from->weight;
-  int64_t channels = 0;
-  for (const Part& part : parts) channels += padded_n(part.from->weight.n);
-  CudaMatrix& matrix = matrices_.emplace_back();
-  matrix.k = shape.k;
-  matrix.grouped = shape.scheme == Scheme::w8a8_g128;
-  matrix.n_tiles = channels / tile_n;
-  const int64_t allocated = weight_bytes(channels, shape.k);
-  auto* weight = static_cast<std::byte*>(allocate(allocated));
+/// Zeros where no part has a channel.
+void CudaWeights::upload_biases(std::span<const Part> parts, int64_t channels, CudaMatrix& matrix) {
+  std::vector<float> biases(static_cast<size_t>(channels));
+  bool any = false;
+  for (const Part& part : parts) {
+    const float* bias = part.from->bias;
+    for (int64_t i = 0; bias && i < part.from->weight.n; ++i)
+      biases[static_cast<size_t>(part.first + i * part.step)] = bias[i];
+    any |= bias != nullptr;
+  }
+  if (any) upload(biases.data(), channels, matrix.bias);
+  // The vector must live until it is sent.
+  check(cudaStreamSynchronize(queue_.stream), "loading the weights");
+}
+
+std::byte* CudaWeights::allocate_weights(int64_t bytes) {
+  auto* weight = static_cast<std::byte*>(allocate(bytes));
   // Kernels copy a little past the end, though they use nothing of it.
-  check(cudaMemsetAsync(weight, 0, static_cast<size_t>(allocated), queue_.stream),
+  check(cudaMemsetAsync(weight, 0, static_cast<size_t>(bytes), queue_.stream),
         "loading the weights");
+  return weight;
+}
+
+void CudaWeights::upload_f16(std::span<const Part> parts, int64_t channels, CudaMatrix& matrix) {
+  matrix.f16 = true;
+  std::byte* weight = allocate_weights(channels * kernels::cuda::half_stride(matrix.k) * 2);
+  matrix.data = weight;
+  for (const Part& part : parts) upload_weights(part, weight);
+}
+
+void CudaWeights::upload_int8(std::span<const Part> parts, int64_t channels, CudaMatrix& matrix) {
+  const Matrix& shape = parts[0].from->weight;
+  matrix.grouped = shape.scheme == Scheme::w8a8_g128;
+  std::byte* weight = allocate_weights(weight_bytes(channels, shape.k));
   matrix.data = weight;
   const auto scale_bytes =
       static_cast<size_t>(channels * channel_scales(shape) * scale_size(shape));
   std::vector<std::byte> scales(scale_bytes), rest_scales(scale_bytes);
-  std::vector<float> biases(static_cast<size_t>(channels));
-  bool any_bias = false;
   for (const Part& part : parts) {
-    const Linear& from = *part.from;
+    const Matrix& from = part.from->weight;
     upload_weights(part, weight);
-    const bool rest = from.weight.planes > 1;
-    const int64_t end = part.first + (from.weight.n - 1) * part.step + 1;
-    for (int64_t i = 0; i < from.weight.n; ++i) {
+    const bool rest = from.planes > 1;
+    const int64_t end = part.first + (from.n - 1) * part.step + 1;
+    for (int64_t i = 0; i < from.n; ++i) {
       const int64_t channel = part.first + i * part.step;
-      copy_channel_scales(from.weight, i, scales.data(), channel);
-      if (rest) copy_channel_scales(from.weight, i, rest_scales.data(), channel);
-      if (from.bias) biases[static_cast<size_t>(channel)] = from.bias[i];
+      copy_channel_scales(from, i, scales.data(), channel);
+      if (rest) copy_channel_scales(from, i, rest_scales.data(), channel);
     }
-    any_bias |= from.bias != nullptr;
     if (!rest) continue;
     const bool first = matrix.rest_end_tile == 0;
     const int64_t first_tile = part.first / tile_n, end_tile = padded_n(end) / tile_n;
@@ -140,15 +162,46 @@ void CudaWeights::upload(std::span<const Part> parts) {
   }
   const auto bytes = static_cast<int64_t>(scale_bytes);
   matrix.scale = send(scales.data(), bytes);
-  if (any_bias) upload(biases.data(), channels, matrix.bias);
   if (matrix.rest_end_tile > 0) matrix.rest_scale = send(rest_scales.data(), bytes);
   // The vectors must live until they are sent.
   check(cudaStreamSynchronize(queue_.stream), "loading the weights");
+}
+
+void CudaWeights::upload(std::span<const Part> parts) {
+  const Matrix& shape = parts[0].from->weight;
+  int64_t channels = 0;
+  for (const Part& part : parts) channels += padded_n(part.from->weight.n);
+  CudaMatrix& matrix = matrices_.emplace_back();
+  matrix.k = shape.k;
+  matrix.n_tiles = channels / tile_n;
+  if (shape.scheme == Scheme::f16) {
+    upload_f16(parts, channels, matrix);
+    any_f16_ = true;
+  } else {
+    upload_int8(parts, channels, matrix);
+  }
+  upload_biases(parts, channels, matrix);
   for (const Part& part : parts) {
     part.to->data = &matrix;
     part.to->scale = part.to->sum = nullptr;
     advance(part.from->weight.bytes);
   }
+}
+
+/// Neighbours of one scheme as one matrix.
+void CudaWeights::upload_runs(std::span<const Linear* const> from, std::span<Matrix* const> to) {
+  std::vector<Part> run;
+  int64_t channels = 0;
+  for (size_t i = 0; i < from.size(); ++i) {
+    if (i > 0 && from[i]->weight.scheme != from[i - 1]->weight.scheme) {
+      upload(run);
+      run.clear();
+      channels = 0;
+    }
+    run.push_back({from[i], to[i], channels, 1});
+    channels += padded_n(from[i]->weight.n);
+  }
+  upload(run);
 }
 
 void CudaWeights::upload_matrix(const Matrix& from, Matrix& to) {
@@ -159,19 +212,24 @@ void CudaWeights::upload_matrix(const Matrix& from, Matrix& to) {
 
 void CudaWeights::upload_layer(const LayerWeights& from, LayerWeights& to,
                                const ModelConfig& config) {
-  const auto channels = [](const Linear& linear) { return padded_n(linear.weight.n); };
   upload(from.input_norm, config.hidden_size, to.input_norm);
   upload(from.post_norm, config.hidden_size, to.post_norm);
   upload(from.q_norm, config.head_dim, to.q_norm);
   upload(from.k_norm, config.head_dim, to.k_norm);
-  const Part qkv[] = {{&from.q, &to.q.weight, 0, 1},
-                      {&from.k, &to.k.weight, channels(from.q), 1},
-                      {&from.v, &to.v.weight, channels(from.q) + channels(from.k), 1}};
+  const Linear* const qkv[] = {&from.q, &from.k, &from.v};
+  Matrix* const to_qkv[] = {&to.q.weight, &to.k.weight, &to.v.weight};
   const Part gate_up[] = {{&from.gate, &to.gate.weight, 0, 2}, {&from.up, &to.up.weight, 1, 2}};
   const Part o[] = {{&from.o, &to.o.weight, 0, 1}}, down[] = {{&from.down, &to.down.weight, 0, 1}};
-  upload(qkv);
+  upload_runs(qkv, to_qkv);
   upload(o);
-  upload(gate_up);
+  if (from.gate.weight.scheme == from.up.weight.scheme) {
+    upload(gate_up);
+  } else {
+    gate_up_apart_ = true;
+    const Linear* const apart[] = {&from.gate, &from.up};
+    Matrix* const to_apart[] = {&to.gate.weight, &to.up.weight};
+    upload_runs(apart, to_apart);
+  }
   upload(down);
 }
 

@@ -15,7 +15,9 @@ inline float half_of(uint32_t word, int i) {
   return ref::float_of_half(static_cast<uint16_t>(word >> (16 * i) & 0xffff));
 }
 
-inline void mma_s8(int (&d)[4], const uint4& a, uint32_t b0, uint32_t b1) {
+/// first: of a byte of a.
+template <class First>
+void mma_bytes(int (&d)[4], const uint4& a, uint32_t b0, uint32_t b1, First first) {
   const uint32_t mine[6] = {a.x, a.y, a.z, a.w, b0, b1};
   const uint32_t* all = emulator::gather(mine, 6);
   const int lane = static_cast<int>(threadIdx.x % 32);
@@ -25,9 +27,15 @@ inline void mma_s8(int (&d)[4], const uint4& a, uint32_t b0, uint32_t b1) {
       const int q = k % 16 / 4, upper = k / 16;
       const uint32_t a_word = all[(row % 8 * 4 + q) * 6 + row / 8 + 2 * upper];
       const uint32_t b_word = all[(column * 4 + q) * 6 + 4 + upper];
-      d[i] += byte_of(a_word, k % 4) * byte_of(b_word, k % 4);
+      d[i] += first(byte_of(a_word, k % 4)) * byte_of(b_word, k % 4);
     }
   }
+}
+inline void mma_s8(int (&d)[4], const uint4& a, uint32_t b0, uint32_t b1) {
+  mma_bytes(d, a, b0, b1, [](int8_t byte) { return int{byte}; });
+}
+inline void mma_u8s8(int (&d)[4], const uint4& a, uint32_t b0, uint32_t b1) {
+  mma_bytes(d, a, b0, b1, [](int8_t byte) { return int{static_cast<uint8_t>(byte)}; });
 }
 
 inline float power_of_two(float x) {

@@ -1,4 +1,4 @@
-#include "lib/convert/memory_store.h"
+#include "lib/model/memory_store.h"
 
 #include <cstring>
 
