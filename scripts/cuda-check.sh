@@ -24,16 +24,10 @@ known=$(cat <<'END'
 attention_prefill_kernel<128,2> sm_75 128
 attention_prefill_kernel<128,2> sm_87 48
 attention_prefill_kernel<128,2> sm_90 48
-attention_split_kernel<Group,1> sm_75 52
-attention_split_kernel<Group,4> sm_75 132
-attention_split_kernel<Group,1> sm_87 28
-attention_split_kernel<Group,4> sm_87 28
-attention_split_kernel<Group,1> sm_90 24
-attention_split_kernel<Group,4> sm_90 24
-attention_split_kernel<GroupS8,1> sm_90 20
-attention_split_kernel<GroupS8,4> sm_90 24
-linear_decode_kernel<2,3,2,false,0> sm_75 8
-linear_decode_kernel<2,3,4,false,0> sm_75 8
+attention_split_kernel<Group,1> sm_75 20
+attention_split_kernel<Group,4> sm_75 20
+attention_split_kernel<Group,1> sm_87 24
+attention_split_kernel<Group,4> sm_87 24
 END
 )
 

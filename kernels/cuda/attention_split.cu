@@ -46,11 +46,16 @@ __device__ inline uint32_t pair_halves(uint32_t low, uint32_t high, int i) {
 }
 
 template <int groups>
+class OwnHeads;
+
+template <int groups>
 class Group : public SplitGroup {
   static constexpr int threads = Shared<groups>::threads;
 
  public:
   using SharedMemory = Shared<groups>;
+  using Own = OwnHeads<groups>;
+  static constexpr int registers_sm_90 = 96;
   __device__ Group(const SplitAttention& a, const StepRow& step, int64_t kv_head,
                    const Shared<groups>& shared)
       : SplitGroup(a, step, kv_head), shared_(shared) {}
@@ -125,7 +130,7 @@ class Group : public SplitGroup {
   }
 
   __device__ void weigh(int block, const float4* scores) {
-    SplitGroup::weigh(block, scores, [&](int, int) { return a_.scale; });
+    SplitGroup::weigh(block, scores, [&](int, int) { return a_.scale * log2_e; });
   }
 
   /// out += weights x values, in this warp's dimensions.
@@ -162,36 +167,58 @@ class Group : public SplitGroup {
 };
 
 /// Queries to shared memory, rotated, and the row's own key and value as the cache has them: a warp
-/// a head.
+/// a head. From where is worked out before they are there, and all is read before any is used.
 template <int groups>
-__device__ inline void prepare_heads(const SplitAttention& a, int64_t row, int64_t kv_head,
-                                     int heads, const Shared<groups>& shared) {
-  const int head_dim = static_cast<int>(a.heads.head_dim), half = head_dim / 2;
-  const int64_t at = row * a.qkv.stride;
-  const float* angles = a.qkv.angles + row * head_dim;
-#pragma unroll 1
-  for (int h = threadIdx.x / 32; h < max_head_group + 2; h += 4 * groups) {
-    const bool is_key = h == max_head_group;
-    float* q = shared.scratch + h * head_dim;
-    if (h < heads || is_key) {
-      const float* from = is_key ? a.qkv.k + at + kv_head * head_dim
-                                 : a.qkv.q + at + (kv_head * heads + h) * head_dim;
-      const RotatedHead head(from, half, angles, is_key ? a.qkv.k_norm : a.qkv.q_norm, a.qkv.eps);
-      head.each([&](int i, float value) {
-        if (is_key)
-          shared.own_key[i] = half_bits(value);
-        else
-          q[i] = value;
-      });
-    } else if (h < max_head_group) {
-      for (int i = threadIdx.x % 32; i < head_dim; i += 32) q[i] = 0;
-    } else {
-      const float* v = a.qkv.v + at + kv_head * head_dim;
-      for (int i = threadIdx.x % 32; i < head_dim; i += 32) shared.own_value[i] = half_bits(v[i]);
+class OwnHeads {
+  static constexpr int warps = 4 * groups, turns = (max_head_group + 2 + warps - 1) / warps;
+
+ public:
+  __device__ OwnHeads(const SplitAttention& a, int64_t row, int64_t kv_head, int heads)
+      : a_(a), heads_(heads), head_dim_(static_cast<int>(a.heads.head_dim)) {
+    const int64_t at = row * a.qkv.stride;
+    angles_ = a.qkv.angles + row * head_dim_;
+#pragma unroll
+    for (int turn = 0; turn < turns; ++turn) {
+      const int h = number(turn);
+      from_[turn] =
+          at + (h < max_head_group    ? a.qkv.q + (kv_head * heads + min(h, heads - 1)) * head_dim_
+                : h == max_head_group ? a.qkv.k + kv_head * head_dim_
+                                      : a.qkv.v + kv_head * head_dim_);
     }
   }
-  __syncthreads();
-}
+
+  __device__ void prepare(const Shared<groups>& shared) const {
+    const int half = head_dim_ / 2;
+    const RotaryAngles angles(angles_, half);
+    RotatedHead read[turns];
+#pragma unroll
+    for (int turn = 0; turn < turns; ++turn) read[turn].read(from_[turn], half);
+#pragma unroll
+    for (int turn = 0; turn < turns; ++turn) {
+      const int h = number(turn);
+      RotatedHead& head = read[turn];
+      if (h < max_head_group) {
+        if (h >= heads_) continue;  // rows of the products that nobody reads
+        head.turn(angles, a_.qkv.q_norm, a_.qkv.eps);
+        head.each([&](int i, float value) { shared.scratch[h * head_dim_ + i] = value; });
+      } else if (h < max_head_group + 2) {
+        if (h == max_head_group) head.turn(angles, a_.qkv.k_norm, a_.qkv.eps);
+        uint16_t* to = h == max_head_group ? shared.own_key : shared.own_value;
+        head.each([&](int i, float value) { to[i] = half_bits(value); });
+      }
+    }
+    __syncthreads();
+  }
+
+ private:
+  __device__ static int number(int turn) {
+    return static_cast<int>(threadIdx.x) / 32 + turn * warps;
+  }
+
+  const SplitAttention& a_;
+  int heads_, head_dim_;
+  const float *angles_, *from_[turns];
+};
 
 template <int groups>
 __device__ inline void store_own(const SplitAttention& a, const StepRow& step, int64_t kv_head,
@@ -204,11 +231,61 @@ __device__ inline void store_own(const SplitAttention& a, const StepRow& step, i
   }
 }
 
-/// `count` parts [heads][split_row(head_dim)] as one: to `out` [heads][head_dim], divided by the
-/// sum of weights, or with maximum and sum to `part`, if that is not null. scratch: [count +
-/// 2][max_head_group].
-__device__ inline void merge_parts(const float* parts, int count, int heads, int head_dim,
-                                   float* scratch, float* out, float* part) {
+/// Where merged parts go: divided by their sums of weights to `out` [heads][head_dim], or with
+/// maximum and sum to `part` [heads][split_row(head_dim)], if that is not null.
+struct Merged {
+  float *out, *part;
+
+  __device__ void store(int h, int d, int head_dim, const float2& total, float max,
+                        float sum) const {
+    float* of_part = part + h * split_row(head_dim);
+    *reinterpret_cast<float2*>(part ? of_part + d : out + h * head_dim + d) =
+        part ? total : make_float2(total.x / sum, total.y / sum);
+    if (part && d == 0) *reinterpret_cast<float2*>(of_part + head_dim) = make_float2(max, sum);
+  }
+};
+
+/// visit(head, dimension) for pairs of neighbouring values.
+template <class Visit>
+__device__ inline void each_pair(int heads, int head_dim, Visit visit) {
+  const int pairs = head_dim / 2;
+  for (int index = threadIdx.x; index < heads * pairs; index += blockDim.x) {
+    const int h = index / pairs;
+    visit(h, (index - h * pairs) * 2);
+  }
+}
+
+/// The groups' results, [groups][heads][split_row(head_dim)] in shared memory, as one. Each thread
+/// works out the factors that it needs: a barrier would take longer.
+template <int groups>
+__device__ inline void merge_groups(const float* results, int heads, int head_dim,
+                                    const Merged& merged) {
+  const int row = static_cast<int>(split_row(head_dim)), stride = heads * row;
+  each_pair(heads, head_dim, [&](int h, int d) {
+    const float* of_head = results + h * row;
+    float2 value[groups], weight[groups];  // maximum and sum
+    float max = -INFINITY, sum = 0;
+#pragma unroll
+    for (int i = 0; i < groups; ++i) {
+      value[i] = *reinterpret_cast<const float2*>(of_head + i * stride + d);
+      weight[i] = *reinterpret_cast<const float2*>(of_head + i * stride + head_dim);
+      max = fmaxf(max, weight[i].x);
+    }
+    float2 total = make_float2(0, 0);
+#pragma unroll
+    for (int i = 0; i < groups; ++i) {
+      const float factor = power_of_two(weight[i].x - max);
+      sum = fmaf(factor, weight[i].y, sum);
+      total = make_float2(fmaf(factor, value[i].x, total.x), fmaf(factor, value[i].y, total.y));
+    }
+    merged.store(h, d, head_dim, total, max, sum);
+  });
+}
+
+/// The parts of `count` splits, [count][heads][split_row(head_dim)], as one. scratch:
+/// [count + 2][max_head_group].
+__device__ inline void merge_splits(const float* parts, int count, int heads, int head_dim,
+                                    float* scratch, const Merged& merged) {
   const int row = static_cast<int>(split_row(head_dim)), stride = heads * row;
   const int warps = blockDim.x / 32, lane = threadIdx.x % 32;
   float *factors = scratch, *sums = scratch + count * max_head_group;
@@ -219,22 +296,16 @@ __device__ inline void merge_parts(const float* parts, int count, int heads, int
     max = combine_warp(max, Larger());
     float sum = 0;
     for (int i = lane; i < count; i += 32) {
-      const float factor = expf(of_head[i * stride] - max);
+      const float factor = power_of_two(of_head[i * stride] - max);
       factors[i * max_head_group + h] = factor;
       sum = fmaf(factor, of_head[i * stride + 1], sum);
     }
     sum = combine_warp(sum, Sum());
-    if (lane > 0) continue;
-    sums[h] = sum;
-    if (!part) continue;
-    part[h * row + head_dim] = max;
-    part[h * row + head_dim + 1] = sum;
+    if (lane == 0) sums[h] = sum;
   }
   __syncthreads();
   // Few values a thread, of many parts at a time: the time that a load takes counts.
-  const int pairs = head_dim / 2;
-  for (int index = threadIdx.x; index < heads * pairs; index += blockDim.x) {
-    const int h = index / pairs, d = index % pairs * 2;
+  each_pair(heads, head_dim, [&](int h, int d) {
     float2 total = make_float2(0, 0);
 #pragma unroll 16
     for (int i = 0; i < count; ++i) {
@@ -242,13 +313,8 @@ __device__ inline void merge_parts(const float* parts, int count, int heads, int
       const float2 v = *reinterpret_cast<const float2*>(parts + i * stride + h * row + d);
       total = make_float2(fmaf(factor, v.x, total.x), fmaf(factor, v.y, total.y));
     }
-    if (part) {
-      *reinterpret_cast<float2*>(part + h * row + d) = total;
-      continue;
-    }
-    const float sum = sums[h];
-    *reinterpret_cast<float2*>(out + h * head_dim + d) = make_float2(total.x / sum, total.y / sum);
-  }
+    merged.store(h, d, head_dim, total, 0, sums[h]);
+  });
 }
 
 /// Whether this block of threads is the last of `parts` to come here, with all their writes seen.
@@ -265,8 +331,15 @@ __device__ inline bool last_to_arrive(int32_t* arrived, int parts) {
   return last;
 }
 
+/// Of a thread: on sm_90 so few that a block of a multiplication finds room beside this one.
+template <class Group>
+constexpr int split_registers(int groups) {
+  return groups == 1 || code_architecture < 90 ? 120 : Group::registers_sm_90;
+}
+
 template <template <int> class GroupOf, int groups>
-__global__ void __maxnreg__(88) attention_split_kernel(SplitAttention a) {
+__global__ void __maxnreg__(split_registers<GroupOf<groups>>(groups))
+    attention_split_kernel(SplitAttention a) {
   allow_next_kernel();
   const int head_dim = static_cast<int>(a.heads.head_dim);
   const int heads = static_cast<int>(a.heads.num_heads / a.heads.num_kv_heads);
@@ -293,8 +366,9 @@ __global__ void __maxnreg__(88) attention_split_kernel(SplitAttention a) {
   commit_copies();
   if (block <= last) group.ask_for_values(block);
   commit_copies();
+  const typename GroupOf<groups>::Own own(a, row, kv_head, heads);
   if (early) wait_previous_kernels();
-  prepare_heads(a, row, kv_head, heads, shared);
+  own.prepare(shared);
   group.load_queries();
   if (split == parts - 1) store_own(a, step, kv_head, shared);
 
@@ -320,20 +394,13 @@ __global__ void __maxnreg__(88) attention_split_kernel(SplitAttention a) {
   group.store(heads, results + number * part_floats);
   __syncthreads();
 
-  float* merging = results + groups * part_floats;
   float* out = a.out + row * a.out_stride + kv_head * heads * head_dim;
   const int64_t slot = item * a.heads.num_kv_heads + kv_head;
   float* partial = a.partial + slot * a.splits * part_floats;
-  // First the groups' results, then, in the block that comes last, the splits'.
-  const float* merged = results;
-  int count = groups;
-#pragma unroll 1
-  for (bool splits = false;; splits = true, merged = partial, count = parts) {
-    const bool final = splits || parts == 1;
-    merge_parts(merged, count, heads, head_dim, merging, out,
-                final ? nullptr : partial + split * part_floats);
-    if (final || !last_to_arrive(a.arrived + slot, parts)) return;
-  }
+  merge_groups<groups>(results, heads, head_dim,
+                       {out, parts > 1 ? partial + split * part_floats : nullptr});
+  if (parts > 1 && last_to_arrive(a.arrived + slot, parts))
+    merge_splits(partial, parts, heads, head_dim, results, {out, nullptr});
 }
 
 }  // namespace

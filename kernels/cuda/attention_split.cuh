@@ -8,6 +8,8 @@ namespace octet::kernels::cuda {
 /// Floats that the warps of a group share: 16 a thread.
 constexpr int group_scores = 16 * split_group_threads;
 
+constexpr float log2_e = 1.44269504f;
+
 /// What this thread has of a cache block. Its group's four warps share out the dimensions, 32 each.
 struct SplitPlace {
   int warp, g, q;  // lane 4 g + q of the group's warp
@@ -53,12 +55,12 @@ class SplitGroup {
       to[1] = make_float4(result(0, 1), result(1, 1), result(2, 1), result(3, 1));
     }
     if (place_.warp > 0 || place_.q > 0) return;
-    head[head_dim_] = max_;
-    head[head_dim_ + 1] = sum;
+    *reinterpret_cast<float2*>(head + head_dim_) = make_float2(max_, sum);
   }
 
  protected:
   /// Softmax weights, from all warps' scores, times scale(j, e), relative to the largest so far.
+  /// The scale has log2_e in it: weights are powers of two.
   template <class Scale>
   __device__ void weigh(int block, const float4* scores, Scale scale) {
     float block_max = -INFINITY;
@@ -85,14 +87,14 @@ class SplitGroup {
         block_max = fmaxf(block_max, weight_[j][e]);
       }
     const float max = fmaxf(max_, combine_quad(block_max, Larger()));
-    const float factor = expf(max_ - max);
+    const float factor = power_of_two(max_ - max);
     max_ = max;
     sum_ *= factor;
 #pragma unroll
     for (int j = 0; j < 8; ++j)
 #pragma unroll
       for (int e = 0; e < 2; ++e) {
-        weight_[j][e] = expf(weight_[j][e] - max);
+        weight_[j][e] = power_of_two(weight_[j][e] - max);
         sum_ += weight_[j][e];
       }
 #pragma unroll

@@ -32,6 +32,44 @@ struct SharedS8 {
         head_scales(reinterpret_cast<float*>(heads + (max_head_group + 2) * head_words)) {}
 };
 
+/// Queries and the row's own key and value to shared memory, as the cache has them: a warp a head.
+template <int groups>
+class OwnHeadsS8 {
+ public:
+  __device__ OwnHeadsS8(const SplitAttention& a, int64_t row, int64_t kv_head, int heads)
+      : a_(a), row_(row), kv_head_(kv_head), heads_(heads) {}
+
+  __device__ void prepare(const SharedS8<groups>& shared) const {
+    const int head_dim = static_cast<int>(a_.heads.head_dim), lane = threadIdx.x % 32;
+    const int64_t at = row_ * a_.qkv.stride, own = at + kv_head_ * head_dim;
+    const float* angles = a_.qkv.angles + row_ * head_dim;
+#pragma unroll 1
+    for (int h = threadIdx.x / 32; h < max_head_group + 2; h += 4 * groups) {
+      const bool is_key = h == SharedS8<groups>::key_head;
+      float4 v = make_float4(0, 0, 0, 0);
+      if (h < heads_ || is_key) {
+        RotatedHead head;
+        head.read(is_key ? a_.qkv.k + own : a_.qkv.q + at + (kv_head_ * heads_ + h) * head_dim,
+                  head_dim / 2);
+        head.turn(RotaryAngles(angles, head_dim / 2), is_key ? a_.qkv.k_norm : a_.qkv.q_norm,
+                  a_.qkv.eps);
+        v = spread_head(head, head_dim, shared.scratch + h * head_dim);
+      } else if (h == SharedS8<groups>::value_head && 4 * lane < head_dim) {
+        v = reinterpret_cast<const float4*>(a_.qkv.v + own)[lane];
+      }
+      const QuantizedHead quantized(v, a_.check);
+      if (4 * lane < head_dim) shared.heads[h * shared.head_words + lane] = quantized.word;
+      if (lane == 0) shared.head_scales[h] = quantized.scale;
+    }
+    __syncthreads();
+  }
+
+ private:
+  const SplitAttention& a_;
+  int64_t row_, kv_head_;
+  int heads_;
+};
+
 /// Pieces of keys: 2 s + i has positions 8 g + 4 i and three more of dimensions 32 warp + 16 s + 4
 /// q and three more. Of values: r has positions 16 q + 4 r and three more of dimensions value_dim()
 /// and three more.
@@ -41,6 +79,8 @@ class GroupS8 : public SplitGroup {
 
  public:
   using SharedMemory = SharedS8<groups>;
+  using Own = OwnHeadsS8<groups>;
+  static constexpr int registers_sm_90 = 104;  // with 96 it spills
   __device__ GroupS8(const SplitAttention& a, const StepRow& step, int64_t kv_head,
                      const SharedMemory& shared)
       : SplitGroup(a, step, kv_head), shared_(shared) {}
@@ -83,7 +123,7 @@ class GroupS8 : public SplitGroup {
     query_ = make_uint4(0, 0, 0, 0);
     if (key_word(0) < shared_.head_words) query_.x = words[key_word(0)];
     if (key_word(1) < shared_.head_words) query_.z = words[key_word(1)];
-    query_scale_ = shared_.head_scales[place_.g] * a_.scale;
+    query_scale_ = shared_.head_scales[place_.g] * a_.scale * log2_e;
   }
 
   /// scores of this warp's dimensions, which floats hold exactly, to the shared memory of the
@@ -188,32 +228,6 @@ class GroupS8 : public SplitGroup {
   uint32_t words_[4];  // weights of positions 16 q + 4 r and three more
   float unit_;         // their scale
 };
-
-/// Queries and the row's own key and value to shared memory, as the cache has them: a warp a head.
-template <int groups>
-__device__ inline void prepare_heads(const SplitAttention& a, int64_t row, int64_t kv_head,
-                                     int heads, const SharedS8<groups>& shared) {
-  const int head_dim = static_cast<int>(a.heads.head_dim), lane = threadIdx.x % 32;
-  const int64_t at = row * a.qkv.stride, own = at + kv_head * head_dim;
-  const float* angles = a.qkv.angles + row * head_dim;
-#pragma unroll 1
-  for (int h = threadIdx.x / 32; h < max_head_group + 2; h += 4 * groups) {
-    const bool is_key = h == SharedS8<groups>::key_head;
-    float4 v = make_float4(0, 0, 0, 0);
-    if (h < heads || is_key) {
-      const float* from = is_key ? a.qkv.k + own : a.qkv.q + at + (kv_head * heads + h) * head_dim;
-      const RotatedHead head(from, head_dim / 2, angles, is_key ? a.qkv.k_norm : a.qkv.q_norm,
-                             a.qkv.eps);
-      v = spread_head(head, head_dim, shared.scratch + h * head_dim);
-    } else if (h == SharedS8<groups>::value_head && 4 * lane < head_dim) {
-      v = reinterpret_cast<const float4*>(a.qkv.v + own)[lane];
-    }
-    const QuantizedHead quantized(v, a.check);
-    if (4 * lane < head_dim) shared.heads[h * shared.head_words + lane] = quantized.word;
-    if (lane == 0) shared.head_scales[h] = quantized.scale;
-  }
-  __syncthreads();
-}
 
 template <int groups>
 __device__ inline void store_own(const SplitAttention& a, const StepRow& step, int64_t kv_head,

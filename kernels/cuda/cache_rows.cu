@@ -39,7 +39,9 @@ __global__ void __launch_bounds__(threads) cache_rows_kernel(CacheRows a) {
 #pragma unroll
   for (int j = 0; j < lane_values; ++j)
     value[j] = lane + 32 * j < d ? a.qkv.v[offset + lane + 32 * j] : 0.0f;
-  const RotatedHead key(a.qkv.k + offset, d / 2, a.qkv.angles + row * d, a.qkv.k_norm, a.qkv.eps);
+  RotatedHead key;
+  key.read(a.qkv.k + offset, d / 2);
+  key.turn(RotaryAngles(a.qkv.angles + row * d, d / 2), a.qkv.k_norm, a.qkv.eps);
   if (warp < rows) {
     key.each([&](int at, float x) { keys[warp][at] = half_bits(x); });
 #pragma unroll

@@ -25,9 +25,10 @@ __global__ void __launch_bounds__(block_threads) cache_rows_s8_kernel(CacheRowsS
   if (kind == 1) {
     if (4 * lane < d) v = reinterpret_cast<const float4*>(a.qkv.v + offset)[lane];
   } else {
-    const RotatedHead rotated((kind == 0 ? a.qkv.k : a.qkv.q) + offset, d / 2,
-                              a.qkv.angles + row * d, kind == 0 ? a.qkv.k_norm : a.qkv.q_norm,
-                              a.qkv.eps);
+    RotatedHead rotated;
+    rotated.read((kind == 0 ? a.qkv.k : a.qkv.q) + offset, d / 2);
+    rotated.turn(RotaryAngles(a.qkv.angles + row * d, d / 2),
+                 kind == 0 ? a.qkv.k_norm : a.qkv.q_norm, a.qkv.eps);
     v = spread_head(rotated, d, reinterpret_cast<float*>(rows[warp]));
   }
   const QuantizedHead quantized(v, c.check);

@@ -1,7 +1,7 @@
 // Matrix multiplication for few rows: bound by reading the weights. A block of 8 warps computes a
 // tile of 16 channels at a time; the warps share out K, and each weight goes once from memory
-// through a thread's own place in shared memory to the tensor cores, for up to 32 rows (mma has
-// columns for 8, so the rows up to 8 cost nothing). Blocks stay and take tile after tile.
+// through shared memory to the tensor cores, for up to 32 rows (mma has columns for 8, so the rows
+// up to 8 cost nothing). Blocks stay and take tile after tile.
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/linear_output.cuh"
 #include "kernels/cuda/quantize_row.cuh"
@@ -15,7 +15,7 @@ constexpr int tile_sums = 128;
 struct Parameters {
   Linear linear;
   RowSource source;  // where fused
-  int ring_bytes;
+  int ring_bytes, in_flight, constant_tiles;
   bool staged;
 };
 
@@ -39,45 +39,35 @@ struct Constants {
   int scale_bytes;  // of a plane
   int tile_bytes, end;
 
-  __device__ Constants(const Linear& a, int chunks_ahead, char* shared)
+  __device__ Constants(const Linear& a, int tiles, char* shared)
       : data(shared),
         scale_bytes(static_cast<int>(tile_scale_bytes(a.k, a.grouped))),
         tile_bytes(a.planes * scale_bytes + tile_bias_bytes),
-        end(tile_bytes * constant_tiles(a.k, chunks_ahead)) {}
+        end(tile_bytes * tiles) {}
   __device__ int after(int place) const {
     return place + tile_bytes == end ? 0 : place + tile_bytes;
   }
 
-  /// Starts to copy a tile's; a warp does it.
-  __device__ void copy(const Linear& a, int64_t tile, int place) const {
-    const int lane = threadIdx.x % 32;
+  /// copy(to, from, bytes) for each part of a tile's.
+  template <class Copy>
+  __device__ void each(const Linear& a, int64_t tile, int place, Copy copy) const {
     for (int plane = 0; plane < a.planes; ++plane, place += scale_bytes)
-      copy_bytes(place,
-                 static_cast<const char*>(plane == 0 ? a.scale : a.rest_scale) + tile * scale_bytes,
-                 scale_bytes, lane);
+      copy(data + place,
+           static_cast<const char*>(plane == 0 ? a.scale : a.rest_scale) + tile * scale_bytes,
+           scale_bytes);
     if (a.bias)
-      copy_bytes(place, reinterpret_cast<const char*>(a.bias + tile * 16), tile_bias_bytes, lane);
-  }
-
- private:
-  __device__ void copy_bytes(int place, const char* from, int bytes, int lane) const {
-#pragma unroll 1
-    for (int i = lane * 16; i < bytes; i += 32 * 16) {
-      Copies<1> copies;
-      copies.start(0, data + place + i, from + i);
-      copies.store();
-    }
+      copy(data + place, reinterpret_cast<const char*>(a.bias + tile * 16), tile_bias_bytes);
   }
 };
 
 /// Brings the weights of this warp's units, tile after tile, `ahead` units before their use, and
 /// with a tile's first unit its scales and biases. Each thread copies the weights that it will read
 /// itself, so that no barrier is needed. Little code, as each block of threads runs it from memory.
-template <int unit_chunks, int ahead>
+/// Before sm_90.
+template <int unit_chunks_, int ahead>
 class Feed {
-  static constexpr int unit_pieces = unit_chunks * 2;  // of a thread
-
  public:
+  static constexpr int unit_chunks = unit_chunks_;
   __device__ Feed(const Linear& a, uint4* ring, int ring_bytes, const Constants& constants)
       : a_(a),
         units_(a),
@@ -112,8 +102,11 @@ class Feed {
     start();
     next_ = advance(next_);
   }
+  /// In place of a unit that this warp has none of.
+  __device__ void skip() {}
 
  private:
+  static constexpr int unit_pieces = unit_chunks * 2;  // of a thread
   __device__ int advance(int place) const {
     const int next = place + unit_pieces * block_threads;
     return next == ring_end_ ? 0 : next;
@@ -125,7 +118,7 @@ class Feed {
   __device__ void start() {
     if (tile_ < a_.n_tiles) {
       if (unit_ == 0) {
-        constants_.copy(a_, tile_, constants_place_);
+        constants_.each(a_, tile_, constants_place_, copy_bytes);
         constants_place_ = constants_.after(constants_place_);
       }
       uint4* to = ring_ + place_;
@@ -149,6 +142,14 @@ class Feed {
     }
     commit_copies();
   }
+  __device__ static void copy_bytes(char* to, const char* from, int bytes) {
+#pragma unroll 1
+    for (int i = threadIdx.x % 32 * 16; i < bytes; i += 32 * 16) {
+      Copies<1> copies;
+      copies.start(0, to + i, from + i);
+      copies.store();
+    }
+  }
 
   const Linear& a_;
   WarpUnits<unit_chunks> units_;
@@ -162,6 +163,99 @@ class Feed {
   int constants_place_ = 0;
   Copies<unit_pieces, uint4, true> copies_;
   bool started_ = false;
+};
+
+/// The same from sm_90 on: a warp that does nothing else brings stages of a unit for each of the
+/// others, whatever those are waiting for. No more than so many stages are on their way at a time:
+/// what kernels before still read would come the later (docs/performance.md), and the ring is full
+/// in the end all the same.
+template <int unit_chunks_>
+class BulkFeed {
+ public:
+  static constexpr int unit_chunks = unit_chunks_, stage_bytes = decode_stage_bytes(unit_chunks);
+
+  __device__ BulkFeed(const Linear& a, char* ring, int ring_bytes, int in_flight,
+                      const Constants& constants)
+      : a_(a),
+        constants_(constants),
+        ring_(ring),
+        stages_(decode_stages(ring_bytes, unit_chunks)),
+        in_flight_(in_flight),
+        filled_(reinterpret_cast<CopyBarrier*>(ring + stages_ * stage_bytes)),
+        used_(filled_ + stages_) {
+    if (threadIdx.x == 0) {
+      for (int i = 0; i < stages_; ++i) {
+        filled_[i].init(1);
+        used_[i].init(block_warps);
+      }
+      CopyBarrier::made();
+    }
+    __syncthreads();
+  }
+
+  /// All stages of the block's tiles, by one thread.
+  __device__ void fill() {
+    const int tile_bytes = static_cast<int>(num_chunks(a_.k)) * chunk_bytes;
+    int place = 0, behind = -in_flight_, behind_parity = 0;
+    bool refilling = false;
+    for (int64_t tile = blockIdx.x; tile < a_.n_tiles; tile += gridDim.x) {
+      const char* from = static_cast<const char*>(a_.weight) + tile * tile_bytes;
+#pragma unroll 1
+      for (int at = 0; at < tile_bytes; at += stage_bytes) {
+        if (behind >= 0) filled_[behind].wait(behind_parity);
+        if (++behind == stages_) behind = 0, behind_parity ^= 1;
+        if (refilling) used_[stage_].wait(parity_ ^ 1);
+        fill_stage(from + at, min(tile_bytes - at, stage_bytes), at == 0 ? tile : -1, place);
+        next();
+        refilling |= stage_ == 0;
+      }
+      place = constants_.after(place);
+    }
+  }
+
+  __device__ void wait() {
+    filled_[stage_].wait(parity_);
+  }
+  __device__ void read(int chunk, uint4 (&weights)[2]) const {
+    const auto* place = reinterpret_cast<const uint4*>(ring_ + stage_ * stage_bytes) +
+                        (static_cast<int>(threadIdx.x) / 32 * unit_chunks + chunk) * 64 +
+                        threadIdx.x % 32;
+    weights[0] = place[0];
+    weights[1] = place[32];
+  }
+  __device__ void refill() {
+    __syncwarp();
+    if (threadIdx.x % 32 == 0) used_[stage_].arrive();
+    next();
+  }
+  /// A tile's constants come with a stage that each warp has waited for.
+  __device__ void skip() {
+    wait();
+    refill();
+  }
+
+ private:
+  __device__ void next() {
+    if (++stage_ == stages_) stage_ = 0, parity_ ^= 1;
+  }
+  /// tile: whose constants come too, or -1.
+  __device__ void fill_stage(const char* from, int bytes, int64_t tile, int place) {
+    CopyBarrier& filled = filled_[stage_];
+    const int of_constants = tile < 0 ? 0 : constants_.tile_bytes - (a_.bias ? 0 : tile_bias_bytes);
+    filled.expect(bytes + of_constants);
+    filled.copy(ring_ + stage_ * stage_bytes, from, bytes);
+    if (tile >= 0)
+      constants_.each(a_, tile, place, [&](char* to, const char* constant, int size) {
+        filled.copy(to, constant, size);
+      });
+  }
+
+  const Linear& a_;
+  const Constants& constants_;
+  char* ring_;
+  int stages_, in_flight_;
+  CopyBarrier *filled_, *used_;
+  int stage_ = 0, parity_ = 0;
 };
 
 /// This lane's activations: row lane / 4 of each column of 8 rows.
@@ -186,9 +280,9 @@ class Inputs {
 };
 
 /// sums += the next unit's weights x activations.
-template <int columns, int unit_chunks, int ahead>
+template <int columns, int unit_chunks, class Feed>
 __device__ inline void multiply_unit(const WarpUnits<unit_chunks>& units, int unit,
-                                     const Inputs<columns>& inputs, Feed<unit_chunks, ahead>& feed,
+                                     const Inputs<columns>& inputs, Feed& feed,
                                      int (&sums)[columns][4]) {
   feed.wait();
 #pragma unroll
@@ -216,13 +310,13 @@ class SharedSums {
   /// Puts this warp's sums beside the others'.
   __device__ void share(const int (&of_warp)[columns][4]) {
     constexpr int buffers = decode_buffers(columns);
-    if (buffers == 1) __syncthreads();
+    if (buffers == 1) sync_workers();
     turn_ = shared_ + number_++ % buffers * warp_sums * block_warps;
     auto* to = reinterpret_cast<int4*>(turn_ + threadIdx.x / 32 * warp_sums) + threadIdx.x % 32;
 #pragma unroll
     for (int c = 0; c < columns; ++c)
       to[c * 32] = make_int4(of_warp[c][0], of_warp[c][1], of_warp[c][2], of_warp[c][3]);
-    __syncthreads();
+    sync_workers();
   }
   __device__ int of_warp(int warp, int row, int channel) const {
     return turn_[warp * warp_sums + row / 8 * tile_sums + (channel / 2 * 4 + row % 8 / 2) * 4 +
@@ -331,10 +425,10 @@ class Outputs {
 };
 
 /// Goes through the block's tiles.
-template <int columns, int unit_chunks, int ahead, bool grouped>
-__device__ inline void multiply_tiles(const Linear& a, Feed<unit_chunks, ahead>& feed,
-                                      const Constants& constants, int* sums_memory) {
-  const WarpUnits<unit_chunks> units(a);
+template <int columns, bool grouped, class Feed>
+__device__ inline void multiply_tiles(const Linear& a, Feed& feed, const Constants& constants,
+                                      int* sums_memory) {
+  const WarpUnits<Feed::unit_chunks> units(a);
   const Inputs<columns> inputs(a);
   SharedSums<columns> shared(sums_memory);
   int number = 0, place = 0;
@@ -348,15 +442,21 @@ __device__ inline void multiply_tiles(const Linear& a, Feed<unit_chunks, ahead>&
 #pragma unroll 1
       for (int first = 0; first < groups; first += block_warps, unit = units.after(unit)) {
         int sums[columns][4] = {};
-        if (unit < units.units) multiply_unit(units, unit, inputs, feed, sums);
+        if (unit < units.units)
+          multiply_unit(units, unit, inputs, feed, sums);
+        else
+          feed.skip();
         shared.share(sums);
         outputs.add_groups(shared, of_tile, constants.scale_bytes, first);
       }
     } else {
       int sums[columns][4] = {};
 #pragma unroll 1
-      for (; unit < units.units; unit = units.after(unit))
-        multiply_unit(units, unit, inputs, feed, sums);
+      for (int first = 0; first < units.units; first += block_warps, unit = units.after(unit))
+        if (unit < units.units)
+          multiply_unit(units, unit, inputs, feed, sums);
+        else
+          feed.skip();
       shared.share(sums);
     }
     outputs.store(shared, of_tile, constants.scale_bytes);
@@ -373,7 +473,7 @@ __device__ inline void copy_rows(const QuantizedRows& from, int rows, int64_t k,
         *reinterpret_cast<const uint4*>(from.values + row * from.stride + piece);
   }
   for (int i = threadIdx.x; i < rows * row_scales; i += block_threads) to.scale[i] = from.scale[i];
-  __syncthreads();
+  sync_workers();
 }
 
 /// There are no sums yet while a block quantizes its input.
@@ -391,16 +491,10 @@ constexpr int shared_by(int columns, Fused fused) {
   return columns == 4 || fused == Fused::long_row ? 2 : 3;
 }
 
-template <int columns, int unit_chunks, int ahead, bool grouped, Fused fused>
-__global__ void __launch_bounds__(block_threads, shared_by(columns, fused))
-    linear_decode_kernel(Parameters p) {
-  allow_next_kernel();
+/// Quantizes the input, or takes it as it is, and multiplies.
+template <int columns, bool grouped, Fused fused, class Feed>
+__device__ inline void work(Parameters& p, Feed& feed, const Constants& constants, char* sums) {
   Linear& a = p.linear;
-  char* ring = dynamic_shared<char>();
-  char* sums = ring + p.ring_bytes;
-  const Constants constants(a, unit_chunks * ahead, sums + decode_sum_bytes(columns));
-  Feed<unit_chunks, ahead> feed(a, reinterpret_cast<uint4*>(ring), p.ring_bytes, constants);
-  // Until here nothing was read that the kernels before write.
   const int all_rows = static_cast<int>(a.rows) * a.planes;
   QuantizedRows x;
   x.values = reinterpret_cast<int8_t*>(constants.data) + constants.end;
@@ -416,12 +510,37 @@ __global__ void __launch_bounds__(block_threads, shared_by(columns, fused))
     if (p.staged) copy_rows(a.x, all_rows, a.k, grouped ? static_cast<int>(num_groups(a.k)) : 1, x);
   }
   if (fused != Fused::no || p.staged) a.x = x;
-  multiply_tiles<columns, unit_chunks, ahead, grouped>(a, feed, constants,
-                                                       reinterpret_cast<int*>(sums));
+  multiply_tiles<columns, grouped>(a, feed, constants, reinterpret_cast<int*>(sums));
+}
+
+template <int columns, int unit_chunks, int ahead, bool grouped, Fused fused>
+__global__ void __launch_bounds__(decode_threads(ahead), shared_by(columns, fused))
+    linear_decode_kernel(Parameters p) {
+  allow_next_kernel();
+  char* ring = dynamic_shared<char>();
+  char* sums = ring + p.ring_bytes;
+  const Constants constants(p.linear, p.constant_tiles, sums + decode_sum_bytes(columns));
+  // Weights do not depend on the kernels before. plan_decode() has no use for what is left empty.
+  if constexpr (ahead != by_bulk_copies) {
+    if constexpr (code_architecture < 80 ? unit_chunks < 3 && ahead == 2 : code_architecture < 90) {
+      Feed<unit_chunks, ahead> feed(p.linear, reinterpret_cast<uint4*>(ring), p.ring_bytes,
+                                    constants);
+      work<columns, grouped, fused>(p, feed, constants, sums);
+    }
+  } else if constexpr (code_architecture >= 90) {
+    BulkFeed<unit_chunks> feed(p.linear, ring, p.ring_bytes, p.in_flight, constants);
+    if (threadIdx.x < block_threads)
+      work<columns, grouped, fused>(p, feed, constants, sums);
+    else if (threadIdx.x == block_threads)
+      feed.fill();
+  }
 }
 
 template <int columns, bool grouped, Fused fused = Fused::no>
 auto kernel_for(const DecodePlan& plan) {
+  if (plan.ahead == by_bulk_copies)
+    return plan.unit_chunks == 2 ? linear_decode_kernel<columns, 2, by_bulk_copies, grouped, fused>
+                                 : linear_decode_kernel<columns, 3, by_bulk_copies, false, fused>;
   if (plan.unit_chunks == 2)
     return plan.ahead == 2 ? linear_decode_kernel<columns, 2, 2, grouped, fused>
                            : linear_decode_kernel<columns, 2, 6, grouped, fused>;
@@ -444,10 +563,12 @@ void linear_decode(const Linear& linear, const RowSource* fused, const Queue& qu
   const DecodePlan plan =
       plan_decode(linear.rows, linear.planes, linear.n_tiles, linear.k, linear.grouped,
                   queue.architecture, queue.multiprocessors, queue.shared_bytes);
-  const Parameters parameters{linear, fused ? *fused : RowSource{}, plan.ring_bytes, plan.staged};
+  const Parameters parameters{linear,         fused ? *fused : RowSource{}, plan.ring_bytes,
+                              plan.in_flight, plan.constant_tiles,          plan.staged};
   launch(linear.grouped ? kernel_for<true>(plan, linear, fused != nullptr)
                         : kernel_for<false>(plan, linear, fused != nullptr),
-         {dim3(extent(plan.blocks)), block_threads, plan.shared_bytes}, queue, parameters);
+         {dim3(extent(plan.blocks)), decode_threads(plan.ahead), plan.shared_bytes}, queue,
+         parameters);
 }
 
 }  // namespace octet::kernels::cuda

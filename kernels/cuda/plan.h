@@ -96,13 +96,31 @@ constexpr int64_t staged_stride(int64_t k) {
   return activation_stride(k) | chunk_k;
 }
 
+/// In place of DecodePlan::ahead: a warp of its own copies stages in bulk (sm_90).
+inline constexpr int by_bulk_copies = 0;
+constexpr int decode_threads(int ahead) {
+  return ahead == by_bulk_copies ? block_threads + 32 : block_threads;
+}
+/// Bytes of a chunk of a tile.
+inline constexpr int chunk_bytes = 16 * chunk_k;
+/// A stage of the ring that bulk copies fill: a unit for each warp. It has two barriers.
+constexpr int decode_stage_bytes(int unit_chunks) {
+  return block_warps * unit_chunks * chunk_bytes;
+}
+inline constexpr int stage_barrier_bytes = 2 * 8;
+constexpr int decode_stages(int ring_bytes, int unit_chunks) {
+  return ring_bytes / (decode_stage_bytes(unit_chunks) + stage_barrier_bytes);
+}
+
 struct DecodePlan {
   int columns;      ///< tiles of 8 rows: 1, 2 or 4
   int unit_chunks;  ///< chunks that a warp takes at a time: 2 or 3
-  int ahead;        ///< units that a warp has on their way
+  int ahead;        ///< units that a warp has on their way, or by_bulk_copies
+  int in_flight;    ///< stages on their way
   int blocks;
   bool staged;  ///< the activations lie in shared memory
   int ring_bytes;
+  int constant_tiles;  ///< whose constants are on their way or in use
   int64_t shared_bytes;
 };
 
@@ -141,6 +159,39 @@ constexpr int64_t alone_bytes(int64_t shared_limit) {
   return (shared_limit + 1024) / 2 - 1024 + 128;
 }
 
+/// Of a ring that bulk copies fill, at most. Multiplications of long rows, down's, come in turns
+/// with those of short ones: blocks of both find room on a multiprocessor.
+constexpr int64_t max_ring_bytes(int64_t k) {
+  return (k > 2 * 4 * block_threads ? 72 : 120) * 1024;
+}
+/// Of that on its way: enough to keep the memory busy, and little enough that it answers others
+/// soon (docs/performance.md).
+inline constexpr int64_t max_in_flight_bytes = 48 * 1024;
+
+/// Fills in what brings the weights of `tiles` tiles a block.
+constexpr void plan_ring(DecodePlan& plan, int64_t tiles, int64_t k, bool grouped, int architecture,
+                         bool large) {
+  plan.unit_chunks = grouped || architecture < 80 || warp_chunks(k, 2) < warp_chunks(k, 3) ? 2 : 3;
+  if (architecture >= 90) {
+    plan.ahead = by_bulk_copies;
+    const int64_t stage = decode_stage_bytes(plan.unit_chunks);
+    const int64_t of_tile = ceil_div(num_chunks(k), block_warps * plan.unit_chunks);
+    const int64_t all = tiles * of_tile, most = max_ring_bytes(k) / stage;
+    const int64_t stages = all < most ? all : most;
+    plan.in_flight = static_cast<int>(max_in_flight_bytes / stage);
+    if (plan.in_flight > stages) plan.in_flight = static_cast<int>(stages);
+    plan.ring_bytes = static_cast<int>(stages * (stage + stage_barrier_bytes));
+    // A tile's last stage may be filled again before the tile's sums are multiplied by scales.
+    plan.constant_tiles = static_cast<int>(ceil_div(stages, of_tile)) + 1;
+    return;
+  }
+  plan.ahead = large ? 12 / plan.unit_chunks : 2;
+  const int64_t units = tiles * (warp_chunks(k, plan.unit_chunks) / plan.unit_chunks);
+  plan.ring_bytes = static_cast<int>((units < plan.ahead ? units : plan.ahead) *
+                                     decode_stage_bytes(plan.unit_chunks));
+  plan.constant_tiles = constant_tiles(k, plan.unit_chunks * plan.ahead);
+}
+
 /// rows times planes: at most max_decode_rows. Weights do not depend on the kernels before, so what
 /// is on its way while those still run costs no time: from sm_80 on much of it, in one block a
 /// multiprocessor, so that blocks of the next kernels find room beside it. sm_75 copies through
@@ -150,18 +201,13 @@ constexpr DecodePlan plan_decode(int64_t rows, int planes, int64_t n_tiles, int6
   DecodePlan plan{};
   const int64_t all_rows = rows * planes;
   plan.columns = all_rows <= 8 ? 1 : all_rows <= 16 ? 2 : 4;
-  plan.unit_chunks = grouped || architecture < 80 || warp_chunks(k, 2) < warp_chunks(k, 3) ? 2 : 3;
   const bool large = architecture >= 80 && shared_limit >= 160 * 1024;
-  plan.ahead = large ? 12 / plan.unit_chunks : 2;
   const int64_t resident = multiprocessors * (large ? 1 : 2);
   plan.blocks = static_cast<int>(n_tiles < resident ? n_tiles : resident);
-  const int64_t warp_units =
-      ceil_div(n_tiles, plan.blocks) * (warp_chunks(k, plan.unit_chunks) / plan.unit_chunks);
-  plan.ring_bytes = static_cast<int>((warp_units < plan.ahead ? warp_units : plan.ahead) *
-                                     plan.unit_chunks * block_warps * 16 * chunk_k);
-  plan.shared_bytes = plan.ring_bytes + decode_sum_bytes(plan.columns) +
-                      constant_tiles(k, plan.unit_chunks * plan.ahead) *
-                          (planes * tile_scale_bytes(k, grouped) + tile_bias_bytes);
+  plan_ring(plan, ceil_div(n_tiles, plan.blocks), k, grouped, architecture, large);
+  plan.shared_bytes =
+      plan.ring_bytes + decode_sum_bytes(plan.columns) +
+      plan.constant_tiles * (planes * tile_scale_bytes(k, grouped) + tile_bias_bytes);
   const int64_t staged = all_rows * (staged_stride(k) + 4 * (grouped ? num_groups(k) : 1));
   const int64_t allowed = (architecture < 80 ? 64 * 1024 : shared_limit) - quantize_shared_bytes;
   plan.staged = plan.shared_bytes + staged <= allowed;

@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "kernels/cuda/plan.h"
+
 namespace octet::kernels::cuda {
 
 /// The architecture that this code is for; means something in code of the device only.
@@ -147,6 +149,58 @@ __device__ inline void wait_copies() {
   asm volatile("cp.async.wait_group %0;" ::"n"(pending) : "memory");
 #endif
 }
+
+/// Waits for the first block_threads threads of a block, of which some may have more.
+__device__ inline void sync_workers() {
+  asm volatile("bar.sync 1, %0;" ::"n"(block_threads) : "memory");
+}
+
+/// A barrier in shared memory (PTX ISA, mbarrier) that bulk copies arrive at too. Its phases have
+/// parity 0, 1, 0, ...; one ends after so many arrivals and all the bytes that were announced.
+/// sm_90.
+class CopyBarrier {
+ public:
+  __device__ void init(int arrivals) {
+    asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(address()), "r"(arrivals) : "memory");
+  }
+  /// Once all barriers of a block are made, and before others use them.
+  __device__ static void made() {
+    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+  }
+  __device__ void arrive() {
+    asm volatile("mbarrier.arrive.shared.b64 _, [%0];" ::"r"(address()) : "memory");
+  }
+  /// Arrives, and announces so many bytes.
+  __device__ void expect(int bytes) {
+    asm volatile("mbarrier.arrive.expect_tx.shared.b64 _, [%0], %1;" ::"r"(address()), "r"(bytes)
+                 : "memory");
+  }
+  /// Until the phase of that parity has ended.
+  __device__ void wait(int parity) {
+    asm volatile(
+        "{\n.reg .pred done;\n"
+        "again: mbarrier.try_wait.parity.shared.b64 done, [%0], %1;\n"
+        "@!done bra again;\n}" ::"r"(address()),
+        "r"(parity)
+        : "memory");
+  }
+  /// Starts to copy a multiple of 16 bytes that are read once (Copies).
+  __device__ void copy(void* shared, const void* global, int bytes) {
+    uint64_t policy;
+    asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
+    asm volatile(
+        "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], "
+        "[%1], %2, [%3], %4;" ::"r"(static_cast<uint32_t>(__cvta_generic_to_shared(shared))),
+        "l"(global), "r"(bytes), "r"(address()), "l"(policy)
+        : "memory");
+  }
+
+ private:
+  __device__ uint32_t address() const {
+    return static_cast<uint32_t>(__cvta_generic_to_shared(this));
+  }
+  uint64_t state_;
+};
 
 /// With dependent launches: lets the next kernel start; waits for the kernels before this one.
 __device__ inline void allow_next_kernel() {

@@ -28,7 +28,7 @@ template <class Combine>
 __device__ inline float combine_block(float value, Combine combine, float (&shared)[block_warps]) {
   value = combine_warp(value, combine);
   if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = value;
-  __syncthreads();
+  sync_workers();
   value = shared[0];
 #pragma unroll
   for (int w = 1; w < block_warps; ++w) value = combine(value, shared[w]);
@@ -282,10 +282,10 @@ class SpreadRow {
     const float sign = thread & 32 ? -1.0f : 1.0f;
     exchanged[thread] = low;
     exchanged[block_threads + thread] = high;
-    __syncthreads();
+    sync_workers();
     low = hadamard_step(low, exchanged[other], sign);
     high = hadamard_step(high, exchanged[block_threads + other], sign);
-    __syncthreads();
+    sync_workers();
   }
 
   __device__ float4 at(int i) const {
@@ -334,7 +334,7 @@ __device__ inline void quantize_row(const RowSource& source, int64_t index, int6
       before = quantize;
     }
   }
-  __syncthreads();
+  sync_workers();
 }
 
 }  // namespace octet::kernels::cuda

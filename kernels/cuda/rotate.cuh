@@ -12,37 +12,42 @@ __device__ inline void rotate_pair(float& low, float& high, float cosine, float 
   high = high * cosine + before * sine;
 }
 
+/// The cosines and sines of the dimensions that a lane has (RotatedHead).
+struct RotaryAngles {
+  static constexpr int held = max_head_dim / 2 / 32;
+  float cosine[held], sine[held];
+  /// angles: the row's (Embed::angles).
+  __device__ RotaryAngles(const float* angles, int half) {
+#pragma unroll
+    for (int j = 0; j < held; ++j) {
+      const int i = min(static_cast<int>(threadIdx.x) % 32 + 32 * j, half - 1);
+      cosine[j] = angles[i];
+      sine[j] = angles[half + i];
+    }
+  }
+};
+
 /// A head, normalized where it has a norm and rotated, spread over a warp: each lane has the values
 /// i, i + 32, ... of either half.
 class RotatedHead {
   static constexpr int lane_values = max_head_dim / 2 / 32;
 
  public:
-  /// angles: the row's (Embed::angles); norm: [head_dim] or null.
-  __device__ RotatedHead(const float* x, int half, const float* angles, const float* norm,
-                         float eps)
-      : half_(half) {
-    const int lane = threadIdx.x % 32;
-    float sum = 0;
+  __device__ void read(const float* x, int half) {
+    half_ = half;
 #pragma unroll
     for (int j = 0; j < lane_values; ++j) {
-      const int i = lane + 32 * j;
+      const int i = static_cast<int>(threadIdx.x) % 32 + 32 * j;
       low_[j] = i < half ? x[i] : 0.0f;
       high_[j] = i < half ? x[half + i] : 0.0f;
-      sum += low_[j] * low_[j] + high_[j] * high_[j];
     }
-    float scale = 1.0f;
-    if (norm) scale = 1.0f / sqrtf(combine_warp(sum, Sum()) / static_cast<float>(2 * half) + eps);
+  }
+  /// norm: [head_dim] or null.
+  __device__ void turn(const RotaryAngles& angles, const float* norm, float eps) {
+    if (norm) normalize(norm, eps);
 #pragma unroll
-    for (int j = 0; j < lane_values; ++j) {
-      const int i = lane + 32 * j;
-      if (i >= half) break;
-      if (norm) {
-        low_[j] = low_[j] * scale * norm[i];
-        high_[j] = high_[j] * scale * norm[half + i];
-      }
-      rotate_pair(low_[j], high_[j], angles[i], angles[half + i]);
-    }
+    for (int j = 0; j < lane_values; ++j)
+      rotate_pair(low_[j], high_[j], angles.cosine[j], angles.sine[j]);
   }
 
   /// store(d, value) for each dimension that the lane holds.
@@ -58,7 +63,22 @@ class RotatedHead {
   }
 
  private:
-  int half_;
+  __device__ void normalize(const float* norm, float eps) {
+    float sum = 0;
+#pragma unroll
+    for (int j = 0; j < lane_values; ++j) sum += low_[j] * low_[j] + high_[j] * high_[j];
+    const float scale =
+        1.0f / sqrtf(combine_warp(sum, Sum()) / static_cast<float>(2 * half_) + eps);
+#pragma unroll
+    for (int j = 0; j < lane_values; ++j) {
+      const int i = static_cast<int>(threadIdx.x) % 32 + 32 * j;
+      if (i >= half_) break;
+      low_[j] = low_[j] * scale * norm[i];
+      high_[j] = high_[j] * scale * norm[half_ + i];
+    }
+  }
+
+  int half_ = 0;
   float low_[lane_values], high_[lane_values];
 };
 

@@ -83,7 +83,7 @@ struct Workspace {
 };
 
 /// Rows of the head that are computed at a time: bounds the logits buffer.
-inline constexpr int64_t logit_group = 16;
+inline constexpr int64_t logit_group = 32;
 
 /// One matrix multiplication of linear().
 struct LinearTask {

@@ -59,6 +59,11 @@ extern dim3 thread_index, block_index, grid_size, block_size;
 /// Dynamic shared memory of the running block.
 extern std::byte* shared_memory;
 void sync_threads();
+/// The first `threads` threads of the block.
+void sync_first(int threads);
+/// Lets the block's other threads run; what changes what they wait for is progress.
+void give_way();
+void note_progress();
 void sync_warp();
 /// The value that lane `lane` of this warp passes in the same call.
 uint64_t exchange(uint64_t value, int lane);

@@ -40,7 +40,7 @@ struct Fiber {
 
 std::vector<std::unique_ptr<Fiber>> fibers;
 std::vector<Warp> warps;
-Barrier block_barrier;
+Barrier block_barrier, workers_barrier;
 int block_alive = 0, current = 0;
 uint64_t progress = 0;
 jmp_buf scheduler;
@@ -91,7 +91,7 @@ void wait(Barrier& barrier, const int& alive) {
 
 void run_block(int threads) {
   warps.assign(static_cast<size_t>(threads / 32), Warp{});
-  block_barrier = {};
+  block_barrier = workers_barrier = {};
   block_alive = threads;
   for (int i = 0; i < threads; ++i) {
     Fiber& fiber = *fibers[static_cast<size_t>(i)];
@@ -114,6 +114,16 @@ void run_block(int threads) {
 
 void sync_threads() {
   wait(block_barrier, block_alive);
+}
+
+void sync_first(int threads) {
+  wait(workers_barrier, threads);
+}
+void give_way() {
+  yield();
+}
+void note_progress() {
+  ++progress;
 }
 
 void sync_warp() {

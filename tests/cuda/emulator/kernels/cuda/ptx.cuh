@@ -2,6 +2,7 @@
 // kernels/cuda/ptx.cuh in plain C++, from the fragment layouts of the PTX ISA.
 #include <cuda_runtime.h>
 
+#include "kernels/cuda/plan.h"
 #include "kernels/ref/half.h"
 
 namespace octet::kernels::cuda {
@@ -85,6 +86,47 @@ struct Copies {
 inline void commit_copies() {}
 template <int pending>
 void wait_copies() {}
+
+inline void sync_workers() {
+  emulator::sync_first(block_threads);
+}
+
+class CopyBarrier {
+ public:
+  void init(int arrivals) {
+    arrivals_ = pending_ = static_cast<int8_t>(arrivals);
+    bytes_ = 0;
+    parity_ = 0;
+  }
+  static void made() {}
+  void arrive() {
+    --pending_;
+    end_phase();
+  }
+  void expect(int bytes) {
+    bytes_ += bytes;
+    arrive();
+  }
+  void wait(int parity) const {
+    while (*const_cast<const volatile int16_t*>(&parity_) == parity) emulator::give_way();
+  }
+  void copy(void* shared, const void* global, int bytes) {
+    std::memcpy(shared, global, static_cast<size_t>(bytes));
+    bytes_ -= bytes;
+    end_phase();
+  }
+
+ private:
+  void end_phase() {
+    if (pending_ > 0 || bytes_ > 0) return;
+    pending_ = arrivals_;
+    parity_ ^= 1;
+    emulator::note_progress();
+  }
+  int8_t arrivals_, pending_;
+  int16_t parity_;
+  int32_t bytes_;
+};
 
 inline void allow_next_kernel() {}
 inline void wait_previous_kernels() {}
