@@ -10,6 +10,9 @@ namespace {
 
 using kernels::project_rows;
 
+/// Of weights, beside which `up` stays in the second-level cache.
+constexpr int64_t most_cached_bytes = 512 * 1024;
+
 /// Rows of x that one thread takes at a time for down x.
 constexpr int64_t rows_at_once = 32;
 
@@ -72,8 +75,10 @@ void CpuBackend::help_project() {
 }
 
 /// Asks for the part of `up` that some columns will need, of which there is too little for the
-/// processor's own prefetching.
+/// processor's own prefetching. Large pieces have more, which would not stay in the cache while
+/// their weights pass.
 void CpuBackend::bring_projections(const Columns& c) const {
+  if ((c.end - c.begin) * c.task->weight->k > most_cached_bytes) return;
   for (const Projection& p : projections_) {
     if (p.task != c.task) continue;
     const uint16_t* const up = p.linear->up;
