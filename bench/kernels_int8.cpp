@@ -44,9 +44,7 @@ struct Weights {
   AlignedBuffer<uint16_t> group_scale = filled<uint16_t>(pool_bytes / group_size, 0x3c00);
   AlignedBuffer<int16_t> group_sum = filled<int16_t>(pool_bytes / group_size, 3 * group_size);
 
-  Weights() {
-    std::memset(memory.data(), 3, pool_bytes);
-  }
+  Weights() { std::memset(memory.data(), 3, pool_bytes); }
 };
 
 const Weights& weights() {
