@@ -190,7 +190,10 @@ class LinearEvaluator {
     variant.head = head;
     const Batch& batch = runner_.start(*ids_, hidden.data(), positions_);
     decode_head(runner_.config(), variant, runner_.backend(), batch,
-                [&](int64_t i, auto row, auto) { on_row(static_cast<size_t>(i), row); });
+                [&](int64_t first, std::span<const RowLogits> rows) {
+                  for (size_t i = 0; i < rows.size(); ++i)
+                    on_row(static_cast<size_t>(first) + i, rows[i].logits);
+                });
   }
 
   void compare(const Values& hidden, const Matrix& head, ErrorSum& sum) {

@@ -122,8 +122,8 @@ void SensitivityRun::logits(const Matrix& head, const Weights& weights, Stream& 
     const Batch& batch = runner_.start(window, at, rows);
     at += window.size() * static_cast<size_t>(config_.hidden_size);
     decode_head(config_, variant, runner_.backend(), batch,
-                [&](int64_t, std::span<const float> row, std::span<const TopLogit>) {
-                  on_logits(position++, row);
+                [&](int64_t, std::span<const RowLogits> some) {
+                  for (const RowLogits& row : some) on_logits(position++, row.logits);
                 });
   }
 }

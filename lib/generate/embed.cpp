@@ -42,7 +42,7 @@ void each_hidden_state(ModelImpl& model, std::span<const int32_t> ids, const Can
     {
       std::lock_guard turn(model.step);
       decode(model.config, model.weights, *model.backend, batch,
-             [](int64_t, std::span<const float>, std::span<const TopLogit>) {});
+             [](int64_t, std::span<const RowLogits>) {});
       model.backend->read_hidden(model.weights.final_norm, hidden.data());
     }
     for (size_t row = 0; row < part.size(); ++row)

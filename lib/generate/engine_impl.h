@@ -57,7 +57,8 @@ struct EngineImpl : Counted {
   void make_room();
   void run();
   void run_alone(size_t input);
-  void make_token(size_t input, std::span<const float> logits);
+  void make_tokens(std::span<const StepRow> rows);
+  void make_token(size_t input, std::span<float> logits);
   void deliver(EngineTask& task);
   void keep_prefix(EngineTask& task);
   void finish(size_t index);
@@ -81,8 +82,7 @@ struct EngineImpl : Counted {
   std::vector<Task> running_;  // changed under the mutex
   std::vector<SequenceInput> inputs_;
   std::vector<EngineTask*> planned_;  // of the inputs
-  std::vector<float> logits_;
-  int64_t answers_ = 0;  // of the inputs: the first ones
+  int64_t answers_ = 0;               // of the inputs: the first ones
   StepPace pace_;
   std::thread thread_;
 };

@@ -225,9 +225,7 @@ void EngineImpl::run() {
   for (const SequenceInput& input : inputs_) rows += std::ssize(input.ids);
   try {
     run_step(*model.impl(), inputs_, step,
-             [&](size_t input, int64_t, std::span<const float> logits, auto) {
-               make_token(input, logits);
-             });
+             [&](std::span<const StepRow> some) { make_tokens(some); });
   } catch (...) {
     for (size_t input = 0; input < inputs_.size(); ++input) run_alone(input);
   }
@@ -250,8 +248,8 @@ void EngineImpl::run_alone(size_t input) {
   EngineTask& task = *planned_[input];
   try {
     run_step(*model.impl(), std::span(inputs_).subspan(input, 1), {.cancelled = &task.cancelled},
-             [&](size_t, int64_t, std::span<const float> logits, auto) {
-               if (!task.made) make_token(input, logits);
+             [&](std::span<const StepRow> rows) {
+               if (!task.made) make_token(input, rows[0].head.logits);
              });
   } catch (const Error& error) {
     if (error.code() == ErrorCode::Cancelled) return;  // ends before the next step
@@ -261,13 +259,20 @@ void EngineImpl::run_alone(size_t input) {
   }
 }
 
+/// The next token of each row's task: drawing takes longer than a core should have to wait.
+void EngineImpl::make_tokens(std::span<const StepRow> rows) {
+  model.impl()->pool->for_each(std::ssize(rows), [&](int64_t i, int) {
+    const StepRow& row = rows[static_cast<size_t>(i)];
+    make_token(row.input, row.head.logits);
+  });
+}
+
 /// The task's next token.
-void EngineImpl::make_token(size_t input, std::span<const float> logits) {
+void EngineImpl::make_token(size_t input, std::span<float> logits) {
   EngineTask& task = *planned_[input];
-  logits_.assign(logits.begin(), logits.end());
   try {
     const int64_t length = task.sequence->size() + std::ssize(inputs_[input].ids);
-    task.made = task.answer.next(logits_, options.context - length);
+    task.made = task.answer.next(logits, options.context - length);
     task.pending = task.made->token.id;
   } catch (...) {
     task.error = std::current_exception();

@@ -6,7 +6,6 @@
 #include "lib/core/cancel_flag.h"
 #include "lib/core/error.h"
 #include "lib/generate/session_impl.h"
-#include "lib/model/decoder.h"
 
 namespace octet {
 namespace {
@@ -22,12 +21,6 @@ void check_input(const SequenceInput& input, int64_t vocab) {
           length, " tokens, the session's context holds ", input.sequence->context);
 }
 
-/// A logits row that a caller wants: which input, and which of its rows.
-struct Wanted {
-  size_t input;
-  int64_t row;
-};
-
 /// One batch under construction; its vectors are used again by the next, so that a step does not
 /// allocate.
 struct BatchBuilder {
@@ -35,7 +28,7 @@ struct BatchBuilder {
   std::vector<Chunk> chunks;
   std::vector<Sequence*> sequences;  // of the chunks
   std::vector<int64_t> logit_rows;
-  std::vector<Wanted> wanted;  // for each of logit_rows
+  std::vector<StepRow> wanted;  // for each of logit_rows
 
   void clear() {
     ids.clear();
@@ -60,7 +53,7 @@ struct BatchBuilder {
       const int64_t row = done + i;
       if (input.rows == Rows::none || (input.rows == Rows::last && row != last)) continue;
       logit_rows.push_back(first_row + i);
-      wanted.push_back({index, row});
+      wanted.push_back({index, row, {}});
     }
   }
 
@@ -112,7 +105,7 @@ std::span<const SequenceInput> sequences_of(std::span<const StepInput> inputs) {
 }  // namespace
 
 void run_step(ModelImpl& model, std::span<const SequenceInput> inputs, const StepOptions& options,
-              RowReceiver on_row) {
+              RowReceiver on_rows) {
   for (const SequenceInput& input : inputs) check_input(input, model.config.vocab_size);
   std::lock_guard turn(model.step);
 
@@ -122,9 +115,11 @@ void run_step(ModelImpl& model, std::span<const SequenceInput> inputs, const Ste
     if (batch.ids.empty()) return;
     decode(model.config, model.weights, *model.backend,
            {batch.ids, batch.chunks, batch.logit_rows, options.top, options.cancelled},
-           [&](int64_t i, std::span<const float> logits, std::span<const TopLogit> best) {
-             const Wanted& wanted = batch.wanted[static_cast<size_t>(i)];
-             on_row(wanted.input, wanted.row, logits, best);
+           [&](int64_t first, std::span<const RowLogits> rows) {
+             const auto wanted =
+                 std::span(batch.wanted).subspan(static_cast<size_t>(first), rows.size());
+             for (size_t i = 0; i < rows.size(); ++i) wanted[i].head = rows[i];
+             on_rows(wanted);
            });
     batch.commit();
   }
@@ -134,8 +129,8 @@ void step(std::span<const StepInput> inputs,
           FunctionRef<void(size_t, int64_t, std::span<const float>)> on_logits) {
   if (inputs.empty()) return;
   run_step(*inputs[0].session->model().impl(), sequences_of(inputs), {},
-           [&](size_t input, int64_t row, std::span<const float> logits, auto) {
-             on_logits(input, row, logits);
+           [&](std::span<const StepRow> rows) {
+             for (const StepRow& row : rows) on_logits(row.input, row.row, row.head.logits);
            });
 }
 
@@ -145,8 +140,8 @@ void step_top(std::span<const StepInput> inputs, int64_t count,
           " logits a row, 1 to ", max_top_logits, " expected");
   if (inputs.empty()) return;
   run_step(*inputs[0].session->model().impl(), sequences_of(inputs), {.top = count},
-           [&](size_t input, int64_t row, auto, std::span<const TopLogit> best) {
-             on_best(input, row, best);
+           [&](std::span<const StepRow> rows) {
+             for (const StepRow& row : rows) on_best(row.input, row.row, row.head.best);
            });
 }
 
@@ -154,9 +149,11 @@ void Session::evaluate(std::span<const int32_t> ids, Rows rows,
                        FunctionRef<void(int64_t, std::span<const float>)> on_logits,
                        const CancelToken& cancel) {
   const StepInput input[] = {{this, ids, rows}};
-  run_step(
-      *model().impl(), sequences_of(input), {.cancelled = cancel ? &cancel.impl()->set : nullptr},
-      [&](size_t, int64_t row, std::span<const float> logits, auto) { on_logits(row, logits); });
+  run_step(*model().impl(), sequences_of(input),
+           {.cancelled = cancel ? &cancel.impl()->set : nullptr},
+           [&](std::span<const StepRow> some) {
+             for (const StepRow& row : some) on_logits(row.row, row.head.logits);
+           });
 }
 
 }  // namespace octet

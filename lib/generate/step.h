@@ -4,6 +4,7 @@
 #include <atomic>
 
 #include "lib/generate/sequence.h"
+#include "lib/model/decoder.h"
 #include "lib/model/model_impl.h"
 
 namespace octet {
@@ -20,15 +21,21 @@ struct StepOptions {
   const std::atomic<bool>* cancelled = nullptr;
 };
 
-/// Gets the logits, or the best of them, of each row asked for.
-using RowReceiver = FunctionRef<void(size_t input, int64_t row, std::span<const float> logits,
-                                     std::span<const TopLogit> best)>;
+/// A row asked for: which input, which of its rows, and what the head says of it.
+struct StepRow {
+  size_t input;
+  int64_t row;
+  RowLogits head;
+};
+/// Gets some of the rows at a time, in order. Their logits may be changed, and are lost when it
+/// returns.
+using RowReceiver = FunctionRef<void(std::span<const StepRow> rows)>;
 
 /// Evaluates the ids and appends them to their sequences, in batches of up to the model's rows. The
 /// sequences differ. After an error, the sequences have grown by whole batches.
 /// Errors: InvalidArgument for ids outside the vocabulary or a full context; Cancelled; as
 /// decode().
 void run_step(ModelImpl& model, std::span<const SequenceInput> inputs, const StepOptions& options,
-              RowReceiver on_row);
+              RowReceiver on_rows);
 
 }  // namespace octet

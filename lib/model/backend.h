@@ -96,7 +96,7 @@ struct LinearTask {
 struct StepResult {
   /// Of the head's last rows, where the host can read them. In a step with Batch::top logits is
   /// null, otherwise best.
-  const float* logits;
+  float* logits;
   const TopLogit* best;
   int64_t stride;     ///< from row to row
   int64_t first_bad;  ///< the first operation that quantizes, rotate_and_cache() included (counted

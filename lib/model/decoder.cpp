@@ -111,12 +111,14 @@ void decode_head(const ModelConfig& config, const Weights& weights, Backend& bac
     const LinearTask task[] = {{&weights.head, nullptr, s.logits}};
     backend.linear(task, Store::assign, nullptr);
     const StepResult result = finish(config, backend, count);
+    RowLogits of_rows[logit_group];
     for (int64_t i = 0; i < count; ++i)
       if (batch.top > 0)
-        on_logits(begin + i, {}, {result.best + i * result.stride, static_cast<size_t>(batch.top)});
+        of_rows[i].best = {result.best + i * result.stride, static_cast<size_t>(batch.top)};
       else
-        on_logits(begin + i,
-                  {result.logits + i * result.stride, static_cast<size_t>(config.vocab_size)}, {});
+        of_rows[i].logits = {result.logits + i * result.stride,
+                             static_cast<size_t>(config.vocab_size)};
+    on_logits(begin, {of_rows, static_cast<size_t>(count)});
   }
 }
 

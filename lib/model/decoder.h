@@ -20,9 +20,14 @@ using InputObserver = FunctionRef<void(LinearInput input, const Activations& x)>
 void decode_layer(const LayerWeights& weights, int64_t layer, Backend& backend,
                   const Matrix* following, const InputObserver* observer = nullptr);
 
-/// Receives logits [vocab_size], or the best [batch.top], of batch.logit_rows[i], for rising i.
-using LogitsReceiver =
-    FunctionRef<void(int64_t i, std::span<const float> logits, std::span<const TopLogit> best)>;
+/// What the head says of a row.
+struct RowLogits {
+  std::span<float> logits;         ///< [vocab_size]; none in a step with Batch::top
+  std::span<const TopLogit> best;  ///< [batch.top]
+};
+/// Receives those of batch.logit_rows from `first` on, up to logit_group rows at a time. They may
+/// be changed, and are lost when it returns.
+using LogitsReceiver = FunctionRef<void(int64_t first, std::span<const RowLogits> rows)>;
 
 /// The logits of the batch's rows from the residual stream that the backend holds.
 void decode_head(const ModelConfig& config, const Weights& weights, Backend& backend,

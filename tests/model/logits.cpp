@@ -76,7 +76,7 @@ void check_hidden(const Model& model, const Expected& expected, const std::strin
   const HiddenObserver observer = observe;
   decode(
       config, impl.weights, *impl.backend, {ids, chunk, {}},
-      [](int64_t, std::span<const float>, auto) {}, &observer);
+      [](int64_t, std::span<const RowLogits>) {}, &observer);
   CHECK(seen == config.num_layers + 1);
 }
 

@@ -83,7 +83,9 @@ LastRow last_row(const Model& model, std::span<const int32_t> ids) {
   const HiddenObserver observer = observe;
   decode(
       impl.config, impl.weights, *impl.backend, {ids, chunk, wanted},
-      [&](int64_t, std::span<const float> l, auto) { result.logits.assign(l.begin(), l.end()); },
+      [&](int64_t, std::span<const RowLogits> some) {
+        result.logits.assign(some[0].logits.begin(), some[0].logits.end());
+      },
       &observer);
   return result;
 }
