@@ -2,23 +2,21 @@
 // R1-Distill-Qwen-1.5B: from a token (m = 1) over batches to a prompt (m = 512). The weights come
 // from memory, as they do in a model: 256 MB of them take turns. Each row also gives its share of
 // what the probe of the same instruction set reaches in the same run.
-#include <benchmark/benchmark.h>
-
 #include <algorithm>
 #include <cstring>
-#include <ctime>
 #include <map>
 #include <string>
 #include <type_traits>
 #include <vector>
 
+#include "bench/probes.h"
 #include "lib/core/aligned.h"
 #include "lib/core/huge_memory.h"
-#include "tests/kernels/rows.h"
 
 namespace {
 
 using namespace octet;
+using namespace octet::bench;
 using namespace octet::kernels;
 
 struct Shape {
@@ -89,38 +87,6 @@ int64_t use_weights(Gemm& gemm, int64_t at) {
   return size;
 }
 
-/// The best of ten runs of `work`, which returns what it did: amount per second of processor time,
-/// as Google Benchmark's rates.
-template <class Work>
-double best_rate(Work work) {
-  double best = 0;
-  for (int i = 0; i < 10; ++i) {
-    const std::clock_t start = std::clock();
-    const auto amount = static_cast<double>(work());
-    best = std::max(best, amount * CLOCKS_PER_SEC / static_cast<double>(std::clock() - start));
-  }
-  return best;
-}
-
-/// The variant of `op` that a table up to `isa` uses.
-template <class Function>
-Function of_isa(const char* op, Isa isa) {
-  Function found = nullptr;
-  Isa best = Isa::ref;
-  for (const auto& row : runnable_rows<Function>(op))
-    if (row.isa <= isa && row.isa >= best) found = row.function, best = row.isa;
-  return found;
-}
-
-/// Operations a second of the peak_int8 probe.
-double peak(Isa isa) {
-  static std::map<Isa, double> known;
-  if (!known.contains(isa))
-    known[isa] = best_rate(
-        [probe = of_isa<PeakFunction>("peak_int8", isa)] { return probe(uint64_t{1} << 21); });
-  return known[isa];
-}
-
 /// Bytes a second of the read_sum probe, over the weights.
 double bandwidth(Isa isa) {
   static std::map<Isa, double> known;
@@ -130,10 +96,6 @@ double bandwidth(Isa isa) {
       return pool_bytes;
     });
   return known[isa];
-}
-
-benchmark::Counter rate(double amount) {
-  return {amount, benchmark::Counter::kIsIterationInvariantRate};
 }
 
 template <class Gemm>
@@ -153,7 +115,7 @@ void run_gemm(benchmark::State& state, void (*function)(const Gemm&), Isa isa, c
   const double operations = 2.0 * static_cast<double>(s.m * size);
   state.counters["ops/s"] = rate(operations);
   state.counters["bytes/s"] = rate(static_cast<double>(bytes));
-  state.counters["of_peak"] = rate(operations / peak(isa));
+  state.counters["of_peak"] = rate(operations / peak("peak_int8", isa));
   state.counters["of_bandwidth"] = rate(static_cast<double>(bytes) / bandwidth(isa));
 }
 
@@ -177,11 +139,6 @@ void run_read(benchmark::State& state, ReadFunction function) {
   const int8_t* data = weights().w;
   for (auto _ : state) benchmark::DoNotOptimize(function(data, pool_bytes));
   state.counters["bytes/s"] = rate(pool_bytes);
-}
-
-template <class Body>
-void add(const std::string& name, Body body) {
-  benchmark::RegisterBenchmark(name.c_str(), body);
 }
 
 /// The rows of one operation; none if its operands are not those of an int8 kernel or a probe.
