@@ -101,28 +101,20 @@ void CpuBackend::rotate(float* head, const float* norm, int64_t row) {
 }
 
 bool CpuBackend::rotate_and_cache(int64_t layer, const float* q_norm, const float* k_norm) {
-  const auto cached = static_cast<int64_t>(cache_items_.size());
-  const int64_t rows = batch_->rows(), some = rows_per_item(rows), parts = row_parts(rows);
-  // In each part first its tokens to cache, then its queries.
-  const auto share = [&](int64_t items) { return (items + parts - 1) / parts; };
-  const int64_t to_cache = share(cached), to_rotate = share((rows + some - 1) / some);
+  const int64_t group = config_.num_heads / config_.num_kv_heads;
   std::atomic<bool> finite{true};
   const auto one = [&](int64_t i, int thread) {
-    const int64_t part = i / (to_cache + to_rotate), item = i % (to_cache + to_rotate);
-    if (item < to_cache) {
-      const int64_t index = part * to_cache + item;
-      Scratch& scratch = scratch_[static_cast<size_t>(thread)];
-      if (index < cached &&
-          !cache_tokens(cache_items_[static_cast<size_t>(index)], layer, k_norm, scratch))
-        finite = false;
-      return;
+    const HeadTokens& tokens = cache_items_[static_cast<size_t>(i)];
+    for (int64_t token = 0; token < tokens.count; ++token) {
+      const int64_t row = tokens.chunk->first_row + tokens.first + token;
+      float* const queries =
+          workspace_.q + (row * config_.num_heads + tokens.kv_head * group) * config_.head_dim;
+      for (int64_t head = 0; head < group; ++head)
+        rotate(queries + head * config_.head_dim, q_norm, row);
     }
-    const int64_t first = (part * to_rotate + item - to_cache) * some;
-    const int64_t end = std::min(rows, first + some);
-    for (int64_t head = first * config_.num_heads; head < end * config_.num_heads; ++head)
-      rotate(workspace_.q + head * config_.head_dim, q_norm, head / config_.num_heads);
+    if (!cache_tokens(tokens, layer, k_norm, scratch_[static_cast<size_t>(thread)])) finite = false;
   };
-  pool_.for_each(parts * (to_cache + to_rotate), one, parts);
+  pool_.for_each(static_cast<int64_t>(cache_items_.size()), one, thread_parts(batch_->rows()));
   return finite;
 }
 
@@ -159,7 +151,7 @@ void CpuBackend::plan_attention(const Batch& batch) {
     }
   // In each part of the rows the longest first, so that no thread is left with one when the others
   // are done.
-  const int64_t part_rows = batch.rows() / row_parts(batch.rows());
+  const int64_t part_rows = batch.rows() / thread_parts(batch.rows());
   const auto order = [&](const AttentionItem& item) {
     const int64_t row = item.tokens.chunk->first_row + item.tokens.first;
     const int64_t work = item.tokens.count * (item.end_position - item.first_position);
@@ -176,7 +168,7 @@ bool CpuBackend::attention(int64_t layer, const InputForms& forms) {
   const auto one = [&](int64_t i, int thread) {
     attend(attention_items_[static_cast<size_t>(i)], layer, scratch_[static_cast<size_t>(thread)]);
   };
-  pool_.for_each(static_cast<int64_t>(attention_items_.size()), one, row_parts(batch_->rows()));
+  pool_.for_each(static_cast<int64_t>(attention_items_.size()), one, thread_parts(batch_->rows()));
   pool_.for_each(static_cast<int64_t>(merge_items_.size()), [&](int64_t i, int) {
     const MergeItem& item = merge_items_[static_cast<size_t>(i)];
     merge(item.tokens, partials_.data() + item.partial, item.parts);

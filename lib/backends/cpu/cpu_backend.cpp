@@ -32,6 +32,34 @@ AlignedBuffer<float> float_buffer(int64_t count) {
   return AlignedBuffer<float>(static_cast<size_t>(count));
 }
 
+/// Whether one of 16 logits is above floor. Without a branch, so that the compiler vectorizes it.
+bool any_above(const float* logits, float floor) {
+  int above = 0;
+  for (int i = 0; i < 16; ++i) above |= logits[i] > floor;
+  return above != 0;
+}
+
+/// best = the highest logits, best first; of equal ones the lowest id.
+void find_best(std::span<const float> logits, std::span<TopLogit> best) {
+  const auto better = [](const TopLogit& a, const TopLogit& b) {
+    return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
+  };
+  const auto first = best.begin();
+  auto last = first;  // of a heap, the worst of them first
+  for (size_t id = 0; id < logits.size(); ++id) {
+    if (last == best.end()) {
+      while (id + 16 <= logits.size() && !any_above(&logits[id], first->logit)) id += 16;
+      if (id == logits.size()) break;
+      if (!(logits[id] > first->logit)) continue;
+      std::pop_heap(first, last--, better);
+    }
+    *last++ = {logits[id], static_cast<int32_t>(id)};
+    std::push_heap(first, last, better);
+  }
+  std::sort_heap(first, last, better);
+  std::fill(last, best.end(), TopLogit{-INFINITY, -1});
+}
+
 }  // namespace
 
 CpuBackend::CpuBackend(const ModelConfig& config, Scheme scheme, int64_t max_rows,
@@ -84,13 +112,19 @@ int64_t CpuBackend::row_parts(int64_t rows) const {
   return own ? pool_.threads() : 1;
 }
 
+/// Into how many parts what is done row by row is cut, for the same reason. With fewer rows than
+/// threads it is not.
+int64_t CpuBackend::thread_parts(int64_t rows) const {
+  return rows >= pool_.threads() ? pool_.threads() : 1;
+}
+
 void CpuBackend::each_row(int64_t rows, FunctionRef<void(int64_t, int)> work) {
   const int64_t some = rows_per_item(rows);
   const auto item = [&](int64_t i, int thread) {
     const int64_t end = std::min(rows, (i + 1) * some);
     for (int64_t row = i * some; row < end; ++row) work(row, thread);
   };
-  pool_.for_each((rows + some - 1) / some, item, row_parts(rows));
+  pool_.for_each((rows + some - 1) / some, item, thread_parts(rows));
 }
 
 void CpuBackend::start(const Batch& batch) {
@@ -226,25 +260,10 @@ void CpuBackend::read_hidden(const float* weight, float* out) {
 StepResult CpuBackend::finish(int64_t logit_rows) {
   const int64_t top = batch_->top, vocab = config_.vocab_size;
   if (top == 0) return {workspace_.logits, nullptr, vocab, -1};
-  const auto better = [](const TopLogit& a, const TopLogit& b) {
-    return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
-  };
   best_.resize(static_cast<size_t>(logit_rows * top));
   each_row(logit_rows, [&](int64_t row, int) {
-    const float* logits = workspace_.logits + row * vocab;
-    TopLogit* best = best_.data() + row * top;  // a heap, the worst of them first
-    int64_t count = 0;
-    for (int64_t id = 0; id < vocab; ++id) {
-      const TopLogit found{logits[id], static_cast<int32_t>(id)};
-      if (count == top) {
-        if (!better(found, best[0])) continue;
-        std::pop_heap(best, best + count--, better);
-      }
-      best[count++] = found;
-      std::push_heap(best, best + count, better);
-    }
-    std::sort_heap(best, best + count, better);
-    for (; count < top; ++count) best[count] = {-INFINITY, -1};
+    find_best({workspace_.logits + row * vocab, static_cast<size_t>(vocab)},
+              {best_.data() + row * top, static_cast<size_t>(top)});
   });
   return {nullptr, best_.data(), top, -1};
 }

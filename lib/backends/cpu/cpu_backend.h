@@ -95,6 +95,7 @@ class CpuBackend : public Backend {
   /// threads would mostly wait for the pool's counter.
   int64_t rows_per_item(int64_t rows) const;
   int64_t row_parts(int64_t rows) const;
+  int64_t thread_parts(int64_t rows) const;
   void each_row(int64_t rows, FunctionRef<void(int64_t row, int thread)> work);
   bool cache_tokens(const HeadTokens& tokens, int64_t layer, const float* k_norm, Scratch& scratch);
   bool cache_int8(const float* k, const float* v, int64_t slot, std::byte* keys, std::byte* values,
