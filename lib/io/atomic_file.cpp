@@ -77,6 +77,9 @@ void AtomicFile::write(uint64_t offset, std::span<const std::byte> bytes) {
 void AtomicFile::commit() {
   require(fd_ >= 0, ErrorCode::Internal, path_, ": finished twice");
   if (fsync(fd_) != 0) fail_io(path_, "cannot flush to disk");
+  // The system keeps a file in memory in pages as small as its pieces were written. Read anew from
+  // disk, a model's weights come in pages of 2 MB (core/mapped_file.h), a fifth faster to decode.
+  (void)posix_fadvise(fd_, 0, 0, POSIX_FADV_DONTNEED);
   const int closed = close(fd_);
   fd_ = -1;
   if (closed != 0) fail_io(path_, "cannot close");
