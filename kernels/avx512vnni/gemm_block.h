@@ -82,7 +82,7 @@ struct Cursor {
       ask<chunks, _MM_HINT_T1>(8192, next);
       ask<chunks, _MM_HINT_T0>(4096, next);
     } else {
-      ask<chunks, _MM_HINT_T1>(tiles == few_rows_tiles ? 2048 : 4096, next);
+      ask<chunks, _MM_HINT_T1>(tiles == few_rows_tiles ? 1536 : 4096, next);
     }
   }
   /// Asks for the lines `distance` bytes on, which are the next block's (at `next`) where these
