@@ -179,6 +179,9 @@ struct Attention {
   float scale;
   float* partial;  ///< [rows][attention_partial(head_dim)]: out, then max, sum
   float* scratch;  ///< [attention_scratch(head_dim)]
+  /// Blocks of keys that the same thread will likely want next: they may come nearer meanwhile.
+  const void* const* next_keys = nullptr;
+  int64_t next_blocks = 0;
 };
 /// Floats of a row's partial result.
 constexpr int64_t attention_partial(int64_t head_dim) {

@@ -125,11 +125,16 @@ struct Span {
   const void* const* keys;
   const void* const* values;
   int64_t positions;
+  const void* const* next_keys;  ///< blocks to be brought nearer meanwhile
+  int64_t next_blocks;
 
   int64_t blocks() const { return (positions + kv_block - 1) / kv_block; }
   int64_t filled(int64_t block) const {
     const int64_t left = positions - block * kv_block;
     return left < kv_block ? left : kv_block;
+  }
+  const void* next_key_block(int64_t block) const {
+    return block < next_blocks ? next_keys[block] : nullptr;
   }
   /// What is read after a block of keys, or of values.
   const void* after_keys(int64_t block) const {
@@ -156,7 +161,9 @@ void attend_tile(const Attention& a, int64_t row, int64_t first) {
     longest = count[r] > longest ? count[r] : longest;
   }
   if (longest == 0) return;
-  const Span span{a.k_blocks + first / kv_block, a.v_blocks + first / kv_block, longest};
+  const bool last = end == a.end && row + rows == a.rows;
+  const Span span{a.k_blocks + first / kv_block, a.v_blocks + first / kv_block, longest,
+                  a.next_keys, last ? a.next_blocks : 0};
   Cache::template score<rows>(a, row, span);
   Factors factors[rows];
   for (int r = 0; r < rows; ++r) {

@@ -130,7 +130,8 @@ class Int8Cache {
   }
 
  private:
-  /// out += what a block adds to `width` vectors of dimensions from d on.
+  /// out += what a block adds to `width` vectors of dimensions from d on. The memory would idle
+  /// meanwhile, so keys for later come nearer.
   template <int rows, int width>
   static void add_block(const Attention& a, const Span& span, int64_t block, int64_t d,
                         const float* scale, Batch (&out)[rows][width]) {
@@ -139,8 +140,13 @@ class Int8Cache {
     const auto* values = static_cast<const int8_t*>(span.values[block]) + tile_k * d;
     Tile<Arch, Values, rows, width> tile;
     const int64_t groups = (span.filled(block) + tile_k - 1) / tile_k;
-    for (int64_t i = 0; i < groups; ++i)
+    // Of what comes next, as many dimensions of keys.
+    const auto* next = static_cast<const int8_t*>(span.next_key_block(block));
+    if (next) next += d * kv_block;
+    for (int64_t i = 0; i < groups; ++i) {
+      if (next) tile.prefetch(next + i * width * V::size * tile_k);
       tile.add(weights + i * tile_k, kv_span, values + i * stride, V::size);
+    }
 #pragma GCC unroll 6
     for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 2

@@ -165,10 +165,14 @@ void CpuBackend::plan_attention(const Batch& batch) {
 }
 
 bool CpuBackend::attention(int64_t layer, const InputForms& forms) {
+  const int64_t parts = thread_parts(batch_->rows());
+  const int64_t step = parts > 1 ? 1 : pool_.threads();
   const auto one = [&](int64_t i, int thread) {
-    attend(attention_items_[static_cast<size_t>(i)], layer, scratch_[static_cast<size_t>(thread)]);
+    Scratch& scratch = scratch_[static_cast<size_t>(thread)];
+    plan_next_keys(i + step, layer, scratch);
+    attend(attention_items_[static_cast<size_t>(i)], layer, scratch);
   };
-  pool_.for_each(static_cast<int64_t>(attention_items_.size()), one, thread_parts(batch_->rows()));
+  pool_.for_each(static_cast<int64_t>(attention_items_.size()), one, parts);
   pool_.for_each(static_cast<int64_t>(merge_items_.size()), [&](int64_t i, int) {
     const MergeItem& item = merge_items_[static_cast<size_t>(i)];
     merge(item.tokens, partials_.data() + item.partial, item.parts);
@@ -180,6 +184,18 @@ bool CpuBackend::attention(int64_t layer, const InputForms& forms) {
     if (!store_activation(workspace_.attention + i * k, i, thread)) finite = false;
   });
   return finite;
+}
+
+/// The keys of the item that a thread will likely take next, as many as attention can ask for.
+void CpuBackend::plan_next_keys(int64_t index, int64_t layer, Scratch& scratch) const {
+  scratch.next_keys.clear();
+  scratch.next_keys.reserve(kv_span / kv_block);
+  if (index >= static_cast<int64_t>(attention_items_.size())) return;
+  const AttentionItem& item = attention_items_[static_cast<size_t>(index)];
+  const int64_t end = std::min(item.end_position, item.first_position + kv_span);
+  for (int64_t position = item.first_position; position < end; position += kv_block)
+    scratch.next_keys.push_back(
+        item.tokens.chunk->cache->keys(position / kv_block, layer, item.tokens.kv_head));
 }
 
 void CpuBackend::attend(const AttentionItem& item, int64_t layer, Scratch& scratch) {
@@ -223,7 +239,9 @@ void CpuBackend::attend(const AttentionItem& item, int64_t layer, Scratch& scrat
                                 item.end_position,
                                 1.0f / std::sqrt(static_cast<float>(d)),
                                 partial,
-                                scratch.scores.data()};
+                                scratch.scores.data(),
+                                scratch.next_keys.data(),
+                                static_cast<int64_t>(scratch.next_keys.size())};
   switch (kv.type()) {
     case KvCacheType::f32:
       table_.attention_f32(task);

@@ -61,7 +61,7 @@ class CpuBackend : public Backend {
     AlignedBuffer<float> panel;        // f16 scheme: weights as fp32
     AlignedBuffer<float> gate_up;      // columns of gate's and up's products
     std::vector<int64_t> lengths;
-    std::vector<const void*> key_blocks, value_blocks;
+    std::vector<const void*> key_blocks, value_blocks, next_keys;
   };
   /// Tokens of one sequence and one kv head with its query heads.
   struct HeadTokens {
@@ -97,6 +97,7 @@ class CpuBackend : public Backend {
   int64_t row_parts(int64_t rows) const;
   int64_t thread_parts(int64_t rows) const;
   void each_row(int64_t rows, FunctionRef<void(int64_t row, int thread)> work);
+  void plan_next_keys(int64_t index, int64_t layer, Scratch& scratch) const;
   bool cache_tokens(const HeadTokens& tokens, int64_t layer, const float* k_norm, Scratch& scratch);
   bool cache_int8(const float* k, const float* v, int64_t slot, std::byte* keys, std::byte* values,
                   int8_t* row) const;
