@@ -7,7 +7,6 @@
 #include <memory>
 
 #include "common.h"
-#include "linear_name.h"
 
 namespace octet::tools {
 namespace {
@@ -61,9 +60,8 @@ void print_mixed(const MixedReport& mixed, double budget) {
   std::map<std::pair<std::string, std::string>, ChosenKind> chosen;  // by form and kind
   for (const MixedReport::LinearChoice& linear : mixed.linears) {
     if (linear.kl_left == linear.kl) continue;
-    const LinearName name = parse_linear_name(linear.weight);
-    ChosenKind& kind = chosen[{linear.form, name.kind}];
-    if (name.layer >= 0) kind.layers.push_back(name.layer);
+    ChosenKind& kind = chosen[{linear.form, linear.kind}];
+    if (linear.layer >= 0) kind.layers.push_back(linear.layer);
     kind.kl += linear.kl;
     kind.kl_left += linear.kl_left;
   }

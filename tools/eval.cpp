@@ -8,7 +8,6 @@
 #include <optional>
 
 #include "common.h"
-#include "linear_name.h"
 #include "svg_plot.h"
 
 namespace octet::tools {
@@ -74,17 +73,15 @@ void print_linears(const std::vector<LinearReport>& linears) {
   std::printf(
       "error of the output in %%, share of the KL in %%, when one linear alone is int8\nlayer");
   for (const LinearReport& linear : linears)
-    if (const LinearName name = parse_linear_name(linear.weight); name.layer == 0)
-      std::printf("%14s", name.kind.c_str());
+    if (linear.layer == 0) std::printf("%14s", linear.kind.c_str());
   double sum = 0;
   int64_t layer = -1;
   for (const LinearReport& linear : linears) {
-    const LinearName name = parse_linear_name(linear.weight);
-    if (name.layer < 0)
-      std::printf("\n%-14s", name.kind.c_str());
-    else if (name.layer != layer)
-      std::printf("\n%5lld", static_cast<long long>(name.layer));
-    layer = name.layer;
+    if (linear.layer < 0)
+      std::printf("\n%-14s", linear.kind.c_str());
+    else if (linear.layer != layer)
+      std::printf("\n%5lld", static_cast<long long>(linear.layer));
+    layer = linear.layer;
     std::printf("%8.2f%6.2f", 100 * linear.relative_error, 100 * linear.share);
     sum += linear.kl;
   }
@@ -99,18 +96,15 @@ StackedBars bars_of(const std::vector<LinearReport>& linears, const std::string&
   bars.unit = "nats";
   bars.below = "layer";
   for (const LinearReport& linear : linears)
-    if (const LinearName name = parse_linear_name(linear.weight); name.layer == 0)
-      bars.parts.push_back(name.kind);
+    if (linear.layer == 0) bars.parts.push_back(linear.kind);
   const std::vector<double> none(bars.parts.size());
   bars.parts.push_back("embedding, head");
   for (const LinearReport& linear : linears) {
-    const LinearName name = parse_linear_name(linear.weight);
-    if (name.layer < 0) {
+    if (linear.layer < 0) {
       bars.bars.push_back({});
-      bars.bars.push_back(
-          {name.kind.substr(name.kind.find("head") == std::string::npos ? 0 : 3, 5), none});
-    } else if (name.layer >= std::ssize(bars.bars)) {
-      bars.bars.push_back({std::to_string(name.layer), {}});
+      bars.bars.push_back({linear.kind, none});
+    } else if (linear.layer >= std::ssize(bars.bars)) {
+      bars.bars.push_back({std::to_string(linear.layer), {}});
     }
     bars.bars.back().values.push_back(linear.kl);
   }

@@ -55,6 +55,8 @@ EvalReport evaluate(const Model& model, const Model* reference, TextReader read,
 /// What one linear of a converted model costs.
 struct LinearReport {
   std::string weight;  ///< its name; the embedding and the head come last
+  std::string kind;    ///< "q", "k", "v", "o", "gate", "up", "down", "embed", "head"
+  int64_t layer = -1;  ///< -1: in none
   /// Of its output, root mean square over all tokens, given the float model's input. Of gate and up
   /// it is their product's, of the head the logits'; 0 for the embedding, which is looked up.
   double relative_error = 0;

@@ -50,6 +50,8 @@ struct MixedReport {
   /// Every linear, the most sensitive first.
   struct LinearChoice {
     std::string weight;
+    std::string kind;    ///< "q", "k", "v", "o", "gate", "up", "down", "head"
+    int64_t layer = -1;  ///< -1: in none
     std::string form;    ///< "w8a8", "w8a8-g128" (the scheme), "two planes", "f16"
     double kl = 0;       ///< estimate of the KL when it alone is int8, in one plane
     double kl_left = 0;  ///< the same in the form chosen

@@ -27,33 +27,45 @@ float dot(const A* a, const float* b, int64_t n) {
   return V::sum((sum[0] + sum[1]) + (sum[2] + sum[3]));
 }
 
-/// Columns [c, c + 16 * tiles), of which `count` exist. Several tiles hide the latency of the fma.
+/// `tiles` tiles of columns, `step` columns apart, from c on; of a single one `count` columns
+/// exist. Several hide the latency of the fma. ahead: bytes from a tile's weights to those asked
+/// for, or 0.
 template <class Arch, int64_t tiles>
-void low_rank_columns(const LowRank& l, int64_t c, int64_t count) {
+void low_rank_tiles(const LowRank& l, int64_t c, int64_t step, int64_t count, int64_t ahead) {
   using V = Vector<Arch>;
   constexpr int64_t in_tile = tile_n / V::size, vectors = tiles * in_tile;
   const uint16_t* const w = l.w + c * l.rank;
+  const auto y = [&](int64_t i) { return l.y + c + i / in_tile * step + i % in_tile * V::size; };
   const auto left = [&](int64_t i) {
-    const int64_t rest = count - i * V::size;
+    const int64_t rest = count - i % in_tile * V::size;
     return rest < 0 ? 0 : rest < V::size ? rest : V::size;
   };
   typename V::type sum[vectors];
-  for (int64_t i = 0; i < vectors; ++i) sum[i] = load<Arch>(l.y + c + i * V::size, left(i));
+  for (int64_t i = 0; i < vectors; ++i) sum[i] = load<Arch>(y(i), left(i));
   for (int64_t j = 0; j < l.rank; ++j) {
     const typename V::type t(l.t[j]);
+    const uint16_t* const row = w + j * tile_n;
+    if (ahead && j % 2 == 0)  // a line holds two rows
+      for (int64_t i = 0; i < tiles; ++i)
+        __builtin_prefetch(reinterpret_cast<const char*>(row + i * step * l.rank) + ahead, 0, 2);
     for (int64_t i = 0; i < vectors; ++i) {
-      const int64_t at = (i / in_tile * l.rank + j) * tile_n + i % in_tile * V::size;
-      sum[i] = V::fma(t, V::load(w + at), sum[i]);
+      const int64_t at = i / in_tile * step * l.rank + i % in_tile * V::size;
+      sum[i] = V::fma(t, V::load(row + at), sum[i]);
     }
   }
-  for (int64_t i = 0; i < vectors; ++i) store<Arch>(l.y + c + i * V::size, sum[i], left(i));
+  for (int64_t i = 0; i < vectors; ++i) store<Arch>(y(i), sum[i], left(i));
 }
 
+/// Where the weights come from memory, four streams of them give more than one.
 template <class Arch>
 void low_rank(const LowRank& l) {
-  int64_t c = 0;
-  for (; c + 4 * tile_n <= l.n; c += 4 * tile_n) low_rank_columns<Arch, 4>(l, c, 4 * tile_n);
-  for (; c < l.n; c += tile_n) low_rank_columns<Arch, 1>(l, c, l.n - c);
+  constexpr int64_t tiles_ahead = 2;
+  const int64_t quarter = l.n / (4 * tile_n) * tile_n;
+  const int64_t ahead = tiles_ahead * tile_n * l.rank * static_cast<int64_t>(sizeof(uint16_t));
+  for (int64_t c = 0; c < quarter; c += tile_n)
+    low_rank_tiles<Arch, 4>(l, c, quarter, tile_n, c + tiles_ahead * tile_n < quarter ? ahead : 0);
+  for (int64_t c = 4 * quarter; c < l.n; c += tile_n)
+    low_rank_tiles<Arch, 1>(l, c, tile_n, l.n - c, 0);
 }
 
 /// Two sums a row, over the even and the odd tiles, hide the latency of the fma. The loops over

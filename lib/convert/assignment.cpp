@@ -12,8 +12,7 @@ enum Level { single, grouped, doubled, f16, levels };
 /// In shares of the linear's own multiplications and bytes; a byte more for each decoded token
 /// counts as four multiplications of a prompt's. A model whose scales are all those of groups reads
 /// 3 % more and is 7 % slower in prefill (docs/performance.md). fp16 comes last, whatever it saves:
-/// it is multiplied as fp32, read twice as wide, needs its input in a further form, and the CUDA
-/// backend has no kernels for it.
+/// it is multiplied as fp32, read twice as wide, and needs its input in a further form.
 constexpr double cost_of[levels] = {0, 0.07 + 4 * 0.03, 1, 100};
 
 struct Step {

@@ -267,16 +267,19 @@ std::vector<LinearReport> LinearEvaluator::report() const {
   std::vector<LinearReport> linears;
   double all = 0;
   for (const ErrorSum& sum : sums_) all += sum.kl;
-  const auto add = [&](std::string weight, const ErrorSum& sum) {
-    linears.push_back({std::move(weight), sum.size > 0 ? std::sqrt(sum.error / sum.size) : 0,
+  const auto add = [&](std::string weight, const char* kind, int64_t layer, const ErrorSum& sum) {
+    linears.push_back({std::move(weight), kind, layer,
+                       sum.size > 0 ? std::sqrt(sum.error / sum.size) : 0,
                        sum.kl / static_cast<double>(compared_), all > 0 ? sum.kl / all : 0});
   };
   for (int64_t layer = 0; layer < config_.num_layers; ++layer)
-    for (int kind = 0; kind < num_layer_kinds; ++kind)
-      add(weight_name(static_cast<LinearKind>(kind), layer),
-          sums_[static_cast<size_t>(num_layer_kinds * layer + kind)]);
-  add("model.embed_tokens.weight", sums_[sums_.size() - 2]);
-  add("lm_head.weight", sums_.back());
+    for (int i = 0; i < num_layer_kinds; ++i) {
+      const auto kind = static_cast<LinearKind>(i);
+      add(weight_name(kind, layer), to_string(kind), layer,
+          sums_[static_cast<size_t>(num_layer_kinds * layer + i)]);
+    }
+  add("model.embed_tokens.weight", "embed", -1, sums_[sums_.size() - 2]);
+  add(weight_name(LinearKind::head, -1), to_string(LinearKind::head), -1, sums_.back());
   return linears;
 }
 

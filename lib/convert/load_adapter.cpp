@@ -87,14 +87,11 @@ class AdapterRotation {
   }
 
   std::vector<float> stored(const std::string& name, int64_t size) const {
-    try {
-      const auto* const data = reinterpret_cast<const float*>(
-          model_.store->data({name, "F32", {static_cast<uint64_t>(size)}}));
-      return {data, data + size};
-    } catch (const Error& error) {
-      fail(ErrorCode::Unsupported, error.what(),
-           "; an adapter needs it to be rotated like the model: convert the model again");
-    }
+    require(model_.store->has(name), ErrorCode::Unsupported, "the model has no tensor '", name,
+            "', which an adapter needs to be rotated like it: convert the model again");
+    const auto* const data = reinterpret_cast<const float*>(
+        model_.store->data({name, "F32", {static_cast<uint64_t>(size)}}));
+    return {data, data + size};
   }
 
   static std::vector<float> inverse(std::vector<float> values) {

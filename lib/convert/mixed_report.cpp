@@ -15,8 +15,12 @@ MixedReport mixed_report(const ModelSensitivity& sensitivity, Scheme scheme,
   report.perplexity_ratio = written.perplexity_ratio;
   double all = 0, more = 0;
   for (const LinearSensitivity& linear : sensitivity.linears) {
-    MixedReport::LinearChoice choice{weight_name(linear.kind, linear.layer), to_string(scheme),
-                                     linear.kl, linear.kl};
+    MixedReport::LinearChoice choice{weight_name(linear.kind, linear.layer),
+                                     to_string(linear.kind),
+                                     linear.kind == LinearKind::head ? -1 : linear.layer,
+                                     to_string(scheme),
+                                     linear.kl,
+                                     linear.kl};
     const auto weights = static_cast<double>(linear.weights);
     all += weights;
     if (chosen.grouped.contains(choice.weight)) {

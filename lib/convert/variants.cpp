@@ -42,6 +42,7 @@ class Variants::Chosen : public TensorStore {
   Chosen(const Variants& variants, Schemes schemes, std::unique_ptr<MemoryStore> f16 = nullptr)
       : variants_(variants), schemes_(std::move(schemes)), f16_(std::move(f16)) {}
 
+  bool has(const std::string& name) const override { return variants_.plain_.has(name); }
   const std::byte* data(const StoredTensor& tensor) const override {
     const std::string_view weight = owner_of(tensor.name);
     const Scheme scheme = schemes_.of(weight);

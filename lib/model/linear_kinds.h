@@ -13,8 +13,9 @@ inline constexpr int num_layer_kinds = 7;
 
 /// "q", .. "head"
 const char* to_string(LinearKind kind);
-/// Whether no other linear has the same input: o, down, head. The others' inputs are quantized once
-/// for q, k and v, and once for gate and up, so these have one scheme.
+/// Whether no other linear has the same input: o, down, head. An input is quantized in each form
+/// that its linears ask for, so the search gives groups to these alone; each linear may be in two
+/// planes or fp16 whatever the others are.
 bool has_own_input(LinearKind kind);
 /// The name of the linear's weight; the head is in no layer.
 std::string weight_name(LinearKind kind, int64_t layer);

@@ -12,6 +12,7 @@ class MemoryStore : public TensorSink, public TensorStore {
   /// Errors: OutOfMemory.
   explicit MemoryStore(const std::vector<StoredTensor>& plan);
   void write(size_t index, uint64_t offset, std::span<const std::byte> bytes) override;
+  bool has(const std::string& name) const override { return indices_.contains(name); }
   const std::byte* data(const StoredTensor& tensor) const override;
 
  private:

@@ -42,6 +42,7 @@ class OctetFile : public TensorStore {
   /// Empty if the file holds no tokenizer. Errors: InvalidFile.
   std::optional<TokenizerSource> tokenizer_source() const;
   std::optional<Tokenizer> tokenizer() const;
+  bool has(const std::string& name) const override { return tensors_.find(name); }
   const std::byte* data(const StoredTensor& tensor) const override;
   uint64_t file_bytes() const { return file_.bytes().size(); }
 

@@ -45,6 +45,7 @@ inline std::string sum_name(std::string_view weight) {
 class TensorStore {
  public:
   virtual ~TensorStore() = default;
+  virtual bool has(const std::string& name) const = 0;
   /// Errors: InvalidFile naming the tensor if it is missing, or not of this type and shape.
   virtual const std::byte* data(const StoredTensor& tensor) const = 0;
 };

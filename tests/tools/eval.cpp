@@ -221,7 +221,7 @@ TEST_CASE(
   size_t bars = 0;
   for (size_t at = 0; (at = svg.find("<rect", at)) != std::string::npos; ++at) ++bars;
   CHECK(bars == 1 + one.size() + 8);  // the background, and the legend's seven kinds and head
-  CHECK(svg.find("down_proj") != std::string::npos);
+  CHECK(svg.find(">down<") != std::string::npos);
 }
 
 TEST_CASE("eval --layers says what it needs") {

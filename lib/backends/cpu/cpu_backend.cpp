@@ -64,7 +64,12 @@ void find_best(std::span<const float> logits, std::span<TopLogit> best) {
 
 CpuBackend::CpuBackend(const ModelConfig& config, Scheme scheme, int64_t max_rows,
                        const kernels::Table& table, ThreadPool& pool)
-    : config_(config), scheme_(scheme), table_(table), pool_(pool), max_rows_(max_rows) {
+    : config_(config),
+      scheme_(scheme),
+      table_(table),
+      pool_(pool),
+      max_rows_(max_rows),
+      projection_parts_(static_cast<size_t>(pool.threads())) {
   // The pool shares the work out; OpenBLAS's own threads would compete with it.
   openblas_set_num_threads(1);
   allocate(max_rows);

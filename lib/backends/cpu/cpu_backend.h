@@ -116,7 +116,7 @@ class CpuBackend : public Backend {
     int64_t ldc;
     const int8_t* next;  ///< weights that the same thread will likely need after these, or null
   };
-  void multiply(const Columns& c, Scratch& scratch);
+  void multiply(const Columns& c, int thread);
   void multiply_base(const Columns& c, Scratch& scratch);
   void multiply_int8(const Columns& c);
   void multiply_plane(const Columns& c, const Plane& x, const float* bias, kernels::Store store,
@@ -132,16 +132,16 @@ class CpuBackend : public Backend {
     int64_t first_row, rows;
     int64_t begin;
   };
-  /// Some rows and ranks of a projection.
-  struct ProjectionItem {
-    size_t projection;
-    int64_t row, begin_rank, end_rank;
+  /// A thread's share of the projections of a linear, in a cache line of its own.
+  struct alignas(64) ProjectionPart {
+    std::atomic<uint64_t> begun{0}, done{0};  // the number of the plan for which it last was
   };
   void plan_projections(std::span<const LinearTask> tasks);
-  void project(const ProjectionItem& item);
-  void help_project();
+  void help_project(size_t part);
+  void project(size_t part);
+  void project(const Projection& p, int64_t begin_rank, int64_t end_rank);
   void bring_projections(const Columns& c) const;
-  void await_projections() const;
+  void await_projections();
   void add_projections(const Columns& c);
 
   /// A linear's columns as items: first large ones, then those that are left, a few at a time.
@@ -191,8 +191,9 @@ class CpuBackend : public Backend {
   AlignedBuffer<float> partials_;
   std::vector<AdaptedRows> adapted_rows_;
   std::vector<Projection> projections_;
-  std::vector<ProjectionItem> projection_items_;
-  std::atomic<size_t> next_projection_{0}, projections_done_{0};  // of the items
+  int64_t projected_ranks_ = 0;  // of all projections
+  uint64_t projection_plan_ = 0;
+  std::vector<ProjectionPart> projection_parts_;  // one for each thread
   AlignedBuffer<float> projected_;
   const Batch* batch_ = nullptr;
 };

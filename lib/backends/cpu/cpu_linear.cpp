@@ -105,7 +105,7 @@ void CpuBackend::linear(std::span<const LinearTask> tasks, Store store, const Ma
     multiply({&task, part.first_row, part.rows, begin, all.begin(item + 1), store,
               task.out + part.first_row * all.n + begin, all.n,
               item_weights(*task.weight, item + part.next - part.item)},
-             scratch_[static_cast<size_t>(thread)]);
+             thread);
     bring_closer(following, columns - 1 - part.item);
   });
 }
@@ -168,18 +168,17 @@ bool CpuBackend::gate_up(const LinearTask& gate, const LinearTask& up, int64_t r
   // Both products of the same columns, their combination and, where it has whole blocks, its
   // rotation, while they are in the cache.
   each_part(items.count(), [&](const PartItem& part, int thread) {
-    Scratch& scratch = scratch_[static_cast<size_t>(thread)];
     const int64_t begin = items.begin(part.item), end = items.begin(part.item + 1);
     const int64_t columns = end - begin;
     // Rows of `columns` values: rows of n would fall on few sets of the cache.
-    float* const gates = gate_up_scratch(scratch, columns);
+    float* const gates = gate_up_scratch(scratch_[static_cast<size_t>(thread)], columns);
     float* const ups = gates + part.rows * columns;
     multiply({&tasks[0], part.first_row, part.rows, begin, end, Store::assign, gates, columns,
               item_weights(*up.weight, part.item)},
-             scratch);
+             thread);
     multiply({&tasks[1], part.first_row, part.rows, begin, end, Store::assign, ups, columns,
               item_weights(*gate.weight, part.next)},
-             scratch);
+             thread);
     for (int64_t row = 0; row < part.rows; ++row) {
       float* const out = gate_ + (part.first_row + row) * n + begin;
       table_.silu_mul_f32(gates + row * columns, ups + row * columns, out, columns);
@@ -196,10 +195,10 @@ bool CpuBackend::gate_up(const LinearTask& gate, const LinearTask& up, int64_t r
   return finite;
 }
 
-void CpuBackend::multiply(const Columns& c, Scratch& scratch) {
-  help_project();
+void CpuBackend::multiply(const Columns& c, int thread) {
+  help_project(static_cast<size_t>(thread));
   bring_projections(c);
-  multiply_base(c, scratch);
+  multiply_base(c, scratch_[static_cast<size_t>(thread)]);
   add_projections(c);
 }
 
