@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "lib/core/error.h"
+#include "lib/core/huge_pages.h"
 
 namespace octet {
 namespace {
@@ -22,9 +23,7 @@ HugeMemory::HugeMemory(size_t bytes) {
   const auto begin = reinterpret_cast<uintptr_t>(mapping_);
   data_ = static_cast<std::byte*>(mapping_) + (huge_page - begin % huge_page) % huge_page;
   size_ = bytes;
-#ifdef MADV_HUGEPAGE
-  madvise(data_, size_, MADV_HUGEPAGE);  // a wish: without it the pages are small
-#endif
+  ask_for_huge_pages(data_, size_);
 }
 
 HugeMemory::~HugeMemory() {

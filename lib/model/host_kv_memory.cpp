@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "lib/core/error.h"
+#include "lib/core/huge_pages.h"
 #include "lib/model/kv_pool.h"
 
 namespace octet {
@@ -21,6 +22,7 @@ class HostKvMemory : public KvMemory {
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     require(address != MAP_FAILED, ErrorCode::OutOfMemory, "cannot reserve ", bytes,
             " bytes for the KV cache of a context of ", positions, " tokens");
+    ask_for_huge_pages(address, static_cast<size_t>(bytes));
     return static_cast<std::byte*>(address);
   }
 

@@ -23,15 +23,17 @@ constexpr int64_t rows_at_once = 32;
 /// costs a decoding step about as much as reading the factors.
 void CpuBackend::plan_projections(std::span<const LinearTask> tasks) {
   projections_.clear();
-  projected_ranks_ = 0;
+  projection_units_ = 0;
   int64_t size = 0;
   for (const LinearTask& task : tasks)
     for (const AdaptedRows& rows : adapted_rows_) {
       const AdaptedLinear* linear = rows.adapter->find(task.weight->linear);
       if (!linear) continue;
-      projections_.push_back({&task, linear, rows.first, rows.count, size});
+      const int64_t blocks = (rows.count + rows_at_once - 1) / rows_at_once;
+      const int64_t units = blocks * linear->rank / project_rows;
+      projections_.push_back({&task, linear, rows.first, rows.count, size, units});
       size += rows.count * linear->rank;
-      projected_ranks_ += linear->rank;
+      projection_units_ += units;
     }
   if (static_cast<int64_t>(projected_.size()) < size)
     projected_ = AlignedBuffer<float>(static_cast<size_t>(size));
@@ -49,33 +51,31 @@ void CpuBackend::help_project(size_t part) {
   projection_parts_[part].done.store(projection_plan_, std::memory_order_release);
 }
 
-/// Equal shares of all ranks in the order of the tasks, whose `down` follow each other in memory:
-/// each share is one stream.
+/// Equal shares of all units in the order of the tasks, whose `down` follow each other in memory:
+/// of few rows each share is one stream.
 void CpuBackend::project(size_t part) {
-  const int64_t groups = projected_ranks_ / project_rows, parts = pool_.threads();
   const auto index = static_cast<int64_t>(part);
-  int64_t begin = groups * index / parts * project_rows;
-  int64_t end = groups * (index + 1) / parts * project_rows;
+  int64_t begin = projection_units_ * index / pool_.threads();
+  int64_t end = projection_units_ * (index + 1) / pool_.threads();
   for (const Projection& p : projections_) {
-    const int64_t rank = p.linear->rank;
-    project(p, std::clamp<int64_t>(begin, 0, rank), std::clamp<int64_t>(end, 0, rank));
-    begin -= rank;
-    end -= rank;
+    for (int64_t unit = std::max<int64_t>(begin, 0); unit < std::min(end, p.units); ++unit)
+      project(p, unit);
+    begin -= p.units;
+    end -= p.units;
   }
 }
 
-void CpuBackend::project(const Projection& p, int64_t begin_rank, int64_t end_rank) {
-  const int64_t k = workspace_.x.k, rank = p.linear->rank;
-  for (int64_t first = 0; first < p.rows; first += rows_at_once)
-    for (int64_t j = begin_rank; j < end_rank; j += project_rows)
-      for (int64_t row = first; row < std::min(first + rows_at_once, p.rows); ++row) {
-        float t[project_rows];
-        table_.project_f16_f32({k, workspace_.x.f32 + (p.first_row + row) * k,
-                                p.linear->down + j * kernels::padded_n(k), t});
-        for (int64_t i = 0; i < project_rows; ++i)
-          projected_.data()[p.begin + row * rank + j + i] =
-              t[i] * p.linear->scale[static_cast<size_t>(j + i)];
-      }
+void CpuBackend::project(const Projection& p, int64_t unit) {
+  const int64_t k = workspace_.x.k, rank = p.linear->rank, groups = rank / project_rows;
+  const int64_t first = unit / groups * rows_at_once, j = unit % groups * project_rows;
+  for (int64_t row = first; row < std::min(first + rows_at_once, p.rows); ++row) {
+    float t[project_rows];
+    table_.project_f16_f32({k, workspace_.x.f32 + (p.first_row + row) * k,
+                            p.linear->down + j * kernels::padded_n(k), t});
+    for (int64_t i = 0; i < project_rows; ++i)
+      projected_.data()[p.begin + row * rank + j + i] =
+          t[i] * p.linear->scale[static_cast<size_t>(j + i)];
+  }
 }
 
 /// Asks for the part of `up` that some columns will need, of which there is too little for the

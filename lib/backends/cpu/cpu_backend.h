@@ -125,12 +125,13 @@ class CpuBackend : public Backend {
   void multiply_f32(const Columns& c);
   void multiply_f16(const Columns& c, Scratch& scratch);
 
-  /// What an adapter does to one linear: its projections lie in projected_ from `begin` on.
+  /// What an adapter does to one linear: its projections lie in projected_ from `begin` on. They
+  /// are computed in units of some rows and ranks.
   struct Projection {
     const LinearTask* task;
     const AdaptedLinear* linear;
     int64_t first_row, rows;
-    int64_t begin;
+    int64_t begin, units;
   };
   /// A thread's share of the projections of a linear, in a cache line of its own.
   struct alignas(64) ProjectionPart {
@@ -139,7 +140,7 @@ class CpuBackend : public Backend {
   void plan_projections(std::span<const LinearTask> tasks);
   void help_project(size_t part);
   void project(size_t part);
-  void project(const Projection& p, int64_t begin_rank, int64_t end_rank);
+  void project(const Projection& p, int64_t unit);
   void bring_projections(const Columns& c) const;
   void await_projections();
   void add_projections(const Columns& c);
@@ -191,7 +192,7 @@ class CpuBackend : public Backend {
   AlignedBuffer<float> partials_;
   std::vector<AdaptedRows> adapted_rows_;
   std::vector<Projection> projections_;
-  int64_t projected_ranks_ = 0;  // of all projections
+  int64_t projection_units_ = 0;  // of all projections
   uint64_t projection_plan_ = 0;
   std::vector<ProjectionPart> projection_parts_;  // one for each thread
   AlignedBuffer<float> projected_;
