@@ -218,17 +218,24 @@ void CpuBackend::multiply_int8(const Columns& c) {
   const Matrix& w = *c.task->weight;
   const Activations& x = workspace_.x;
   const Plane(&planes)[2] = w.scheme == Scheme::w8a8 ? x.s8 : x.s8_g128;
-  const float* bias = c.task->bias ? c.task->bias + c.begin : nullptr;
-  if (w.planes == 1) return multiply_plane(c, planes[0], bias, c.store, c.next);
-  // The columns' weights are in the cache for the second plane.
-  multiply_plane(c, planes[0], bias, c.store, nullptr);
-  multiply_plane(c, planes[1], nullptr, Store::add, c.next);
+  if (w.planes == 1) return multiply_plane(c, planes[0], c.task->bias, c.store, c.next);
+  // A few columns at a time, whose weights are in the cache for the second plane.
+  for (int64_t begin = c.begin; begin < c.end; begin += int8_columns) {
+    Columns part = c;
+    part.begin = begin;
+    part.end = std::min(begin + int8_columns, c.end);
+    part.out += begin - c.begin;
+    multiply_plane(part, planes[0], c.task->bias, c.store, nullptr);
+    if (part.end < c.end) part.next = static_cast<const int8_t*>(w.data) + part.end * padded_k(w.k);
+    multiply_plane(part, planes[1], nullptr, Store::add, part.next);
+  }
 }
 
 void CpuBackend::multiply_plane(const Columns& c, const Plane& x, const float* bias, Store store,
                                 const int8_t* next) {
   const Matrix& w = *c.task->weight;
   const int64_t stride = workspace_.x.stride, groups = num_groups(w.k), n = c.end - c.begin;
+  if (bias) bias += c.begin;
   const int8_t* a = x.s8 + c.first_row * stride;
   const int8_t* packed = static_cast<const int8_t*>(w.data) + c.begin * padded_k(w.k);
   if (w.scheme == Scheme::w8a8) {
