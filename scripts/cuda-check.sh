@@ -24,10 +24,6 @@ known=$(cat <<'END'
 attention_prefill_kernel<128,2> sm_75 128
 attention_prefill_kernel<128,2> sm_87 48
 attention_prefill_kernel<128,2> sm_90 48
-attention_split_kernel<Group,1> sm_75 20
-attention_split_kernel<Group,4> sm_75 20
-attention_split_kernel<Group,1> sm_87 24
-attention_split_kernel<Group,4> sm_87 24
 END
 )
 

@@ -1,7 +1,7 @@
 // Attention of single rows (decoding): bound by reading keys and values, and in short sequences by
 // the time that one read takes. A block of threads has one split of the positions of a row and kv
 // head (Dao et al. 2023, "Flash-Decoding"); its groups of four warps take cache blocks in turns and
-// are merged in shared memory. Whichever block of a row and kv head comes last merges the splits.
+// are merged in shared memory. Whichever block of eight splits comes last merges them.
 // What a row reads, and the order of every sum, follow from its length alone.
 //
 // The products run on the tensor cores at the precision of fp32: queries and softmax weights are
@@ -255,65 +255,32 @@ __device__ inline void each_pair(int heads, int head_dim, Visit visit) {
   }
 }
 
-/// The groups' results, [groups][heads][split_row(head_dim)] in shared memory, as one. Each thread
-/// works out the factors that it needs: a barrier would take longer.
-template <int groups>
-__device__ inline void merge_groups(const float* results, int heads, int head_dim,
-                                    const Merged& merged) {
+/// `count` parts, `most` at most, [count][heads][split_row(head_dim)], as one. Each thread works
+/// out the factors that it needs: a barrier would take longer.
+template <int most>
+__device__ inline void merge_parts(const float* parts, int count, int heads, int head_dim,
+                                   const Merged& merged) {
   const int row = static_cast<int>(split_row(head_dim)), stride = heads * row;
   each_pair(heads, head_dim, [&](int h, int d) {
-    const float* of_head = results + h * row;
-    float2 value[groups], weight[groups];  // maximum and sum
+    const float* of_head = parts + h * row;
+    float2 value[most], weight[most];  // maximum and sum
     float max = -INFINITY, sum = 0;
 #pragma unroll
-    for (int i = 0; i < groups; ++i) {
-      value[i] = *reinterpret_cast<const float2*>(of_head + i * stride + d);
-      weight[i] = *reinterpret_cast<const float2*>(of_head + i * stride + head_dim);
-      max = fmaxf(max, weight[i].x);
+    for (int i = 0; i < most; ++i) {
+      const float* of_part = of_head + min(i, count - 1) * stride;
+      value[i] = *reinterpret_cast<const float2*>(of_part + d);
+      weight[i] = *reinterpret_cast<const float2*>(of_part + head_dim);
     }
+#pragma unroll
+    for (int i = 0; i < most; ++i) max = fmaxf(max, weight[i].x);
     float2 total = make_float2(0, 0);
 #pragma unroll
-    for (int i = 0; i < groups; ++i) {
-      const float factor = power_of_two(weight[i].x - max);
+    for (int i = 0; i < most; ++i) {
+      const float factor = i < count ? power_of_two(weight[i].x - max) : 0.0f;
       sum = fmaf(factor, weight[i].y, sum);
       total = make_float2(fmaf(factor, value[i].x, total.x), fmaf(factor, value[i].y, total.y));
     }
     merged.store(h, d, head_dim, total, max, sum);
-  });
-}
-
-/// The parts of `count` splits, [count][heads][split_row(head_dim)], as one. scratch:
-/// [count + 2][max_head_group].
-__device__ inline void merge_splits(const float* parts, int count, int heads, int head_dim,
-                                    float* scratch, const Merged& merged) {
-  const int row = static_cast<int>(split_row(head_dim)), stride = heads * row;
-  const int warps = blockDim.x / 32, lane = threadIdx.x % 32;
-  float *factors = scratch, *sums = scratch + count * max_head_group;
-  for (int h = threadIdx.x / 32; h < heads; h += warps) {
-    const float* of_head = parts + h * row + head_dim;
-    float max = -INFINITY;
-    for (int i = lane; i < count; i += 32) max = fmaxf(max, of_head[i * stride]);
-    max = combine_warp(max, Larger());
-    float sum = 0;
-    for (int i = lane; i < count; i += 32) {
-      const float factor = power_of_two(of_head[i * stride] - max);
-      factors[i * max_head_group + h] = factor;
-      sum = fmaf(factor, of_head[i * stride + 1], sum);
-    }
-    sum = combine_warp(sum, Sum());
-    if (lane == 0) sums[h] = sum;
-  }
-  __syncthreads();
-  // Few values a thread, of many parts at a time: the time that a load takes counts.
-  each_pair(heads, head_dim, [&](int h, int d) {
-    float2 total = make_float2(0, 0);
-#pragma unroll 16
-    for (int i = 0; i < count; ++i) {
-      const float factor = factors[i * max_head_group + h];
-      const float2 v = *reinterpret_cast<const float2*>(parts + i * stride + h * row + d);
-      total = make_float2(fmaf(factor, v.x, total.x), fmaf(factor, v.y, total.y));
-    }
-    merged.store(h, d, head_dim, total, 0, sums[h]);
   });
 }
 
@@ -331,6 +298,26 @@ __device__ inline bool last_to_arrive(int32_t* arrived, int parts) {
   return last;
 }
 
+/// Splits are merged by whichever block of each eight comes last, and so are their results, `next`.
+__device__ inline void merge_splits(float* results, float* next, int split, int parts, int heads,
+                                    int head_dim, int32_t* arrived, float* out) {
+  constexpr int width = merged_splits;
+  static_assert(max_splits <= width * width);
+  const int64_t part_floats = heads * split_row(head_dim);
+#pragma unroll 1
+  for (int level = 0; level < 2 && parts > 1; ++level) {
+    const int group = split / width, groups = (parts + width - 1) / width;
+    const int count = min(width, parts - group * width);
+    if (!last_to_arrive(arrived + group, count)) return;
+    merge_parts<width>(results + group * width * part_floats, count, heads, head_dim,
+                       {out, groups > 1 ? next + group * part_floats : nullptr});
+    results = next;
+    arrived += width;
+    split = group;
+    parts = groups;
+  }
+}
+
 /// Of a thread: on sm_90 so few that a block of a multiplication finds room beside this one.
 template <class Group>
 constexpr int split_registers(int groups) {
@@ -343,9 +330,9 @@ __global__ void __maxnreg__(split_registers<GroupOf<groups>>(groups))
   allow_next_kernel();
   const int head_dim = static_cast<int>(a.heads.head_dim);
   const int heads = static_cast<int>(a.heads.num_heads / a.heads.num_kv_heads);
-  const int64_t kv_head = blockIdx.y, item = blockIdx.z;
+  const int kv_head = static_cast<int>(blockIdx.y), item = static_cast<int>(blockIdx.z);
   // The step was sent before its first kernel, so this needs no waiting.
-  const int64_t row = a.row_list ? a.row_list[item] : item;
+  const int row = a.row_list ? a.row_list[item] : item;
   const StepRow step = a.step[row];
   const int split = blockIdx.x, length = step.position + 1;
   const int parts = static_cast<int>(num_splits(length, groups));
@@ -395,12 +382,12 @@ __global__ void __maxnreg__(split_registers<GroupOf<groups>>(groups))
   __syncthreads();
 
   float* out = a.out + row * a.out_stride + kv_head * heads * head_dim;
-  const int64_t slot = item * a.heads.num_kv_heads + kv_head;
-  float* partial = a.partial + slot * a.splits * part_floats;
-  merge_groups<groups>(results, heads, head_dim,
-                       {out, parts > 1 ? partial + split * part_floats : nullptr});
-  if (parts > 1 && last_to_arrive(a.arrived + slot, parts))
-    merge_splits(partial, parts, heads, head_dim, results, {out, nullptr});
+  const int64_t slot = int64_t{item} * a.heads.num_kv_heads + kv_head;
+  float* partial = a.partial + slot * split_results(a.splits) * part_floats;
+  merge_parts<groups>(results, groups, heads, head_dim,
+                      {out, parts > 1 ? partial + split * part_floats : nullptr});
+  merge_splits(partial, partial + a.splits * part_floats, split, parts, heads, head_dim,
+               a.arrived + slot * split_counters, out);
 }
 
 }  // namespace

@@ -224,8 +224,8 @@ struct SplitAttention {
   HeadRows qkv;
   float scale;
   int64_t splits;    ///< launched_splits() of the longest row
-  float* partial;    ///< [rows][kv heads][splits][group][split_row(head_dim)]
-  int32_t* arrived;  ///< [rows][kv heads], zero before and after
+  float* partial;    ///< [rows][kv heads][split_results(splits)][group][split_row(head_dim)]
+  int32_t* arrived;  ///< [rows][kv heads][split_counters], zero before and after
   float* out;        ///< [..][num_heads * head_dim]
   int64_t out_stride;
   bool int8;          ///< the caches are, otherwise fp16

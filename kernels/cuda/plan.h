@@ -314,6 +314,15 @@ constexpr int64_t launched_splits(int64_t positions, int groups) {
   while (splits < max_splits && splits * groups * kv_block < positions) splits *= 2;
   return splits;
 }
+/// Splits that one block of threads merges. With more of them the results are merged in turn: a
+/// block alone took 9 us for 63 (H200).
+inline constexpr int64_t merged_splits = 8;
+/// Partial results of a row and kv head, of which so many splits are launched, and the counters of
+/// those that have arrived.
+constexpr int64_t split_results(int64_t splits) {
+  return splits + ceil_div(splits, merged_splits);
+}
+inline constexpr int64_t split_counters = max_splits / merged_splits + 1;
 /// Floats of one head in the partial result of a split: values, maximum, sum, and two unused, which
 /// keep the values aligned to 16 bytes.
 constexpr int64_t split_row(int64_t head_dim) {
@@ -334,12 +343,8 @@ constexpr int64_t split_s8_shared_bytes(int groups, int64_t head_dim) {
 constexpr int split_groups(int architecture, int64_t shared_limit) {
   return architecture >= 80 && split_shared_bytes(4, max_head_dim) <= shared_limit ? 4 : 1;
 }
-/// Where scores were lie, in the end, the groups' results and the merge's factors and sums.
-constexpr int64_t split_merge_bytes(int groups) {
-  return 4 * max_head_group * (groups * split_row(max_head_dim) + max_splits + 2);
-}
-static_assert(split_merge_bytes(1) <= 1 * split_group_threads * 16 * 4 &&
-              split_merge_bytes(4) <= 4 * split_group_threads * 16 * 4);
+/// Where scores were lie, in the end, the groups' results.
+static_assert(4 * max_head_group * split_row(max_head_dim) <= split_group_threads * 16 * 4);
 static_assert(split_shared_bytes(1, max_head_dim) <= max_shared_bytes);
 static_assert(split_s8_shared_bytes(1, max_head_dim) < split_shared_bytes(1, max_head_dim) &&
               split_s8_shared_bytes(4, max_head_dim) < split_shared_bytes(4, max_head_dim));

@@ -225,9 +225,11 @@ __device__ inline uint16_t half_bits(float value) {
   return __half_as_ushort(__float2half_rn(value));
 }
 
+/// Behind 16 bytes of static memory, with bulk copies to no line's begin, steps took 2 to 3 %
+/// longer (H200).
 template <class T>
 __device__ inline T* dynamic_shared() {
-  extern __shared__ uint4 octet_dynamic_shared[];
+  extern __shared__ __align__(128) uint4 octet_dynamic_shared[];
   return reinterpret_cast<T*>(octet_dynamic_shared);
 }
 

@@ -129,6 +129,8 @@ TEST_CASE("cuda: splits cover a sequence, are not too many, and are launched in 
   CHECK(launched_splits(129, 1) == 4);
   CHECK(launched_splits(129, 4) == 1);
   CHECK(launched_splits(16384, 4) == 64);
+  CHECK(split_results(1) == 2);
+  CHECK(split_results(64) == 72);
   CHECK(split_groups(75, 64 * 1024) == 1);
   CHECK(split_groups(87, 163 * 1024) == 4);
   CHECK(split_groups(89, 99 * 1024) == 1);

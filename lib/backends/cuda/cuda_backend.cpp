@@ -192,7 +192,8 @@ void CudaBackend::allocate(int64_t max_rows) {
                          "the buffers of a step");
   if (weights_->any_f16()) allocate_halves();
   if (weights_->gate_up_apart()) allocate_gate_up();
-  const int64_t counters = max_rows * config_.num_kv_heads * 4;
+  const int64_t counters =
+      max_rows * config_.num_kv_heads * kernels::cuda::split_counters * int64_t{sizeof(int32_t)};
   arrived_ = DeviceMemory(counters, "the buffers of a step");
   check(cudaMemsetAsync(arrived_.as<void>(), 0, static_cast<size_t>(counters), stream_.get()),
         "cudaMemset");
@@ -418,8 +419,8 @@ bool CudaBackend::int8_cache() const {
 }
 
 void CudaBackend::attend_rows(kernels::cuda::SplitAttention task) {
-  const int64_t row_floats = config_.num_kv_heads * task.splits * head_group(config_) *
-                             kernels::cuda::split_row(config_.head_dim);
+  const int64_t row_floats = config_.num_kv_heads * kernels::cuda::split_results(task.splits) *
+                             head_group(config_) * kernels::cuda::split_row(config_.head_dim);
   const int64_t most = std::max<int64_t>(1, partial_floats / row_floats);
   for (int64_t first = 0; first < step_.split_rows(); first += most) {
     task.rows = std::min(most, step_.split_rows() - first);
