@@ -17,6 +17,7 @@ struct Queue {
   int architecture;       ///< running_architecture()
   int64_t shared_bytes;   ///< of shared memory that a block can have
   bool dependent_launch;  ///< kernels may start before the one before has ended (sm_90)
+  bool clusters;          ///< blocks may reach each other's shared memory (sm_90)
 };
 
 /// What a kernel must know about one row of a step.

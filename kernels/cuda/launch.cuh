@@ -7,6 +7,7 @@ struct Shape {
   dim3 grid;
   int threads;
   int64_t shared_bytes = 0;
+  int cluster = 1;  ///< neighbouring blocks that run at the same time, on multiprocessors near by
 };
 
 template <class... Parameters, class... Arguments>
@@ -20,16 +21,23 @@ void launch(void (*kernel)(Parameters...), const Shape& shape, const Queue& queu
   // kernels that want another division would wait until it is idle.
   cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
                        cudaSharedmemCarveoutMaxShared);
-  cudaLaunchAttribute dependent{};
-  dependent.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  dependent.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchAttribute attributes[2] = {};
+  unsigned count = 0;
+  if (queue.dependent_launch) {
+    attributes[count].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attributes[count++].val.programmaticStreamSerializationAllowed = 1;
+  }
+  if (shape.cluster > 1) {
+    attributes[count].id = cudaLaunchAttributeClusterDimension;
+    attributes[count++].val.clusterDim = {static_cast<unsigned>(shape.cluster), 1, 1};
+  }
   cudaLaunchConfig_t config{};
   config.gridDim = shape.grid;
   config.blockDim = dim3(static_cast<unsigned>(shape.threads));
   config.dynamicSmemBytes = static_cast<size_t>(shape.shared_bytes);
   config.stream = queue.stream;
-  config.attrs = &dependent;
-  config.numAttrs = queue.dependent_launch ? 1 : 0;
+  config.attrs = attributes;
+  config.numAttrs = count;
   cudaLaunchKernelEx(&config, kernel, Parameters(arguments)...);
 }
 

@@ -4,6 +4,7 @@
 // up to 8 cost nothing). Blocks stay and take tile after tile.
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/linear_output.cuh"
+#include "kernels/cuda/linear_slice.cuh"
 #include "kernels/cuda/quantize_row.cuh"
 
 namespace octet::kernels::cuda {
@@ -15,9 +16,17 @@ constexpr int tile_sums = 128;
 struct Parameters {
   Linear linear;
   RowSource source;  // where fused
-  int ring_bytes, in_flight, constant_tiles;
+  int ring_bytes, in_flight, early, constant_tiles;
   bool staged;
+  int slice_chunks;  // where sliced
 };
+
+/// How a block's input is quantized, if it is: a row that its threads hold in few registers, a
+/// longer one, or its block's slice of one.
+enum class Fused : uint8_t { no, row, long_row, slice };
+constexpr int held(Fused fused) {
+  return fused == Fused::slice ? 4 : fused == Fused::long_row ? 10 : 2;
+}
 
 /// A warp's units of a tile, each `chunks` of K: the warps take them in turns.
 template <int unit_chunks>
@@ -104,6 +113,7 @@ class Feed {
   }
   /// In place of a unit that this warp has none of.
   __device__ void skip() {}
+  __device__ void hurry() {}
 
  private:
   static constexpr int unit_pieces = unit_chunks * 2;  // of a thread
@@ -165,25 +175,30 @@ class Feed {
   bool started_ = false;
 };
 
-/// The same from sm_90 on: a warp that does nothing else brings stages of a unit for each of the
-/// others, whatever those are waiting for. No more than so many stages are on their way at a time:
-/// what kernels before still read would come the later (docs/performance.md), and the ring is full
-/// in the end all the same.
-template <int unit_chunks_>
+/// The same from sm_90 on, for `sharers` blocks that have the same tiles each: a warp that does
+/// nothing else brings stages of a unit for each of the others, whatever those are waiting for. No
+/// more than so many stages are on their way at a time, and where `hurried` fewer before the input
+/// is there: what kernels before still read would come the later (docs/performance.md), and the
+/// ring is full in the end all the same.
+template <int unit_chunks_, int sharers, bool hurried>
 class BulkFeed {
  public:
   static constexpr int unit_chunks = unit_chunks_, stage_bytes = decode_stage_bytes(unit_chunks);
 
-  __device__ BulkFeed(const Linear& a, char* ring, int ring_bytes, int in_flight,
-                      const Constants& constants)
+  /// tile_bytes: from tile to tile.
+  __device__ BulkFeed(const Linear& a, int tile_bytes, char* ring, int ring_bytes, int in_flight,
+                      int early, const Constants& constants)
       : a_(a),
+        tile_bytes_(tile_bytes),
         constants_(constants),
         ring_(ring),
         stages_(decode_stages(ring_bytes, unit_chunks)),
         in_flight_(in_flight),
+        early_(early),
         filled_(reinterpret_cast<CopyBarrier*>(ring + stages_ * stage_bytes)),
         used_(filled_ + stages_) {
     if (threadIdx.x == 0) {
+      if constexpr (hurried) store_relaxed(input_flag(), 0);
       for (int i = 0; i < stages_; ++i) {
         filled_[i].init(1);
         used_[i].init(block_warps);
@@ -196,14 +211,16 @@ class BulkFeed {
   /// All stages of the block's tiles, by one thread.
   __device__ void fill() {
     const int tile_bytes = static_cast<int>(num_chunks(a_.k)) * chunk_bytes;
-    int place = 0, behind = -in_flight_, behind_parity = 0;
+    int place = 0, behind = 0, behind_parity = 0, on_their_way = 0;
     bool refilling = false;
-    for (int64_t tile = blockIdx.x; tile < a_.n_tiles; tile += gridDim.x) {
-      const char* from = static_cast<const char*>(a_.weight) + tile * tile_bytes;
+    for (int64_t tile = blockIdx.x / sharers; tile < a_.n_tiles; tile += gridDim.x / sharers) {
+      const char* from = static_cast<const char*>(a_.weight) + tile * tile_bytes_;
 #pragma unroll 1
-      for (int at = 0; at < tile_bytes; at += stage_bytes) {
-        if (behind >= 0) filled_[behind].wait(behind_parity);
-        if (++behind == stages_) behind = 0, behind_parity ^= 1;
+      for (int at = 0; at < tile_bytes; at += stage_bytes, ++on_their_way) {
+        for (; on_their_way >= allowed(); --on_their_way) {
+          filled_[behind].wait(behind_parity);
+          if (++behind == stages_) behind = 0, behind_parity ^= 1;
+        }
         if (refilling) used_[stage_].wait(parity_ ^ 1);
         fill_stage(from + at, min(tile_bytes - at, stage_bytes), at == 0 ? tile : -1, place);
         next();
@@ -211,6 +228,11 @@ class BulkFeed {
       }
       place = constants_.after(place);
     }
+  }
+
+  /// The input is there: what multiplies waits for nothing but weights.
+  __device__ void hurry() {
+    if constexpr (hurried) store_relaxed(input_flag(), 1);
   }
 
   __device__ void wait() {
@@ -235,6 +257,15 @@ class BulkFeed {
   }
 
  private:
+  __device__ static uint32_t* input_flag() {
+    __shared__ uint32_t flag;
+    return &flag;
+  }
+  /// Stages on their way.
+  __device__ int allowed() const {
+    if constexpr (hurried) return load_relaxed(input_flag()) ? in_flight_ : early_;
+    return in_flight_;
+  }
   __device__ void next() {
     if (++stage_ == stages_) stage_ = 0, parity_ ^= 1;
   }
@@ -251,9 +282,10 @@ class BulkFeed {
   }
 
   const Linear& a_;
+  int tile_bytes_;
   const Constants& constants_;
   char* ring_;
-  int stages_, in_flight_;
+  int stages_, in_flight_, early_;
   CopyBarrier *filled_, *used_;
   int stage_ = 0, parity_ = 0;
 };
@@ -279,11 +311,12 @@ class Inputs {
   int there_;  // rows from this lane's first on
 };
 
-/// sums += the next unit's weights x activations.
-template <int columns, int unit_chunks, class Feed>
+/// sums += the next unit's weights x activations; with two chains, every other product goes to sums
+/// of its own, so that the tensor cores need not wait for the last.
+template <int columns, int chains, int unit_chunks, class Feed>
 __device__ inline void multiply_unit(const WarpUnits<unit_chunks>& units, int unit,
                                      const Inputs<columns>& inputs, Feed& feed,
-                                     int (&sums)[columns][4]) {
+                                     int (&sums)[chains][columns][4]) {
   feed.wait();
 #pragma unroll
   for (int c = 0; c < unit_chunks; ++c) {
@@ -293,8 +326,8 @@ __device__ inline void multiply_unit(const WarpUnits<unit_chunks>& units, int un
 #pragma unroll
     for (int column = 0; column < columns; ++column) {
       const uint4 x = inputs.read(column, unit * unit_chunks + c);
-      mma_s8(sums[column], weights[0], x.x, x.y);
-      mma_s8(sums[column], weights[1], x.z, x.w);
+      mma_s8(sums[0][column], weights[0], x.x, x.y);
+      mma_s8(sums[chains - 1][column], weights[1], x.z, x.w);
     }
   }
   feed.refill();
@@ -355,8 +388,8 @@ class Outputs {
   }
 
   /// constants: of the tile; they have come with the sums.
-  __device__ void store(const SharedSums<columns>& sums, const char* constants,
-                        int scale_bytes) const {
+  template <class Sums>
+  __device__ void store(const Sums& sums, const char* constants, int scale_bytes) const {
     const auto product = [&](int p, int i, int plane) {
       const int x_row = row(p) + plane * static_cast<int>(a_.rows);
       if constexpr (grouped)
@@ -441,26 +474,54 @@ __device__ inline void multiply_tiles(const Linear& a, Feed& feed, const Constan
       const int groups = static_cast<int>(num_groups(a.k));
 #pragma unroll 1
       for (int first = 0; first < groups; first += block_warps, unit = units.after(unit)) {
-        int sums[columns][4] = {};
+        int sums[1][columns][4] = {};
         if (unit < units.units)
           multiply_unit(units, unit, inputs, feed, sums);
         else
           feed.skip();
-        shared.share(sums);
+        shared.share(sums[0]);
         outputs.add_groups(shared, of_tile, constants.scale_bytes, first);
       }
     } else {
-      int sums[columns][4] = {};
+      int sums[1][columns][4] = {};
 #pragma unroll 1
       for (int first = 0; first < units.units; first += block_warps, unit = units.after(unit))
         if (unit < units.units)
           multiply_unit(units, unit, inputs, feed, sums);
         else
           feed.skip();
-      shared.share(sums);
+      shared.share(sums[0]);
     }
     outputs.store(shared, of_tile, constants.scale_bytes);
   }
+}
+
+/// The same for a slice. plan_decode() gives a cluster a tile for each of its blocks at most.
+template <class Feed>
+__device__ inline void multiply_slice(const Linear& a, Feed& feed, const Constants& constants,
+                                      const Slice& slice, int* sums_memory) {
+  const WarpUnits<Feed::unit_chunks> units(a);
+  const Inputs<1> inputs(a);
+  const SliceSums shared(sums_memory);
+  const int first = blockIdx.x / row_slices, step = gridDim.x / row_slices;
+  const int tiles = (static_cast<int>(a.n_tiles) - first + step - 1) / step;
+  const int own = min(Slice::rank(), tiles - 1);
+  const Outputs<1, false> outputs(a, first + own * step, 0);
+#pragma unroll 1
+  for (int tile = 0; tile < tiles; ++tile) {
+    int sums[2][1][4] = {}, unit = units.first();
+#pragma unroll 1
+    for (int begin = 0; begin < units.units; begin += block_warps, unit = units.after(unit))
+      if (unit < units.units)
+        multiply_unit(units, unit, inputs, feed, sums);
+      else
+        feed.skip();
+    shared.put(tile, sums[0][0], sums[1][0]);
+  }
+  sync_workers();
+  slice.exchange(shared, tiles);
+  if (own == Slice::rank())
+    outputs.store(slice, constants.data + own * constants.tile_bytes, constants.scale_bytes);
 }
 
 /// Copies rows and their scales.
@@ -479,13 +540,6 @@ __device__ inline void copy_rows(const QuantizedRows& from, int rows, int64_t k,
 /// There are no sums yet while a block quantizes its input.
 static_assert(decode_sum_bytes(1) >= exchange_bytes);
 
-/// How a block quantizes its input, if it does: a row that its threads hold in few registers, or a
-/// longer one.
-enum class Fused : uint8_t { no, row, long_row };
-constexpr int held(Fused fused) {
-  return fused == Fused::long_row ? 10 : 2;
-}
-
 /// Blocks of this kernel and of those that start before it ends, on a multiprocessor.
 constexpr int shared_by(int columns, Fused fused) {
   return columns == 4 || fused == Fused::long_row ? 2 : 3;
@@ -493,7 +547,8 @@ constexpr int shared_by(int columns, Fused fused) {
 
 /// Quantizes the input, or takes it as it is, and multiplies.
 template <int columns, bool grouped, Fused fused, class Feed>
-__device__ inline void work(Parameters& p, Feed& feed, const Constants& constants, char* sums) {
+__device__ inline void work(Parameters& p, Feed& feed, const Constants& constants,
+                            const Slice* slice, char* sums) {
   Linear& a = p.linear;
   const int all_rows = static_cast<int>(a.rows) * a.planes;
   QuantizedRows x;
@@ -502,37 +557,69 @@ __device__ inline void work(Parameters& p, Feed& feed, const Constants& constant
   x.scale = reinterpret_cast<float*>(x.values + all_rows * x.stride);
   if constexpr (fused != Fused::no) {
     const FirstNorms norms(p.source);
+    auto* exchanged = reinterpret_cast<float4*>(sums);
     wait_previous_kernels();
-    quantize_row<grouped, held(fused), true>(p.source, 0, 1, norms, reinterpret_cast<float4*>(sums),
-                                             x);
+    if constexpr (fused == Fused::slice)
+      quantize_row<grouped, held(fused), true>(p.source, 0, 1, norms, exchanged, x, *slice);
+    else
+      quantize_row<grouped, held(fused), true>(p.source, 0, 1, norms, exchanged, x);
   } else {
     wait_previous_kernels();
     if (p.staged) copy_rows(a.x, all_rows, a.k, grouped ? static_cast<int>(num_groups(a.k)) : 1, x);
   }
   if (fused != Fused::no || p.staged) a.x = x;
-  multiply_tiles<columns, grouped>(a, feed, constants, reinterpret_cast<int*>(sums));
+  feed.hurry();
+  auto* sums_memory = reinterpret_cast<int*>(sums);
+  if constexpr (fused == Fused::slice)
+    multiply_slice(a, feed, constants, *slice, sums_memory);
+  else
+    multiply_tiles<columns, grouped>(a, feed, constants, sums_memory);
+}
+
+/// The same with weights by bulk copies, `tile_bytes` from tile to tile.
+template <int columns, int unit_chunks, bool grouped, Fused fused>
+__device__ inline void work_by_bulk_copies(Parameters& p, int tile_bytes, char* ring,
+                                           const Constants& constants, const Slice* slice,
+                                           char* sums) {
+  constexpr int sharers = fused == Fused::slice ? row_slices : 1;
+  BulkFeed<unit_chunks, sharers, fused != Fused::no && !grouped> feed(
+      p.linear, tile_bytes, ring, p.ring_bytes, p.in_flight, p.early, constants);
+  if constexpr (fused == Fused::slice) sync_cluster();
+  if (threadIdx.x < block_threads)
+    work<columns, grouped, fused>(p, feed, constants, slice, sums);
+  else if (threadIdx.x == block_threads)
+    feed.fill();
 }
 
 template <int columns, int unit_chunks, int ahead, bool grouped, Fused fused>
 __global__ void __launch_bounds__(decode_threads(ahead), shared_by(columns, fused))
     linear_decode_kernel(Parameters p) {
   allow_next_kernel();
+  const int tile_bytes = static_cast<int>(num_chunks(p.linear.k)) * chunk_bytes;
   char* ring = dynamic_shared<char>();
   char* sums = ring + p.ring_bytes;
-  const Constants constants(p.linear, p.constant_tiles, sums + decode_sum_bytes(columns));
+  char* behind_sums = sums + decode_sum_bytes(columns);
   // Weights do not depend on the kernels before. plan_decode() has no use for what is left empty.
+  if constexpr (fused == Fused::slice) {
+    if constexpr (code_architecture >= 90) {
+      Slice::cut(p.linear, p.source, p.slice_chunks);
+      const Slice slice(reinterpret_cast<SliceExchange*>(behind_sums));
+      const Constants constants(p.linear, p.constant_tiles, behind_sums + sizeof(SliceExchange));
+      work_by_bulk_copies<columns, unit_chunks, grouped, fused>(p, tile_bytes, ring, constants,
+                                                                &slice, sums);
+    }
+    return;
+  }
+  const Constants constants(p.linear, p.constant_tiles, behind_sums);
   if constexpr (ahead != by_bulk_copies) {
     if constexpr (code_architecture < 80 ? unit_chunks < 3 && ahead == 2 : code_architecture < 90) {
       Feed<unit_chunks, ahead> feed(p.linear, reinterpret_cast<uint4*>(ring), p.ring_bytes,
                                     constants);
-      work<columns, grouped, fused>(p, feed, constants, sums);
+      work<columns, grouped, fused>(p, feed, constants, nullptr, sums);
     }
   } else if constexpr (code_architecture >= 90) {
-    BulkFeed<unit_chunks> feed(p.linear, ring, p.ring_bytes, p.in_flight, constants);
-    if (threadIdx.x < block_threads)
-      work<columns, grouped, fused>(p, feed, constants, sums);
-    else if (threadIdx.x == block_threads)
-      feed.fill();
+    work_by_bulk_copies<columns, unit_chunks, grouped, fused>(p, tile_bytes, ring, constants,
+                                                              nullptr, sums);
   }
 }
 
@@ -549,6 +636,11 @@ auto kernel_for(const DecodePlan& plan) {
 }
 template <bool grouped>
 auto kernel_for(const DecodePlan& plan, const Linear& linear, bool fused) {
+  if constexpr (!grouped)
+    if (plan.slices > 1)
+      return plan.unit_chunks == 2
+                 ? linear_decode_kernel<1, 2, by_bulk_copies, false, Fused::slice>
+                 : linear_decode_kernel<1, 3, by_bulk_copies, false, Fused::slice>;
   if (fused && linear.k > held(Fused::row) * 4 * block_threads)
     return kernel_for<1, grouped, Fused::long_row>(plan);
   if (fused) return kernel_for<1, grouped, Fused::row>(plan);
@@ -560,15 +652,21 @@ auto kernel_for(const DecodePlan& plan, const Linear& linear, bool fused) {
 }  // namespace
 
 void linear_decode(const Linear& linear, const RowSource* fused, const Queue& queue) {
+  DecodeInput input{fused != nullptr};
+  // A norm needs the whole row, and a Hadamard block is in one slice.
+  if (fused && !fused->norm && queue.clusters)
+    input.slices_of = fused->hadamard > chunk_k ? fused->hadamard / chunk_k : 1;
   const DecodePlan plan =
-      plan_decode(linear.rows, linear.planes, linear.n_tiles, linear.k, linear.grouped,
+      plan_decode(linear.rows, linear.planes, linear.n_tiles, linear.k, linear.grouped, input,
                   queue.architecture, queue.multiprocessors, queue.shared_bytes);
-  const Parameters parameters{linear,         fused ? *fused : RowSource{}, plan.ring_bytes,
-                              plan.in_flight, plan.constant_tiles,          plan.staged};
+  const int slice = plan.slices > 1 ? static_cast<int>(slice_chunks(linear.k, input.slices_of)) : 0;
+  const Parameters parameters{
+      linear,     fused ? *fused : RowSource{}, plan.ring_bytes, plan.in_flight,
+      plan.early, plan.constant_tiles,          plan.staged,     slice};
   launch(linear.grouped ? kernel_for<true>(plan, linear, fused != nullptr)
                         : kernel_for<false>(plan, linear, fused != nullptr),
-         {dim3(extent(plan.blocks)), decode_threads(plan.ahead), plan.shared_bytes}, queue,
-         parameters);
+         {dim3(extent(plan.blocks)), decode_threads(plan.ahead), plan.shared_bytes, plan.slices},
+         queue, parameters);
 }
 
 }  // namespace octet::kernels::cuda

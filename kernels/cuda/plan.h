@@ -112,11 +112,36 @@ constexpr int decode_stages(int ring_bytes, int unit_chunks) {
   return ring_bytes / (decode_stage_bytes(unit_chunks) + stage_barrier_bytes);
 }
 
+/// From sm_90 on clusters of so many blocks share out a long row: each quantizes a slice of it and
+/// multiplies that slice of the weights of as many tiles at most, of which it has the sums of one.
+inline constexpr int row_slices = 4;
+/// Chunks of a slice (of the last one, at most); they are a multiple of `multiple`.
+constexpr int64_t slice_chunks(int64_t k, int64_t multiple) {
+  return ceil_div(ceil_div(num_chunks(k), row_slices), multiple) * multiple;
+}
+/// Values of the longest slice that a block quantizes in registers.
+inline constexpr int64_t max_slice_k = 4 * 4 * block_threads;
+/// What the blocks of a cluster send to each other: largest magnitudes of two planes, and sums of a
+/// tile, with a barrier for each.
+struct alignas(16) SliceExchange {
+  float absmax[2][row_slices];
+  int32_t sums[row_slices][32];
+  uint64_t barriers[3];
+};
+
+/// What a decode multiplication does with its input.
+struct DecodeInput {
+  bool fused;             ///< each block normalizes and quantizes it
+  int64_t slices_of = 0;  ///< it may be cut into slices of a multiple of so many chunks; 0: may not
+};
+
 struct DecodePlan {
+  int slices;       ///< 1 or row_slices
   int columns;      ///< tiles of 8 rows: 1, 2 or 4
   int unit_chunks;  ///< chunks that a warp takes at a time: 2 or 3
   int ahead;        ///< units that a warp has on their way, or by_bulk_copies
   int in_flight;    ///< stages on their way
+  int early;        ///< the same, before the input is there
   int blocks;
   bool staged;  ///< the activations lie in shared memory
   int ring_bytes;
@@ -168,18 +193,24 @@ constexpr int64_t max_ring_bytes(int64_t k) {
 /// soon (docs/performance.md).
 inline constexpr int64_t max_in_flight_bytes = 48 * 1024;
 
-/// Fills in what brings the weights of `tiles` tiles a block.
-constexpr void plan_ring(DecodePlan& plan, int64_t tiles, int64_t k, bool grouped, int architecture,
-                         bool large) {
+/// The same while a kernel that normalizes and quantizes its own input has yet to wait for it: its
+/// weights are in no hurry then, and what the kernels before still read is.
+inline constexpr int64_t early_in_flight_bytes = 24 * 1024;
+
+/// Fills in what brings the weights of `tiles` tiles a block, of k values in rings for rows of
+/// `row_k`. hurried: the input is waited for with few stages on their way.
+constexpr void plan_ring(DecodePlan& plan, int64_t tiles, int64_t k, int64_t row_k, bool grouped,
+                         bool hurried, int architecture, bool large) {
   plan.unit_chunks = grouped || architecture < 80 || warp_chunks(k, 2) < warp_chunks(k, 3) ? 2 : 3;
   if (architecture >= 90) {
     plan.ahead = by_bulk_copies;
     const int64_t stage = decode_stage_bytes(plan.unit_chunks);
     const int64_t of_tile = ceil_div(num_chunks(k), block_warps * plan.unit_chunks);
-    const int64_t all = tiles * of_tile, most = max_ring_bytes(k) / stage;
+    const int64_t all = tiles * of_tile, most = max_ring_bytes(row_k) / stage;
     const int64_t stages = all < most ? all : most;
     plan.in_flight = static_cast<int>(max_in_flight_bytes / stage);
     if (plan.in_flight > stages) plan.in_flight = static_cast<int>(stages);
+    plan.early = hurried ? static_cast<int>(early_in_flight_bytes / stage) : plan.in_flight;
     plan.ring_bytes = static_cast<int>(stages * (stage + stage_barrier_bytes));
     // A tile's last stage may be filled again before the tile's sums are multiplied by scales.
     plan.constant_tiles = static_cast<int>(ceil_div(stages, of_tile)) + 1;
@@ -192,23 +223,41 @@ constexpr void plan_ring(DecodePlan& plan, int64_t tiles, int64_t k, bool groupe
   plan.constant_tiles = constant_tiles(k, plan.unit_chunks * plan.ahead);
 }
 
+/// Whether clusters, of `resident` blocks together, have each a tile for each of their blocks at
+/// most.
+constexpr bool can_slice(int64_t n_tiles, int64_t k, bool grouped, const DecodeInput& input,
+                         int64_t resident) {
+  return input.fused && !grouped && input.slices_of > 0 && k > 2 * 4 * block_threads &&
+         (row_slices - 1) * slice_chunks(k, input.slices_of) < num_chunks(k) &&
+         slice_chunks(k, input.slices_of) * chunk_k <= max_slice_k && resident >= row_slices &&
+         ceil_div(n_tiles, resident / row_slices) <= row_slices;
+}
+
 /// rows times planes: at most max_decode_rows. Weights do not depend on the kernels before, so what
 /// is on its way while those still run costs no time: from sm_80 on much of it, in one block a
 /// multiprocessor, so that blocks of the next kernels find room beside it. sm_75 copies through
 /// registers: little at a time, in more blocks.
 constexpr DecodePlan plan_decode(int64_t rows, int planes, int64_t n_tiles, int64_t k, bool grouped,
-                                 int architecture, int64_t multiprocessors, int64_t shared_limit) {
+                                 const DecodeInput& input, int architecture,
+                                 int64_t multiprocessors, int64_t shared_limit) {
   DecodePlan plan{};
   const int64_t all_rows = rows * planes;
   plan.columns = all_rows <= 8 ? 1 : all_rows <= 16 ? 2 : 4;
   const bool large = architecture >= 80 && shared_limit >= 160 * 1024;
   const int64_t resident = multiprocessors * (large ? 1 : 2);
-  plan.blocks = static_cast<int>(n_tiles < resident ? n_tiles : resident);
-  plan_ring(plan, ceil_div(n_tiles, plan.blocks), k, grouped, architecture, large);
+  const bool sliced = architecture >= 90 && can_slice(n_tiles, k, grouped, input, resident);
+  plan.slices = sliced ? row_slices : 1;
+  const int64_t block_k = sliced ? slice_chunks(k, input.slices_of) * chunk_k : k;
+  const int64_t sharers = n_tiles < resident / plan.slices ? n_tiles : resident / plan.slices;
+  const int64_t tiles = ceil_div(n_tiles, sharers);
+  plan.blocks = static_cast<int>((sliced ? ceil_div(n_tiles, tiles) : sharers) * plan.slices);
+  plan_ring(plan, tiles, block_k, k, grouped, input.fused && !grouped, architecture, large);
+  if (sliced) plan.constant_tiles = row_slices;
   plan.shared_bytes =
       plan.ring_bytes + decode_sum_bytes(plan.columns) +
-      plan.constant_tiles * (planes * tile_scale_bytes(k, grouped) + tile_bias_bytes);
-  const int64_t staged = all_rows * (staged_stride(k) + 4 * (grouped ? num_groups(k) : 1));
+      plan.constant_tiles * (planes * tile_scale_bytes(k, grouped) + tile_bias_bytes) +
+      (sliced ? int64_t{sizeof(SliceExchange)} : 0);
+  const int64_t staged = all_rows * (staged_stride(block_k) + 4 * (grouped ? num_groups(k) : 1));
   const int64_t allowed = (architecture < 80 ? 64 * 1024 : shared_limit) - quantize_shared_bytes;
   plan.staged = plan.shared_bytes + staged <= allowed;
   if (plan.staged) plan.shared_bytes += staged;

@@ -155,6 +155,23 @@ __device__ inline void sync_workers() {
   asm volatile("bar.sync 1, %0;" ::"n"(block_threads) : "memory");
 }
 
+/// A word of shared memory that threads of a block write and read at any time, for what orders
+/// nothing else.
+__device__ inline void store_relaxed(uint32_t* shared, uint32_t value) {
+  asm volatile("st.relaxed.cta.shared.u32 [%0], %1;" ::"r"(
+                   static_cast<uint32_t>(__cvta_generic_to_shared(shared))),
+               "r"(value)
+               : "memory");
+}
+__device__ inline uint32_t load_relaxed(const uint32_t* shared) {
+  uint32_t value;
+  asm volatile("ld.relaxed.cta.shared.u32 %0, [%1];"
+               : "=r"(value)
+               : "r"(static_cast<uint32_t>(__cvta_generic_to_shared(shared)))
+               : "memory");
+  return value;
+}
+
 /// A barrier in shared memory (PTX ISA, mbarrier) that bulk copies arrive at too. Its phases have
 /// parity 0, 1, 0, ...; one ends after so many arrivals and all the bytes that were announced.
 /// sm_90.
@@ -184,6 +201,26 @@ class CopyBarrier {
         "r"(parity)
         : "memory");
   }
+  /// Until the first phase has ended, of bytes that other blocks of the cluster sent (send()).
+  __device__ void wait_for_cluster() {
+    asm volatile(
+        "{\n.reg .pred done;\n"
+        "again: mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 done, [%0], 0;\n"
+        "@!done bra again;\n}" ::"r"(address())
+        : "memory");
+  }
+  /// Four bytes to the place that `shared` is of block `rank` of the cluster; its barrier at the
+  /// place of this one gets to know.
+  __device__ void send(void* shared, uint32_t value, int rank) {
+    asm volatile(
+        "{\n.reg .b32 to, barrier;\n"
+        "mapa.shared::cluster.u32 to, %0, %3;\n"
+        "mapa.shared::cluster.u32 barrier, %2, %3;\n"
+        "st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.u32 [to], %1, [barrier];\n}" ::
+            "r"(static_cast<uint32_t>(__cvta_generic_to_shared(shared))),
+        "r"(value), "r"(address()), "r"(rank)
+        : "memory");
+  }
   /// Starts to copy a multiple of 16 bytes that are read once (Copies).
   __device__ void copy(void* shared, const void* global, int bytes) {
     uint64_t policy;
@@ -201,6 +238,14 @@ class CopyBarrier {
   }
   uint64_t state_;
 };
+
+/// Waits for all threads of a cluster's blocks. sm_90.
+__device__ inline void sync_cluster() {
+  asm volatile(
+      "barrier.cluster.arrive.release.aligned;\n"
+      "barrier.cluster.wait.acquire.aligned;" ::
+          : "memory");
+}
 
 /// With dependent launches: lets the next kernel start; waits for the kernels before this one.
 __device__ inline void allow_next_kernel() {

@@ -299,13 +299,20 @@ class SpreadRow {
   float4 held_[held];
 };
 
+/// The largest magnitude of a row that one block of threads has whole.
+struct WholeRow {
+  __device__ float operator()(float absmax, int /*plane*/) const { return absmax; }
+};
+
 /// Row `index` of the source, by a block of threads, to the same row of `out`, which has `rows` of
 /// each plane and may be in shared or in global memory. exchanged: of exchange_bytes, if the source
-/// is rotated. Ends with a barrier.
-template <bool grouped, int held, bool all_held>
+/// is rotated. absmax_of_row(the block's, plane): where others have more of the row, over these
+/// too. Ends with a barrier.
+template <bool grouped, int held, bool all_held, class AbsmaxOfRow = WholeRow>
 __device__ inline void quantize_row(const RowSource& source, int64_t index, int64_t rows,
                                     const FirstNorms& norms, float4* exchanged,
-                                    const QuantizedRows& out) {
+                                    const QuantizedRows& out,
+                                    const AbsmaxOfRow& absmax_of_row = {}) {
   __shared__ float shared[3][block_warps];
   const SpreadRow<held, all_held> row(source, index, norms, shared[0], exchanged);
   const int padded = static_cast<int>(activation_stride(source.k) / 4);
@@ -323,7 +330,7 @@ __device__ inline void quantize_row(const RowSource& source, int64_t index, int6
       float absmax = 0;
       row.each(row.quads(),
                [&](int, const float4& v) { absmax = fmaxf(absmax, absmax_of(value_of(v))); });
-      absmax = combine_block(absmax, Larger(), shared[1 + plane]);
+      absmax = absmax_of_row(combine_block(absmax, Larger(), shared[1 + plane]), plane);
       const Quantizer quantize(absmax);
       const PlaneRow to = plane_of(plane);
       row.each(padded, [&](int i, const float4& v) { to.words[i] = quantize(value_of(v)); });

@@ -402,6 +402,40 @@ TEST_CASE("cuda: a multiplication that normalizes its input gives the bits of tw
     }
 }
 
+TEST_CASE("cuda: a multiplication of slices of a row gives the bits of two kernels") {
+  if (!has_cuda()) return;
+  kernels::cuda::Queue queue = default_queue();
+  int clusters = 0;
+  cuda::check(cudaDeviceGetAttribute(&clusters, cudaDevAttrClusterLaunch, 0),
+              "cudaDeviceGetAttribute");
+  queue.clusters = clusters > 0 && queue.architecture >= 90;
+  for (const int multiprocessors : {8, 132})
+    for (const auto& [k, planes, block] : {std::tuple<int64_t, int, int>{2560, 1, 1},
+                                           {2564, 2, 1},
+                                           {8704, 2, 512},
+                                           {8960, 1, 256}}) {
+      CAPTURE(k);
+      queue.multiprocessors = multiprocessors;
+      const Problem p({1, 80, k}, false, 1, planes);
+      const DeviceWeights w(p);
+      Values values;
+      std::vector<float> x(k), before(p.columns);
+      for (float& value : x) value = values.real();
+      for (float& value : before) value = values.real();
+      const OnGpu<float> source(x), scale(planes), sliced(before), apart(before);
+      const OnGpu<int8_t> q(planes * activation_stride(k));
+      const OnGpu<int32_t> bad(std::vector<int32_t>{1000});
+      const kernels::cuda::RowSource from =
+          source_of(source.data(), k, k, planes, bad.data(), block);
+      kernels::cuda::Linear linear = linear_of(p, w, q, scale, sliced, kernels::cuda::Output::add);
+      kernels::cuda::linear_decode(linear, &from, queue);
+      kernels::cuda::quantize_rows(from, linear.x, 1, false, queue);
+      linear.out = apart.data();
+      kernels::cuda::linear_decode(linear, nullptr, queue);
+      CHECK(first_difference(sliced.host(), apart.host(), p.columns) == "");
+    }
+}
+
 TEST_CASE("cuda: Hadamard blocks are the reference's, bit for bit") {
   if (!has_cuda()) return;
   for (const auto& [k, block] : {std::pair{96, 1}, {96, 2}, {96, 32}, {8960, 256}, {8192, 8192}}) {

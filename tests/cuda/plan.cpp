@@ -42,7 +42,8 @@ TEST_CASE("cuda: decode plans cover all tiles, and keep to every device's shared
                                                     {90, 227 * 1024}})
             for (const bool grouped : {false, true}) {
               const DecodePlan plan =
-                  plan_decode(rows, 1, n / 16, k, grouped, architecture, multiprocessors, limit);
+                  plan_decode(rows, 1, n / 16, k, grouped, DecodeInput{can_fuse(rows, k)},
+                              architecture, multiprocessors, limit);
               CHECK(8 * plan.columns >= rows);
               CHECK(plan.blocks >= 1);
               CHECK(plan.blocks <= n / 16);
@@ -51,13 +52,14 @@ TEST_CASE("cuda: decode plans cover all tiles, and keep to every device's shared
             }
         }
   // A token of the 1.5B: weights of gate and up, far ahead; of q, k and v all at once.
-  CHECK(plan_decode(1, 1, 1120, 1536, false, 90, 132, 227 * 1024).ring_bytes ==
+  CHECK(plan_decode(1, 1, 1120, 1536, false, {true}, 90, 132, 227 * 1024).ring_bytes ==
         5 * (24 * 1024 + stage_barrier_bytes));
-  CHECK(plan_decode(1, 1, 128, 1536, false, 90, 132, 227 * 1024).ring_bytes ==
+  CHECK(plan_decode(1, 1, 128, 1536, false, {true}, 90, 132, 227 * 1024).ring_bytes ==
         24 * 1024 + stage_barrier_bytes);
   // Blocks of gate and up and of down share a multiprocessor, those of the head do not.
   const auto taken = [](int64_t n_tiles, int64_t k) {
-    return plan_decode(1, 1, n_tiles, k, false, 90, 132, 227 * 1024).shared_bytes +
+    return plan_decode(1, 1, n_tiles, k, false, {true, k > 2048 ? 1 : 0}, 90, 132, 227 * 1024)
+               .shared_bytes +
            quantize_shared_bytes + 1024;
   };
   CHECK(taken(1120, 1536) + taken(96, 8960) <= 228 * 1024);

@@ -79,13 +79,17 @@ std::string architecture_name(int index) {
 }
 
 kernels::cuda::Queue make_queue(int index, cudaStream_t stream) {
-  int multiprocessors = 0, shared_bytes = 0;
+  int multiprocessors = 0, shared_bytes = 0, clusters = 0;
   check(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, index),
         "cudaDeviceGetAttribute");
   check(cudaDeviceGetAttribute(&shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, index),
         "cudaDeviceGetAttribute");
+  check(cudaDeviceGetAttribute(&clusters, cudaDevAttrClusterLaunch, index),
+        "cudaDeviceGetAttribute");
   const int architecture = kernels::cuda::running_architecture();
-  return {stream, multiprocessors, architecture, shared_bytes, architecture >= 90};
+  const bool dependent_launch = architecture >= 90;
+  return {stream,       multiprocessors,  architecture,
+          shared_bytes, dependent_launch, dependent_launch && clusters > 0};
 }
 
 }  // namespace

@@ -232,7 +232,9 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
   return cudaSuccess;
 }
 cudaError_t cudaDeviceGetAttribute(int* value, int attribute, int) {
-  *value = attribute == cudaDevAttrMultiProcessorCount ? 4 : 227 * 1024;
+  *value = attribute == cudaDevAttrMultiProcessorCount ? 4
+           : attribute == cudaDevAttrClusterLaunch     ? 0
+                                                       : 227 * 1024;
   return cudaSuccess;
 }
 cudaError_t cudaMalloc(void** memory, size_t bytes) {

@@ -110,6 +110,9 @@ class CopyBarrier {
   void wait(int parity) const {
     while (*const_cast<const volatile int16_t*>(&parity_) == parity) emulator::give_way();
   }
+  // There are no clusters here: plans do without.
+  void wait_for_cluster() const {}
+  void send(void*, uint32_t, int) {}
   void copy(void* shared, const void* global, int bytes) {
     std::memcpy(shared, global, static_cast<size_t>(bytes));
     bytes_ -= bytes;
@@ -128,6 +131,13 @@ class CopyBarrier {
   int32_t bytes_;
 };
 
+inline void sync_cluster() {}
+inline void store_relaxed(uint32_t* shared, uint32_t value) {
+  *const_cast<volatile uint32_t*>(shared) = value;
+}
+inline uint32_t load_relaxed(const uint32_t* shared) {
+  return *const_cast<const volatile uint32_t*>(shared);
+}
 inline void allow_next_kernel() {}
 inline void wait_previous_kernels() {}
 
