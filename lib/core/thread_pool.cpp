@@ -9,7 +9,9 @@
 namespace octet {
 namespace {
 
-constexpr auto spin_time = std::chrono::microseconds(40);
+/// Longer than the gap between two steps, in which a token is drawn and its text handed over (0.1
+/// ms): waking a thread that sleeps takes as long again.
+constexpr auto spin_time = std::chrono::microseconds(200);
 
 void pause() {
 #if defined(__x86_64__)

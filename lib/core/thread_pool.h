@@ -13,8 +13,8 @@
 namespace octet {
 
 /// A fixed team of threads that share the items of one loop at a time: the pool's own, of which the
-/// caller is one, or those of an Executor. Idle threads spin for some tens of microseconds (the gap
-/// between two operations of a decoder step), then sleep. for_each() does not allocate.
+/// caller is one, or those of an Executor. Idle threads spin for 0.2 ms (longer than the gap
+/// between two decoder steps), then sleep. for_each() does not allocate.
 class ThreadPool {
  public:
   /// threads: at least 1. Errors: OutOfMemory if the system gives no more threads.

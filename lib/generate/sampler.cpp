@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "lib/core/error.h"
+#include "lib/core/logit_scan.h"
 
 namespace octet {
 namespace {
@@ -56,15 +57,7 @@ float not_above(double value) {
                          : rounded;
 }
 
-constexpr int32_t block = 16;
-
-/// Whether one of a block of logits is above floor, or NaN. Without a branch, so that the
-/// compiler vectorizes it.
-bool any_above(const float* logits, float floor) {
-  int above = 0;
-  for (int32_t i = 0; i < block; ++i) above |= !(logits[i] <= floor);
-  return above != 0;
-}
+constexpr auto block = static_cast<int32_t>(logit_block);
 
 /// The largest double below best + offset, so that the best itself is always above it.
 double just_below(double best, double offset) {

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "lib/core/error.h"
+#include "lib/core/logit_scan.h"
 #include "quant/dequantize.h"
 #include "quant/pack.h"
 
@@ -32,28 +33,23 @@ AlignedBuffer<float> float_buffer(int64_t count) {
   return AlignedBuffer<float>(static_cast<size_t>(count));
 }
 
-/// Whether one of 16 logits is above floor. Without a branch, so that the compiler vectorizes it.
-bool any_above(const float* logits, float floor) {
-  int above = 0;
-  for (int i = 0; i < 16; ++i) above |= logits[i] > floor;
-  return above != 0;
+bool better(const TopLogit& a, const TopLogit& b) {
+  return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
 }
 
-/// best = the highest logits, best first; of equal ones the lowest id.
-void find_best(std::span<const float> logits, std::span<TopLogit> best) {
-  const auto better = [](const TopLogit& a, const TopLogit& b) {
-    return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
-  };
+/// best = the highest logits, best first; of equal ones the lowest id. first_id: of logits[0].
+void find_best(std::span<const float> logits, int32_t first_id, std::span<TopLogit> best) {
   const auto first = best.begin();
   auto last = first;  // of a heap, the worst of them first
-  for (size_t id = 0; id < logits.size(); ++id) {
+  for (size_t i = 0; i < logits.size(); ++i) {
     if (last == best.end()) {
-      while (id + 16 <= logits.size() && !any_above(&logits[id], first->logit)) id += 16;
-      if (id == logits.size()) break;
-      if (!(logits[id] > first->logit)) continue;
+      while (i + logit_block <= logits.size() && !any_above(&logits[i], first->logit))
+        i += logit_block;
+      if (i == logits.size()) break;
+      if (!(logits[i] > first->logit)) continue;
       std::pop_heap(first, last--, better);
     }
-    *last++ = {logits[id], static_cast<int32_t>(id)};
+    *last++ = {logits[i], first_id + static_cast<int32_t>(i)};
     std::push_heap(first, last, better);
   }
   std::sort_heap(first, last, better);
@@ -265,12 +261,23 @@ void CpuBackend::read_hidden(const float* weight, float* out) {
 StepResult CpuBackend::finish(int64_t logit_rows) {
   const int64_t top = batch_->top, vocab = config_.vocab_size;
   if (top == 0) return {workspace_.logits, nullptr, vocab, -1};
-  best_.resize(static_cast<size_t>(logit_rows * top));
-  each_row(logit_rows, [&](int64_t row, int) {
-    find_best({workspace_.logits + row * vocab, static_cast<size_t>(vocab)},
-              {best_.data() + row * top, static_cast<size_t>(top)});
+  // Fewer rows than threads are searched in parts of at least `top` logits, so that no thread falls
+  // asleep.
+  const int64_t most = pool_.threads() / std::max<int64_t>(1, logit_rows);
+  const int64_t parts = std::max<int64_t>(1, std::min(most, vocab / top));
+  best_.resize(static_cast<size_t>(logit_rows * parts * top));
+  pool_.for_each(logit_rows * parts, [&](int64_t item, int) {
+    const int64_t row = item / parts, part = item % parts;
+    const int64_t begin = vocab * part / parts, end = vocab * (part + 1) / parts;
+    find_best({workspace_.logits + row * vocab + begin, static_cast<size_t>(end - begin)},
+              static_cast<int32_t>(begin), {best_.data() + item * top, static_cast<size_t>(top)});
   });
-  return {nullptr, best_.data(), top, -1};
+  if (parts > 1)
+    for (int64_t row = 0; row < logit_rows; ++row) {
+      TopLogit* const best = best_.data() + row * parts * top;
+      std::partial_sort(best, best + top, best + parts * top, better);
+    }
+  return {nullptr, best_.data(), parts * top, -1};
 }
 
 bool CpuBackend::norm(const float* weight, const std::span<const int64_t>* rows, int64_t rotation,
