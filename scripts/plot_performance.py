@@ -28,14 +28,15 @@ SIZE = 520, 300
 def measure(results, arguments):
     threads = int(subprocess.run(["nproc"], capture_output=True, text=True, check=True).stdout)
     sweeps = [("prompt", ("--prompt", str(n), "--gen", "1")) for n in PROMPTS]
-    sweeps += [("depth", (*SHORT, "--depth", str(n))) for n in DEPTHS]
+    sweeps += [("depth", (*SHORT, "--depth", ",".join(str(n) for n in DEPTHS)))]
     sweeps += [("threads", ("--threads", str(n))) for n in range(1, threads + 1)]
     with open(results, "a", encoding="utf-8") as file:
         for sweep, options in sweeps:
             command = [OCTET, "bench", *arguments, *options, "--json"]
             print(" ".join(command), flush=True)
             result = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
-            file.write(json.dumps({"sweep": sweep, **result}) + "\n")
+            for point in result.pop("depths", [{}]):
+                file.write(json.dumps({"sweep": sweep, **result, **point}) + "\n")
             file.flush()
 
 

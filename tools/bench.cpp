@@ -14,7 +14,8 @@ struct BenchArguments : CommonOptions {
   std::string path, shape, scheme = "w8a8", rotation = "auto", mixed = default_mixed;
   std::string kv_cache = "f16";
   std::vector<std::string> lora;
-  int64_t prompt = 512, generate = 64, depth = 0, batch = 1;
+  std::vector<int64_t> depths = {0};
+  int64_t prompt = 512, generate = 64, batch = 1;
   int repetitions = 3;
   ServeArguments serve;
 };
@@ -37,23 +38,29 @@ std::vector<int32_t> some_ids(int64_t count, int64_t vocab) {
   return ids;
 }
 
+/// The sequences of one depth: prefill and decode speed behind so many cached tokens.
 class Benchmark {
  public:
-  Benchmark(const BenchArguments& arguments, const Model& model)
-      : arguments_(arguments), vocab_(model.config().vocab_size) {
-    const int64_t context = arguments.depth + std::max(arguments.prompt, arguments.generate) + 1;
+  /// shallower: the one before, whose cached tokens these sequences share, or null.
+  Benchmark(const BenchArguments& arguments, const Model& model, int64_t depth,
+            const Benchmark* shallower)
+      : arguments_(arguments), depth_(depth), vocab_(model.config().vocab_size) {
+    const int64_t context =
+        arguments.depths.back() + std::max(arguments.prompt, arguments.generate) + 1;
     const std::vector<Adapter> adapters = load_lora(model, arguments.lora);
-    for (int64_t i = 0; i < arguments.batch; ++i)
-      sessions_.emplace_back(model, SessionOptions{.context = context, .adapters = adapters});
+    for (size_t i = 0; i < static_cast<size_t>(arguments.batch); ++i) {
+      sessions_.push_back(shallower ? shallower->sessions_[i].fork()
+                                    : Session(model, {.context = context, .adapters = adapters}));
+      evaluate(sessions_[i], depth_ - sessions_[i].size());
+    }
   }
 
-  /// Tokens per second of a prompt behind `depth` cached tokens.
+  /// Tokens per second of a prompt.
   double prefill() {
     Session& session = sessions_[0];
-    fill(session);
-    const std::vector<int32_t> ids = some_ids(arguments_.prompt, vocab_);
+    session.truncate(depth_);
     const Clock::time_point start = Clock::now();
-    session.evaluate(ids, Session::Rows::last, [](int64_t, std::span<const float>) {});
+    evaluate(session, arguments_.prompt);
     return static_cast<double>(arguments_.prompt) / seconds_since(start);
   }
 
@@ -62,7 +69,7 @@ class Benchmark {
     std::vector<StepInput> inputs;
     std::vector<int32_t> next(sessions_.size(), 1);
     for (size_t i = 0; i < sessions_.size(); ++i) {
-      fill(sessions_[i]);
+      sessions_[i].truncate(depth_);
       inputs.push_back({&sessions_[i], std::span(&next[i], 1)});
     }
     const Clock::time_point start = Clock::now();
@@ -74,16 +81,14 @@ class Benchmark {
   }
 
  private:
-  /// Brings a session to `depth` cached tokens.
-  void fill(Session& session) {
-    session.truncate(std::min(session.size(), arguments_.depth));
-    const std::vector<int32_t> ids = some_ids(arguments_.depth - session.size(), vocab_);
-    if (!ids.empty())
-      session.evaluate(ids, Session::Rows::none, [](int64_t, std::span<const float>) {});
+  void evaluate(Session& session, int64_t tokens) const {
+    if (tokens > 0)
+      session.evaluate(some_ids(tokens, vocab_), Session::Rows::last,
+                       [](int64_t, std::span<const float>) {});
   }
 
   const BenchArguments& arguments_;
-  int64_t vocab_;
+  int64_t depth_, vocab_;
   std::vector<Session> sessions_;
 };
 
@@ -129,12 +134,49 @@ Model load(const BenchArguments& arguments, double& seconds) {
   return model;
 }
 
-/// The mean depth that a decode run sees, in bytes of keys and values.
-double decode_bytes(const BenchArguments& arguments, const Model& model) {
-  const double depth =
-      static_cast<double>(arguments.depth) + static_cast<double>(arguments.generate + 1) / 2;
+/// Bytes of weights, keys and values that a token needs, at the mean depth that a run sees.
+double decode_bytes(const BenchArguments& arguments, const Model& model, int64_t depth) {
+  const double mean = static_cast<double>(depth) + static_cast<double>(arguments.generate + 1) / 2;
   return static_cast<double>(model.decode_weight_bytes()) / static_cast<double>(arguments.batch) +
-         depth * static_cast<double>(model.kv_bytes_per_token());
+         mean * static_cast<double>(model.kv_bytes_per_token());
+}
+
+/// {"prefill": {...}, "decode": {...}} of one depth.
+Json speeds(const BenchArguments& arguments, const Model& model, const Peaks& peaks, int64_t depth,
+            const Spread& prefill, const Spread& decode) {
+  // The float schemes multiply in fp32.
+  const double operations =
+      is_int8(model.scheme()) ? peaks.int8_ops_per_second : peaks.fp32_ops_per_second;
+  return {{"prefill",
+           {{"tokens", arguments.prompt},
+            {"depth", depth},
+            {"tokens_per_second", prefill.json()},
+            {"share_of_peak", prefill.median * linear_operations(model.config()) / operations}}},
+          {"decode",
+           {{"tokens", arguments.generate},
+            {"depth", depth},
+            {"batch", arguments.batch},
+            {"tokens_per_second", decode.json()},
+            {"share_of_bandwidth", decode.median * decode_bytes(arguments, model, depth) /
+                                       peaks.read_bytes_per_second}}}};
+}
+
+/// The line of least squares through the time of a step by depth.
+Json step_line(const std::vector<std::pair<int64_t, double>>& seconds_at) {
+  const auto n = static_cast<double>(seconds_at.size());
+  double x = 0, y = 0, xx = 0, xy = 0, yy = 0;
+  for (const auto& [depth, seconds] : seconds_at) {
+    const auto d = static_cast<double>(depth);
+    x += d / n;
+    y += seconds / n;
+    xx += d * d / n;
+    xy += d * seconds / n;
+    yy += seconds * seconds / n;
+  }
+  const double slope = (xy - x * y) / (xx - x * x);
+  return {{"seconds", y - slope * x},
+          {"seconds_per_cached_token", slope},
+          {"r2", (xy - x * y) * (xy - x * y) / ((xx - x * x) * (yy - y * y))}};
 }
 
 void print(const Json& result) {
@@ -144,19 +186,30 @@ void print(const Json& result) {
                   rate["min"].get<double>(), rate["max"].get<double>());
     return std::string(line);
   };
-  const Json &prefill = result["prefill"], &decode = result["decode"], &peaks = result["peaks"];
+  const Json& peaks = result["peaks"];
   const auto giga = [&](const char* key) { return peaks[key].get<double>() / 1e9; };
   std::printf("%s, %s, KV cache %s, %s, %d threads\n", result["shape"].get<std::string>().c_str(),
               result["scheme"].get<std::string>().c_str(),
               result["kv_cache"].get<std::string>().c_str(),
               result["isa"].get<std::string>().c_str(), result["threads"].get<int>());
-  std::printf("prefill %5lld     %s  %.1f %% of the peak\n", prefill["tokens"].get<long long>(),
-              text(prefill["tokens_per_second"]).c_str(),
-              100 * prefill["share_of_peak"].get<double>());
-  std::printf("decode  %5lld x%-3lld%s  %.1f %% of the bandwidth\n",
-              decode["tokens"].get<long long>(), decode["batch"].get<long long>(),
-              text(decode["tokens_per_second"]).c_str(),
-              100 * decode["share_of_bandwidth"].get<double>());
+  const bool many = result.contains("depths");
+  for (const Json& at : many ? result["depths"] : Json::array({result})) {
+    const Json &prefill = at["prefill"], &decode = at["decode"];
+    if (many) std::printf("depth %lld\n", decode["depth"].get<long long>());
+    std::printf("prefill %5lld     %s  %.1f %% of the peak\n", prefill["tokens"].get<long long>(),
+                text(prefill["tokens_per_second"]).c_str(),
+                100 * prefill["share_of_peak"].get<double>());
+    std::printf("decode  %5lld x%-3lld%s  %.1f %% of the bandwidth\n",
+                decode["tokens"].get<long long>(), decode["batch"].get<long long>(),
+                text(decode["tokens_per_second"]).c_str(),
+                100 * decode["share_of_bandwidth"].get<double>());
+  }
+  if (many) {
+    const Json& line = result["step_by_depth"];
+    std::printf("a decoding step: %.2f ms, and %.3f ms for each 1,000 tokens of depth (r^2 %.4f)\n",
+                1e3 * line["seconds"].get<double>(),
+                1e6 * line["seconds_per_cached_token"].get<double>(), line["r2"].get<double>());
+  }
   std::printf("peaks: int8 %.1f GOP/s, fp32 %.1f GFLOP/s, read %.1f GB/s\n",
               giga("int8_ops_per_second"), giga("fp32_ops_per_second"),
               giga("read_bytes_per_second"));
@@ -164,7 +217,13 @@ void print(const Json& result) {
               result["peak_rss_bytes"].get<double>() / 1e6);
 }
 
+void check_rising(const std::vector<int64_t>& depths) {
+  if (std::adjacent_find(depths.begin(), depths.end(), std::greater_equal<>()) != depths.end())
+    throw Error(ErrorCode::InvalidArgument, "--depth: several depths must rise");
+}
+
 void run(const BenchArguments& arguments) {
+  check_rising(arguments.depths);
   if (arguments.serve.on) {
     double load_seconds = 0;
     return bench_serve(load(arguments, load_seconds), arguments.serve, arguments.json);
@@ -173,45 +232,50 @@ void run(const BenchArguments& arguments) {
   reset_peak_rss();  // the probe's buffer is not the model's
   double load_seconds = 0;
   const Model model = load(arguments, load_seconds);
-  Benchmark benchmark(arguments, model);
-  benchmark.decode();  // warm-up: brings weights and caches into memory
-  std::vector<double> prefill, decode;
-  for (int i = 0; i < arguments.repetitions; ++i) {
-    prefill.push_back(benchmark.prefill());
-    decode.push_back(benchmark.decode());
+  const size_t depths = arguments.depths.size();
+  std::vector<Benchmark> benchmarks;
+  benchmarks.reserve(depths);  // each reads from the one before
+  for (const int64_t depth : arguments.depths) {
+    benchmarks.emplace_back(arguments, model, depth,
+                            benchmarks.empty() ? nullptr : &benchmarks.back());
+    benchmarks.back().decode();  // warm-up: brings weights and caches into memory
   }
+  std::vector<std::vector<double>> prefill(depths), decode(depths);
+  for (int repetition = 0; repetition < arguments.repetitions; ++repetition)
+    for (size_t i = 0; i < depths; ++i) {
+      prefill[i].push_back(benchmarks[i].prefill());
+      decode[i].push_back(benchmarks[i].decode());
+    }
   const uint64_t rss = peak_rss_bytes();
   const Peaks after = measure_peaks(arguments.threads);
   const Peaks peaks = better(before, after);
-  const Spread prefill_rate(prefill), decode_rate(decode);
-  // The float schemes multiply in fp32.
-  const double operations =
-      is_int8(model.scheme()) ? peaks.int8_ops_per_second : peaks.fp32_ops_per_second;
-  const Json result = {
-      {"shape", arguments.shape.empty() ? arguments.path : arguments.shape},
-      {"scheme", to_string(model.scheme())},
-      {"kv_cache", to_string(model.kv_cache())},
-      {"isa", model.instruction_set()},
-      {"device", model.device()},
-      {"threads", model.threads()},
-      {"prefill",
-       {{"tokens", arguments.prompt},
-        {"depth", arguments.depth},
-        {"tokens_per_second", prefill_rate.json()},
-        {"share_of_peak", prefill_rate.median * linear_operations(model.config()) / operations}}},
-      {"decode",
-       {{"tokens", arguments.generate},
-        {"depth", arguments.depth},
-        {"batch", arguments.batch},
-        {"tokens_per_second", decode_rate.json()},
-        {"share_of_bandwidth",
-         decode_rate.median * decode_bytes(arguments, model) / peaks.read_bytes_per_second}}},
-      {"peaks", peaks_json(peaks)},
-      {"peaks_before", peaks_json(before)},
-      {"peaks_after", peaks_json(after)},
-      {"load_seconds", load_seconds},
-      {"weight_bytes", model.weight_bytes()},
-      {"peak_rss_bytes", rss}};
+  Json by_depth = Json::array();
+  std::vector<std::pair<int64_t, double>> seconds_at;
+  for (size_t i = 0; i < depths; ++i) {
+    const Spread decode_rate(decode[i]);
+    by_depth.push_back(
+        speeds(arguments, model, peaks, arguments.depths[i], Spread(prefill[i]), decode_rate));
+    seconds_at.emplace_back(arguments.depths[i],
+                            static_cast<double>(arguments.batch) / decode_rate.median);
+  }
+  Json result = {{"shape", arguments.shape.empty() ? arguments.path : arguments.shape},
+                 {"scheme", to_string(model.scheme())},
+                 {"kv_cache", to_string(model.kv_cache())},
+                 {"isa", model.instruction_set()},
+                 {"device", model.device()},
+                 {"threads", model.threads()},
+                 {"prefill", by_depth[0]["prefill"]},
+                 {"decode", by_depth[0]["decode"]},
+                 {"peaks", peaks_json(peaks)},
+                 {"peaks_before", peaks_json(before)},
+                 {"peaks_after", peaks_json(after)},
+                 {"load_seconds", load_seconds},
+                 {"weight_bytes", model.weight_bytes()},
+                 {"peak_rss_bytes", rss}};
+  if (depths > 1) {
+    result["depths"] = by_depth;
+    result["step_by_depth"] = step_line(seconds_at);
+  }
   arguments.json ? print_json(result) : print(result);
 }
 
@@ -261,9 +325,14 @@ void add_bench(CLI::App& app) {
   command->add_option("--gen", arguments->generate, "tokens to generate")
       ->capture_default_str()
       ->check(count);
-  command->add_option("--depth", arguments->depth, "tokens in the KV cache before")
+  command
+      ->add_option("--depth", arguments->depths,
+                   "tokens in the KV cache before; several, rising (1024,2048), are measured in "
+                   "turns")
+      ->delimiter(',')
+      ->allow_extra_args(false)
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 24));
   command->add_option("--batch", arguments->batch, "sequences decoded together")
       ->capture_default_str()
       ->check(CLI::Range(int64_t{1}, int64_t{1024}));

@@ -217,6 +217,31 @@ TEST_CASE("eval prints perplexity and the distance to a reference") {
   CHECK(int8["kl"]["mean"].get<double>() < 0.01);
 }
 
+TEST_CASE("bench measures several depths in turns") {
+  const std::vector<std::string> options = {"bench", converted(), "--prompt", "4",      "--gen",
+                                            "2",     "--reps",    "1",        "--depth"};
+  const auto at = [&](const char* depths, bool json) {
+    std::vector<std::string> arguments = options;
+    arguments.push_back(depths);
+    if (json) arguments.push_back("--json");
+    return run_octet(arguments);
+  };
+  const Json bench = json_of(at("0,3,9", true));
+  REQUIRE(bench["depths"].size() == 3);
+  for (size_t i = 0; i < 3; ++i) {
+    const Json& one = bench["depths"][i];
+    CHECK(one["decode"]["depth"] == std::vector{0, 3, 9}[i]);
+    CHECK(one["prefill"]["tokens_per_second"]["median"] > 0);
+    CHECK(one["decode"]["tokens_per_second"]["median"] > 0);
+  }
+  CHECK(bench["decode"]["depth"] == 0);
+  CHECK(bench["step_by_depth"]["r2"] >= 0);
+  CHECK(bench["step_by_depth"]["r2"] <= 1.000001);
+  const CommandResult falling = at("9,3", false);
+  CHECK(falling.status == 1);
+  CHECK(falling.err.find("must rise") != std::string::npos);
+}
+
 TEST_CASE("bench, inspect and devices print their keys") {
   const Json bench =
       json_of(run_octet({"bench", converted(), "--prompt", "16", "--gen", "4", "--reps", "1",
@@ -237,6 +262,7 @@ TEST_CASE("bench, inspect and devices print their keys") {
   CHECK(bench["peaks"]["int8_ops_per_second"] > 1e9);
   CHECK(bench["peaks"]["fp32_ops_per_second"] > 1e9);
   CHECK(bench["peaks"]["read_bytes_per_second"] > 1e8);
+  CHECK(!bench.contains("depths"));
   CHECK(run_octet({"bench", "--shape", "no-such-shape"}).status == 2);
 
   const Json inspected = json_of(run_octet({"inspect", converted(), "--json"}));
