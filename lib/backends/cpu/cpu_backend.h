@@ -145,15 +145,22 @@ class CpuBackend : public Backend {
   void await_projections();
   void add_projections(const Columns& c);
 
-  /// A linear's columns as items: first large ones, then those that are left, a few at a time.
+  /// A linear's columns as items: first large ones, then smaller and smaller.
   struct ColumnItems {
-    int64_t n;
-    int64_t large_items, large;  ///< columns of each large one
-    int64_t small;               ///< columns of the others; the last may have fewer
-    int64_t count() const { return large_items + (n - large_items * large + small - 1) / small; }
+    struct Run {
+      int64_t items, columns;  ///< so many of so many columns each
+    };
+    int64_t n;  ///< the last item ends here
+    Run runs[3];
+    int64_t count() const { return runs[0].items + runs[1].items + runs[2].items; }
     int64_t begin(int64_t item) const {
-      const int64_t smalls = std::max<int64_t>(item - large_items, 0);
-      return std::min((item - smalls) * large + smalls * small, n);
+      int64_t column = 0;
+      for (const Run& run : runs) {
+        const int64_t whole = std::min(item, run.items);
+        column += whole * run.columns;
+        item -= whole;
+      }
+      return std::min(column, n);
     }
   };
   ColumnItems column_items(const Matrix& w) const;
@@ -164,6 +171,7 @@ class CpuBackend : public Backend {
   };
   void each_part(int64_t items, FunctionRef<void(const PartItem&, int thread)> work);
   int64_t columns_per_item(int64_t n, int64_t k) const;
+  int64_t last_columns(int64_t small, int64_t k) const;
   /// The weights of item `item` of a linear, or null.
   const int8_t* item_weights(const Matrix& w, int64_t item) const;
   void bring_closer(const Matrix* following, int64_t items_left) const;

@@ -21,6 +21,9 @@ constexpr int64_t int8_columns = 4 * tile_n;
 /// least that a kernel takes at once.
 constexpr int64_t narrow_columns = 2 * tile_n;
 constexpr int64_t long_item_bytes = 256 * 1024;
+/// Items that need not be shorter even at the end, and the rows up to which one tile at a time
+/// takes no longer than reading it.
+constexpr int64_t short_item_bytes = 64 * 1024, single_tile_rows = 4;
 /// The most columns that few rows take at once, and those that they take a multiple of if they can:
 /// whole blocks of down's rotation.
 constexpr int64_t max_large_columns = 768, rotated_columns = 256;
@@ -72,16 +75,31 @@ int64_t CpuBackend::columns_per_item(int64_t n, int64_t k) const {
 
 /// Reading from memory is the faster the longer a thread reads in one place (two Zen 4 threads: 54
 /// GB/s in place of 49), so few rows share most columns out in large pieces. Those left are handed
-/// out as ever, so that threads of different speed end together.
+/// out as ever, so that threads of different speed end together. Where so many threads leave no
+/// large pieces, the last ones are smaller (16 threads, 1 row: 3 % of a layer).
 CpuBackend::ColumnItems CpuBackend::column_items(const Matrix& w) const {
   const int64_t small = columns_per_item(w.n, w.k);
-  if (!is_int8(scheme_) || workspace_.x.rows > memory_bound_rows) return {w.n, 0, 0, small};
+  if (!is_int8(scheme_) || workspace_.x.rows > memory_bound_rows)
+    return {w.n, {{(w.n + small - 1) / small, small}, {}, {}}};
   const int64_t shared = w.n * 3 / 4;
   const int64_t most = shared / (items_per_thread * pool_.threads());
   const int64_t large = most >= rotated_columns
                             ? std::min(most, max_large_columns) / rotated_columns * rotated_columns
                             : most / int8_columns * int8_columns;
-  return {w.n, large > small ? shared / large : 0, large, small};
+  const int64_t large_items = large > small ? shared / large : 0;
+  const int64_t rest = w.n - large_items * large;
+  const int64_t least = large_items > 0 ? small : last_columns(small, w.k);
+  const int64_t small_items =
+      least < small ? std::max<int64_t>(0, rest / small - pool_.threads()) : rest / small;
+  const int64_t tail = rest - small_items * small;
+  return {w.n, {{large_items, large}, {small_items, small}, {(tail + least - 1) / least, least}}};
+}
+
+/// Columns of the last items: half of the small ones, if those take long and a kernel is no slower
+/// with half.
+int64_t CpuBackend::last_columns(int64_t small, int64_t k) const {
+  const bool fast = small > narrow_columns || workspace_.x.rows <= single_tile_rows;
+  return fast && small * k > short_item_bytes ? small / 2 : small;
 }
 
 const int8_t* CpuBackend::item_weights(const Matrix& w, int64_t item) const {
@@ -163,8 +181,9 @@ bool CpuBackend::gate_up(const LinearTask& gate, const LinearTask& up, int64_t r
   const ColumnItems items = column_items(*gate.weight);
   const LinearTask tasks[] = {gate, up};
   plan_projections(tasks);
-  const bool whole_blocks = rotation > 1 && items.large % rotation == 0;
-  const int64_t rotated = whole_blocks ? items.large_items * items.large : 0;
+  const ColumnItems::Run& large = items.runs[0];
+  const bool whole_blocks = rotation > 1 && large.columns % rotation == 0;
+  const int64_t rotated = whole_blocks ? large.items * large.columns : 0;
   // Both products of the same columns, their combination and, where it has whole blocks, its
   // rotation, while they are in the cache.
   each_part(items.count(), [&](const PartItem& part, int thread) {
