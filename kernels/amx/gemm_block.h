@@ -3,11 +3,11 @@
 // tiles of 16 x 16 int32. A packed tile's 16 chunks (1 KB) are a B tile as they stand in memory,
 // and packed activations are A tiles. tdpbusd takes 16 cycles for 16 x 16 x 64 products (Intel 64
 // Optimization Reference Manual, chapter 20), and each loaded tile serves two of them: 64 bytes a
-// cycle, more than the second-level cache gives. Rows and weights of short K come from there all
-// the same: sums that wait in memory for the next slice of K cost more than a first level that
-// holds one of the two saves (on 16 threads of an Emerald Rapids 13.6 instead of 14.8 TOP/s with
-// slices of 512, for items of 128 x 128). Only a K beyond 1536 is cut, so that both fit the second
-// level.
+// cycle, more than the second-level cache gives. So K is cut into slices whose weights stay in the
+// first level while many rows pass, which come from the second, past the first.
+//
+// Nothing asks for lines ahead: a core has 16 buffers for lines that the first level lacks, which
+// requests to memory would hold while tiles wait for the second level.
 #include "kernels/avx512vnni/gemm_block.h"
 
 namespace octet::kernels {
@@ -18,12 +18,12 @@ inline constexpr int64_t step_k = 64;      // bytes of K in a tile
 inline constexpr int64_t block_side = 32;  // rows and columns of a block
 static_assert(step_k == activation_k && block_side == activation_rows);
 
-inline constexpr int64_t slice_k = 1536;
-/// With a scale a group the sums leave the tiles every 128 values anyway.
-inline constexpr int64_t grouped_slice_k = 512;  // 16 KB of a block's weights: a third of L1
-inline constexpr int64_t panel_rows = 128;       // rows and tiles of outputs whose sums wait,
-inline constexpr int64_t panel_tiles = 4;        // 32 KB
-inline constexpr int64_t panel_blocks = panel_rows / block_side * panel_tiles / 2;
+/// Of a slice, the weights of a block: 24 KB, half of the first level, for one of two threads.
+inline constexpr int64_t slice_k = 768;
+/// A panel: rows and outputs whose sums wait for the next slice, 64 KB.
+inline constexpr int64_t panel_blocks = 16;
+inline constexpr int64_t panel_rows = 512;
+inline constexpr int64_t most_panel_tiles = 4;
 
 /// Says to the compiler that memory is read after this: GCC 12's tile intrinsics do not name what
 /// they read, so that it could leave out the writes of what only they use.
@@ -68,7 +68,7 @@ struct Operands {
 /// Tiles 0 to 3 are the sums, 4 and 5 the rows, 6 and 7 the outputs.
 template <int row_tiles, int col_tiles>
 [[gnu::always_inline]] inline void add_step(const int8_t* a, const int8_t* w0, const int8_t* w1) {
-  _tile_loadd(4, a, step_k);
+  _tile_stream_loadd(4, a, step_k);
   _tile_loadd(6, w0, 64);
   _tile_dpbusd(0, 4, 6);
   if constexpr (col_tiles == 2) {
@@ -76,7 +76,7 @@ template <int row_tiles, int col_tiles>
     _tile_dpbusd(1, 4, 7);
   }
   if constexpr (row_tiles == 2) {
-    _tile_loadd(5, a + side * step_k, step_k);
+    _tile_stream_loadd(5, a + side * step_k, step_k);
     _tile_dpbusd(2, 5, 6);
     if constexpr (col_tiles == 2) _tile_dpbusd(3, 5, 7);
   }
@@ -120,7 +120,7 @@ class Later {
 
 /// sums (=, +=) products of `k` values of the rows, as unsigned bytes, and the outputs.
 template <int row_tiles, int col_tiles, int later_rows, class Work>
-void dot(const Operands& x, int64_t k, bool first, Ahead ahead, Later<Work>& later, Sums& sums) {
+void dot(const Operands& x, int64_t k, bool first, Later<Work>& later, Sums& sums) {
   constexpr int64_t stride = block_side * sizeof(int32_t);
   int32_t(&sum)[block_side][block_side] = sums.value;
   if (first) {
@@ -134,11 +134,8 @@ void dot(const Operands& x, int64_t k, bool first, Ahead ahead, Later<Work>& lat
     if constexpr (row_tiles == 2) _tile_loadd(2, &sum[side][0], stride);
     if constexpr (row_tiles == 2 && col_tiles == 2) _tile_loadd(3, &sum[side][side], stride);
   }
-  const int64_t whole = k / step_k * step_k, steps = k / step_k;
-  const int64_t lines_a_step = steps ? (ahead.lines + steps - 1) / steps : 0;
+  const int64_t whole = k / step_k * step_k;
   for (int64_t i = 0; i < whole; i += step_k) {
-    for (int64_t line = 0; line < lines_a_step; ++line, ahead.from += 64)
-      _mm_prefetch(reinterpret_cast<const char*>(ahead.from), _MM_HINT_T1);
     add_step<row_tiles, col_tiles>(x.a + i * block_side, x.w + i * tile_n,
                                    x.w + x.tile_stride + i * tile_n);
     later.advance(later_rows);
@@ -165,25 +162,25 @@ struct Block {
 /// The same over values [begin, begin + k) of the rows and outputs of a block. `later_rows` rows of
 /// later work are done each step.
 template <int later_rows, class Gemm, class Work>
-void dot(const Gemm& g, const Block& b, int64_t begin, int64_t k, Ahead ahead, Later<Work>& later,
-         bool first, Sums& sums) {
+void dot(const Gemm& g, const Block& b, int64_t begin, int64_t k, Later<Work>& later, bool first,
+         Sums& sums) {
   const int64_t tile_bytes = padded_k(g.k) * tile_n;
   const Operands x{g.a + b.row * packed_activation_k(g.k) + begin * block_side,
                    g.w + b.tile * tile_bytes + begin * tile_n, tile_bytes};
   if (b.rows > side)
-    return b.col_tiles == 2 ? dot<2, 2, later_rows>(x, k, first, ahead, later, sums)
-                            : dot<2, 1, later_rows>(x, k, first, ahead, later, sums);
-  return b.col_tiles == 2 ? dot<1, 2, later_rows>(x, k, first, ahead, later, sums)
-                          : dot<1, 1, later_rows>(x, k, first, ahead, later, sums);
+    return b.col_tiles == 2 ? dot<2, 2, later_rows>(x, k, first, later, sums)
+                            : dot<2, 1, later_rows>(x, k, first, later, sums);
+  return b.col_tiles == 2 ? dot<1, 2, later_rows>(x, k, first, later, sums)
+                          : dot<1, 1, later_rows>(x, k, first, later, sums);
 }
 
-/// Calls block(Block, index) for the blocks of a panel of c, whose first row and tile are given;
-/// index < panel_blocks.
+/// Calls block(Block, index) for the blocks of a panel of c: up to panel_rows rows and `tiles`
+/// tiles from those given on; index < panel_blocks.
 template <class Gemm, class F>
-void for_each_of_panel(const Gemm& g, int64_t row, int64_t tile, const F& block) {
-  const int64_t tiles = padded_n(g.n) / tile_n;
+void for_each_of_panel(const Gemm& g, int64_t row, int64_t tile, int64_t tiles, const F& block) {
+  const int64_t all = padded_n(g.n) / tile_n;
   const int64_t end_row = g.m - row < panel_rows ? g.m : row + panel_rows;
-  const int64_t end_tile = tiles - tile < panel_tiles ? tiles : tile + panel_tiles;
+  const int64_t end_tile = all - tile < tiles ? all : tile + tiles;
   int64_t index = 0;
   for (int64_t t = tile; t < end_tile; t += 2)
     for (int64_t r = row; r < end_row; r += block_side)
@@ -192,34 +189,23 @@ void for_each_of_panel(const Gemm& g, int64_t row, int64_t tile, const F& block)
             index++);
 }
 
-/// For all of c, panel by panel: add(Block, index, begin, k, Ahead) for each slice
-/// [begin, begin + k) of K and each block. The activations of the resident rows stay in the
-/// second-level cache while all weights pass.
-template <int64_t slice, class Gemm, class Add>
+/// For all of c, panel by panel: add(Block, index, begin, k) for each slice [begin, begin + k) of K
+/// and each block of the panel.
+template <class Gemm, class Add>
 void for_each_panel(const Gemm& g, const Add& add) {
-  constexpr int64_t cache = 1024 * 1024;
-  const int64_t fit = cache / (g.k + 1) / panel_rows * panel_rows;
-  const int64_t resident = fit > panel_rows ? fit : panel_rows;
-  const int64_t k = padded_k(g.k), slices = (k + slice - 1) / slice;
-  for (int64_t from = 0; from < g.m; from += resident) {
-    const int64_t to = g.m - from < resident ? g.m : from + resident;
-    for (int64_t tile = 0; tile * tile_n < g.n; tile += panel_tiles) {
-      const int64_t blocks = (to - from + block_side - 1) / block_side * (panel_tiles / 2);
-      Ahead ahead;
-      if (from == 0) ahead = ahead_of(g, tile + panel_tiles, panel_tiles, blocks * slices);
-      for (int64_t row = from; row < to; row += panel_rows) {
-        int64_t begin = 0;
-        do {
-          const int64_t size = k - begin < slice ? k - begin : slice;
-          for_each_of_panel(g, row, tile, [&](const Block& block, int64_t index) {
-            add(block, index, begin, size, ahead);
-            ahead.from += 64 * ahead.lines;
-          });
-          begin += slice;
-        } while (begin < k);
-      }
+  const int64_t k = padded_k(g.k);
+  const int64_t tiles = g.m > panel_blocks / 2 * block_side ? 2 : most_panel_tiles;
+  for (int64_t row = 0; row < g.m; row += panel_rows)
+    for (int64_t tile = 0; tile * tile_n < g.n; tile += tiles) {
+      int64_t begin = 0;
+      do {
+        const int64_t size = k - begin < slice_k ? k - begin : slice_k;
+        for_each_of_panel(g, row, tile, tiles, [&](const Block& block, int64_t index) {
+          add(block, index, begin, size);
+        });
+        begin += slice_k;
+      } while (begin < k);
     }
-  }
 }
 
 /// The products over all of K where that has one scale. StoreRow::store_row(g, row, col, mask, sum)
@@ -245,15 +231,14 @@ void multiply(const Gemm& g) {
   Later<Work> later;
   const Sums* stored_later = nullptr;
   const int64_t k = padded_k(g.k);
-  for_each_panel<slice_k>(
-      g, [&](const Block& b, int64_t index, int64_t begin, int64_t size, Ahead ahead) {
-        Sums& sum = sums[index];
-        if (&sum == stored_later) later.finish();
-        dot<later_rows>(g, b, begin, size, ahead, later, begin == 0, sum);
-        if (begin + size < k) return;
-        later.start(Work{&g, b, &sum}, b.rows);
-        stored_later = &sum;
-      });
+  for_each_panel(g, [&](const Block& b, int64_t index, int64_t begin, int64_t size) {
+    Sums& sum = sums[index];
+    if (&sum == stored_later) later.finish();
+    dot<later_rows>(g, b, begin, size, later, begin == 0, sum);
+    if (begin + size < k) return;
+    later.start(Work{&g, b, &sum}, b.rows);
+    stored_later = &sum;
+  });
 }
 
 }  // namespace

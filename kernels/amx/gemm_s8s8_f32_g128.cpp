@@ -39,7 +39,7 @@ struct AddGroup {
 
 /// k = 0: no group, and nothing but the bias.
 void store_zeros(const GemmS8Grouped& g) {
-  for_each_panel<grouped_slice_k>(g, [&](const Block& b, int64_t, int64_t, int64_t, Ahead) {
+  for_each_panel(g, [&](const Block& b, int64_t, int64_t, int64_t) {
     for (int t = 0; t < b.col_tiles; ++t)
       for (int64_t r = 0; r < b.rows; ++r)
         store(g, b.row + r, (b.tile + t) * tile_n, b.mask(g, t), _mm512_setzero_ps());
@@ -57,17 +57,14 @@ void gemm_s8s8_f32_g128_32x32_amx(const GemmS8Grouped& g) {
   Sums sums[2];  // one that is made, one that is added
   Later<AddGroup> later;
   int64_t turn = 0;
-  for_each_panel<grouped_slice_k>(
-      g, [&](const Block& b, int64_t index, int64_t begin, int64_t size, Ahead ahead) {
-        const int64_t groups = num_groups(size);
-        ahead.lines = (ahead.lines + groups - 1) / groups;
-        for (int64_t at = 0; at < size; at += group_size, ahead.from += 64 * ahead.lines) {
-          Sums& sum = sums[turn++ % 2];
-          const int64_t k = size - at < group_size ? size - at : group_size;
-          dot<later_rows>(g, b, begin + at, k, ahead, later, true, sum);
-          later.start({&g, b, (begin + at) / group_size, &sum, &values[index]}, b.rows);
-        }
-      });
+  for_each_panel(g, [&](const Block& b, int64_t index, int64_t begin, int64_t size) {
+    for (int64_t at = 0; at < size; at += group_size) {
+      Sums& sum = sums[turn++ % 2];
+      const int64_t k = size - at < group_size ? size - at : group_size;
+      dot<later_rows>(g, b, begin + at, k, later, true, sum);
+      later.start({&g, b, (begin + at) / group_size, &sum, &values[index]}, b.rows);
+    }
+  });
 }
 
 }  // namespace octet::kernels

@@ -260,6 +260,11 @@ TEST_CASE("a shape beyond every cache block") {
   check_s32({70, 40, 8960}, {});
   check_per_channel({300, 50, 1536}, {});
   check_grouped({300, 50, 1536}, {});
+  for (const Shape& shape : {Shape{256, 70, 1600}, Shape{530, 40, 1540}}) {
+    check_s32(shape, {});
+    check_per_channel(shape, {});
+    check_grouped(shape, {});
+  }
 }
 
 TEST_CASE("k = 0 gives the bias") {
