@@ -129,6 +129,15 @@ void CpuBackend::plan_cache(const Batch& batch) {
     }
 }
 
+/// Into how many parts the items of attention are cut: as the rows are, but not where a part would
+/// have few. Later tokens of a prompt see more positions, and so the last part would take longest.
+int64_t CpuBackend::attention_parts() const {
+  const auto is_prompt = [](const Chunk& chunk) { return chunk.rows > tokens_to_split; };
+  const bool few = std::ssize(attention_items_) < 2 * items_per_thread * pool_.threads();
+  const bool prompt = std::any_of(batch_->chunks.begin(), batch_->chunks.end(), is_prompt);
+  return few && prompt ? 1 : thread_parts(batch_->rows());
+}
+
 void CpuBackend::plan_attention(const Batch& batch) {
   attention_items_.clear();
   merge_items_.clear();
@@ -151,7 +160,7 @@ void CpuBackend::plan_attention(const Batch& batch) {
     }
   // In each part of the rows the longest first, so that no thread is left with one when the others
   // are done.
-  const int64_t part_rows = batch.rows() / thread_parts(batch.rows());
+  const int64_t part_rows = batch.rows() / attention_parts();
   const auto order = [&](const AttentionItem& item) {
     const int64_t row = item.tokens.chunk->first_row + item.tokens.first;
     const int64_t work = item.tokens.count * (item.end_position - item.first_position);
@@ -165,7 +174,7 @@ void CpuBackend::plan_attention(const Batch& batch) {
 }
 
 bool CpuBackend::attention(int64_t layer, const InputForms& forms) {
-  const int64_t parts = thread_parts(batch_->rows());
+  const int64_t parts = attention_parts();
   const int64_t step = parts > 1 ? 1 : pool_.threads();
   const auto one = [&](int64_t i, int thread) {
     Scratch& scratch = scratch_[static_cast<size_t>(thread)];

@@ -84,6 +84,7 @@ class CpuBackend : public Backend {
   void allocate(int64_t max_rows);
   void plan_cache(const Batch& batch);
   void plan_attention(const Batch& batch);
+  int64_t attention_parts() const;
   void rotate(float* head, const float* norm, int64_t row);
   /// Row `row` of x from `k` fp32 values, which it uses up.
   bool store_activation(float* values, int64_t row, int thread);
