@@ -193,6 +193,7 @@ class CpuBackend : public Backend {
     AlignedBuffer<float> scale;
   };
   PlaneBuffers planes_[2][2];  // x for w8a8, and for w8a8-g128
+  int64_t packed_turn_ = 0;    // counts the inputs of linears in a step
   std::vector<Scratch> scratch_;
   std::vector<HeadTokens> cache_items_;  // each within one block of positions
   std::vector<AttentionItem> attention_items_;
