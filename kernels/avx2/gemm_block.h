@@ -33,10 +33,10 @@ struct Weights {
         after(!asks_ahead || !ahead.stream ? nullptr
               : ahead.from                 ? ahead.from
                                            : first) {}
-  /// Asks for the lines 2 KB after chunk c, into the second level; where the tiles end, for those
+  /// Asks for the lines 1.5 KB after chunk c, into the second level; where the tiles end, for those
   /// of the next block. Always inline: GCC 12 drops calls of functions that only prefetch.
   [[gnu::always_inline]] void prefetch(int64_t c) const {
-    constexpr int64_t distance = 2048;
+    constexpr int64_t distance = 1536;
     const int64_t at = 64 * c + distance;
     const int8_t* const from = at < stride ? first + at : after + (at - stride);
 #pragma GCC unroll 4
