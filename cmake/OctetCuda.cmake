@@ -8,7 +8,7 @@ if(OCTET_CUDA STREQUAL "ON")
   endif()
   # T4; Orin; H100 and H200; PTX for what comes between and after.
   if(NOT CMAKE_CUDA_ARCHITECTURES)
-    set(CMAKE_CUDA_ARCHITECTURES 75-real 80-virtual 87-real 90-real)
+    set(CMAKE_CUDA_ARCHITECTURES 75-real 80-virtual 87-real 90a-real)
   endif()
   enable_language(CUDA)
   find_package(CUDAToolkit REQUIRED)

@@ -23,16 +23,16 @@ flags=(-std=c++17 -I. -Iinclude -fmad=false --expt-relaxed-constexpr)
 known=$(cat <<'END'
 attention_prefill_kernel<128,2> sm_75 128
 attention_prefill_kernel<128,2> sm_87 48
-attention_prefill_kernel<128,2> sm_90 48
+attention_prefill_kernel<128,2> sm_90a 48
 END
 )
 
 mkdir -p build/cuda-check
 status=0 kernels=0
-for architecture in sm_75 sm_87 sm_90; do
+for architecture in sm_75 sm_87 sm_90a; do
   printf '%s\0' kernels/cuda/*.cu | xargs -0 -P "$(nproc)" -I{} bash -c '
     out=build/cuda-check/$(basename "$1" .cu).'$architecture'
-    "$2" "${@:3}" -arch='$architecture' -Xptxas -v -c "$1" -o "$out.o" >"$out.log" 2>&1 ||
+    "$2" "${@:3}" -gencode=arch=compute_'${architecture#sm_}',code='$architecture' -Xptxas -v -c "$1" -o "$out.o" >"$out.log" 2>&1 ||
       { cat "$out.log"; exit 255; }' _ {} "$nvcc" "${flags[@]}"
   # NAME SPILLED SHARED of each kernel.
   report=$(cat build/cuda-check/*.$architecture.log | c++filt | sed -n '

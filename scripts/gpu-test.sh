@@ -12,7 +12,7 @@ pack() {
   local folder=$1 build=build/cuda
   cd "$(dirname "$0")/.."
   # Code for the H200, and sm_75's as PTX, so that what a T4 would run can be run there.
-  cmake --preset cuda "-DCMAKE_CUDA_ARCHITECTURES=75-virtual;90-real" >/dev/null
+  cmake --preset cuda "-DCMAKE_CUDA_ARCHITECTURES=75-virtual;90a-real" >/dev/null
   cmake --build --preset cuda --target octet_tests_cuda octet_command
   rm -rf "$folder"
   mkdir -p "$folder/lib" "$folder/data"

@@ -18,6 +18,7 @@ struct Queue {
   int64_t shared_bytes;   ///< of shared memory that a block can have
   bool dependent_launch;  ///< kernels may start before the one before has ended (sm_90)
   bool clusters;          ///< blocks may reach each other's shared memory (sm_90)
+  bool warpgroups;        ///< running_warpgroups()
 };
 
 /// What a kernel must know about one row of a step.
@@ -239,7 +240,7 @@ void attention_split(const SplitAttention& attention, const Queue& queue);
 /// 128.
 struct PrefillAttention {
   int64_t tiles;
-  int64_t query_rows;  ///< of a tile: 64 or 128
+  int64_t query_rows;  ///< of a tile: 64 or, where not by_warpgroups(), 128
   const AttentionTile* tile;
   Heads heads;
   const StepRow* step;
@@ -249,6 +250,10 @@ struct PrefillAttention {
   int64_t out_stride;
 };
 void attention_prefill(const PrefillAttention& attention, const Queue& queue);
+/// Whether warpgroups do that.
+constexpr bool by_warpgroups(int64_t head_dim, const Queue& queue) {
+  return queue.warpgroups && head_dim >= 64;
+}
 /// The same over int8 caches, with the CPU's products of integers (kernels/types.h: Attention).
 struct PrefillAttentionS8 {
   int64_t tiles;
@@ -286,5 +291,7 @@ void top(const Top& top, const Queue& queue);
 /// The architecture whose code runs on the current device: 75, 90, ...; 0 if the binary holds none
 /// for it.
 int running_architecture();
+/// Whether that code has products of warpgroups: it is for sm_90a.
+bool running_warpgroups();
 
 }  // namespace octet::kernels::cuda

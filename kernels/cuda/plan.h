@@ -399,10 +399,14 @@ static_assert(split_s8_shared_bytes(1, max_head_dim) < split_shared_bytes(1, max
               split_s8_shared_bytes(4, max_head_dim) < split_shared_bytes(4, max_head_dim));
 
 /// Query rows (tokens x heads of a kv head) of a block of threads in prefill attention: 64 or 128.
-/// Many rows share what is read, where there are enough of them for all multiprocessors.
+/// Many rows share what is read, where there are enough of them for all multiprocessors. Warpgroups
+/// have 64.
 inline constexpr int64_t min_prefill_query_rows = 64;
-constexpr int64_t prefill_query_rows(int64_t queries, int64_t kv_heads, int64_t multiprocessors) {
-  return ceil_div(queries, 128) * kv_heads > 2 * multiprocessors ? 128 : 64;
+constexpr int64_t prefill_query_rows(int64_t queries, int64_t kv_heads, int64_t multiprocessors,
+                                     bool by_warpgroups) {
+  return !by_warpgroups && ceil_div(queries, 128) * kv_heads > 2 * multiprocessors
+             ? 128
+             : min_prefill_query_rows;
 }
 
 }  // namespace octet::kernels::cuda

@@ -16,6 +16,13 @@ inline constexpr int code_architecture = __CUDA_ARCH__ / 10;
 inline constexpr int code_architecture = 75;
 #endif
 
+/// Whether warpgroups can multiply: in code for sm_90a.
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+inline constexpr bool has_warpgroups = true;
+#else
+inline constexpr bool has_warpgroups = false;
+#endif
+
 /// d [16][8] += a [16][32] b [32][8], int8 to int32. sm_75 has it as four quarters.
 __device__ inline void mma_s8(int (&d)[4], const uint4& a, uint32_t b0, uint32_t b1) {
 #if __CUDA_ARCH__ >= 800

@@ -21,7 +21,8 @@ inline kernels::cuda::Queue default_queue() {
   int shared_bytes = 0;
   cuda::check(cudaDeviceGetAttribute(&shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, 0),
               "cudaDeviceGetAttribute");
-  return {nullptr, 4, kernels::cuda::running_architecture(), shared_bytes, false, false};
+  return {nullptr, 4,     kernels::cuda::running_architecture(), shared_bytes,
+          false,   false, kernels::cuda::running_warpgroups()};
 }
 
 /// A copy of values in the device's memory.

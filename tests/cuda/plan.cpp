@@ -105,10 +105,11 @@ TEST_CASE("cuda: blocks ask for as much shared memory as spreads them over all m
 }
 
 TEST_CASE("cuda: query rows of a block: many where there are enough of them") {
-  CHECK(prefill_query_rows(512 * 6, 2, 132) == 64);
-  CHECK(prefill_query_rows(2048 * 6, 2, 132) == 64);
-  CHECK(prefill_query_rows(8192 * 6, 2, 132) == 128);
-  CHECK(prefill_query_rows(2048 * 6, 2, 40) == 128);
+  CHECK(prefill_query_rows(512 * 6, 2, 132, false) == 64);
+  CHECK(prefill_query_rows(2048 * 6, 2, 132, false) == 64);
+  CHECK(prefill_query_rows(8192 * 6, 2, 132, false) == 128);
+  CHECK(prefill_query_rows(8192 * 6, 2, 132, true) == 64);
+  CHECK(prefill_query_rows(2048 * 6, 2, 40, false) == 128);
 }
 
 TEST_CASE("cuda: splits cover a sequence, are not too many, and are launched in powers of two") {

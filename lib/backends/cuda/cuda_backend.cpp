@@ -88,8 +88,13 @@ kernels::cuda::Queue make_queue(int index, cudaStream_t stream) {
         "cudaDeviceGetAttribute");
   const int architecture = kernels::cuda::running_architecture();
   const bool dependent_launch = architecture >= 90;
-  return {stream,       multiprocessors,  architecture,
-          shared_bytes, dependent_launch, dependent_launch && clusters > 0};
+  return {stream,
+          multiprocessors,
+          architecture,
+          shared_bytes,
+          dependent_launch,
+          dependent_launch && clusters > 0,
+          kernels::cuda::running_warpgroups()};
 }
 
 }  // namespace
@@ -143,8 +148,7 @@ CudaBackend::CudaBackend(int index, const ModelConfig& config, int64_t max_rows,
       kv_memory_(index),
       architecture_(architecture_name(index)),
       queue_(make_queue(index, stream_.get())),
-      step_(config, max_rows, kernels::cuda::split_groups(queue_.architecture, queue_.shared_bytes),
-            queue_.multiprocessors) {
+      step_(config, max_rows, queue_) {
   weights_.emplace(config, weights, progress, queue_);
   allocate(max_rows);
 }

@@ -10,14 +10,14 @@ using kernels::cuda::AttentionTile;
 using kernels::cuda::ceil_div;
 using kernels::cuda::StepRow;
 
-CudaStep::CudaStep(const ModelConfig& config, int64_t max_rows, int split_groups,
-                   int multiprocessors)
+CudaStep::CudaStep(const ModelConfig& config, int64_t max_rows, const kernels::cuda::Queue& queue)
     : half_(config.head_dim / 2),
       kv_heads_(config.num_kv_heads),
       group_(config.num_heads / config.num_kv_heads),
-      split_groups_(split_groups),
-      multiprocessors_(multiprocessors),
-      has_prefill_(kernels::cuda::has_prefill_attention(config.head_dim)) {
+      split_groups_(kernels::cuda::split_groups(queue.architecture, queue.shared_bytes)),
+      multiprocessors_(queue.multiprocessors),
+      has_prefill_(kernels::cuda::has_prefill_attention(config.head_dim)),
+      warpgroups_(kernels::cuda::by_warpgroups(config.head_dim, queue)) {
   // A chunk has at least a row, and a tile's last queries may be missing in each chunk.
   const int64_t max_tiles =
       max_rows + ceil_div(max_rows * group_, kernels::cuda::min_prefill_query_rows);
@@ -109,7 +109,9 @@ void CudaStep::send(const Batch& batch, cudaStream_t stream) {
   int64_t queries = 0;
   for (const Chunk& chunk : batch.chunks)
     if (!is_split(chunk)) queries += chunk.rows * group_;
-  query_rows_ = kernels::cuda::prefill_query_rows(queries, kv_heads_, multiprocessors_);
+  const bool by_warpgroups = warpgroups_ && batch.chunks[0].cache->type() == KvCacheType::f16;
+  query_rows_ =
+      kernels::cuda::prefill_query_rows(queries, kv_heads_, multiprocessors_, by_warpgroups);
   *host.first_bad = std::numeric_limits<int32_t>::max();
   for (int64_t i = 0; i < chunks; ++i)
     add_chunk(batch.chunks[static_cast<size_t>(i)], i, batch, host);

@@ -20,8 +20,8 @@ struct StepView {
 
 class CudaStep {
  public:
-  /// split_groups: of split attention. Errors: OutOfMemory.
-  CudaStep(const ModelConfig& config, int64_t max_rows, int split_groups, int multiprocessors);
+  /// Errors: OutOfMemory.
+  CudaStep(const ModelConfig& config, int64_t max_rows, const kernels::cuda::Queue& queue);
 
   /// Plans a step and starts to send it. The one before must have ended.
   void send(const Batch& batch, cudaStream_t stream);
@@ -54,6 +54,7 @@ class CudaStep {
   int split_groups_;
   int multiprocessors_;
   bool has_prefill_;
+  bool warpgroups_;  // attend to fp16 caches
   DeviceMemory device_memory_;
   PinnedMemory host_memory_;
   /// For each chunk, pointers to its cache's blocks; sent only if they have changed.

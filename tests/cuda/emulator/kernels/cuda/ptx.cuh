@@ -8,6 +8,7 @@
 namespace octet::kernels::cuda {
 
 inline constexpr int code_architecture = 90;
+inline constexpr bool has_warpgroups = true;
 
 inline int8_t byte_of(uint32_t word, int i) {
   return static_cast<int8_t>(word >> (8 * i) & 0xff);
