@@ -2,6 +2,8 @@
 // tile of 16 channels at a time; the warps share out K, and each weight goes once from memory
 // through shared memory to the tensor cores, for up to 32 rows (mma has columns for 8, so the rows
 // up to 8 cost nothing). Blocks stay and take tile after tile.
+#include <type_traits>
+
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/linear_output.cuh"
 #include "kernels/cuda/linear_slice.cuh"
@@ -295,8 +297,8 @@ template <int columns>
 class Inputs {
  public:
   __device__ explicit Inputs(const Linear& a)
-      : stride_(a.x.stride), there_(static_cast<int>(a.rows) * a.planes - row()) {
-    x_ = a.x.values + row() * stride_ + threadIdx.x % 4 * 16;
+      : stride_(static_cast<int>(a.x.stride)), there_(static_cast<int>(a.rows) * a.planes - row()) {
+    x_ = a.x.values + row() * a.x.stride + threadIdx.x % 4 * 16;
   }
   __device__ uint4 read(int column, int chunk) const {
     return 8 * column < there_
@@ -307,16 +309,63 @@ class Inputs {
  private:
   __device__ static int row() { return static_cast<int>(threadIdx.x) % 32 / 4; }
   const int8_t* x_;
-  int64_t stride_;
-  int there_;  // rows from this lane's first on
+  int stride_, there_;  // rows from this lane's first on
+};
+
+/// The activations of this warp's units, read when they are needed.
+template <int columns, int unit_chunks_>
+class InputsAtHand {
+ public:
+  static constexpr int unit_chunks = unit_chunks_;
+  __device__ InputsAtHand(const Linear& a, const WarpUnits<unit_chunks>&) : inputs_(a) {}
+  __device__ uint4 read(int unit, int chunk, int column) const {
+    return inputs_.read(column, unit * unit_chunks + chunk);
+  }
+  __device__ void ask_behind(int) {}
+
+ private:
+  Inputs<columns> inputs_;
+};
+
+/// The same in registers: a unit's are asked for while the one before is multiplied. A warp that
+/// has one unit of each tile reads them once.
+template <int columns, int unit_chunks_>
+class InputsAhead {
+ public:
+  static constexpr int unit_chunks = unit_chunks_;
+  __device__ InputsAhead(const Linear& a, const WarpUnits<unit_chunks>& units)
+      : inputs_(a), units_(units) {
+    if (units.first() < units.units) ask(units.first());
+  }
+  __device__ const uint4& read(int, int chunk, int column) const { return x_[chunk][column]; }
+  /// For the unit behind `unit`, once this one's are used.
+  __device__ void ask_behind(int unit) {
+    if (units_.units <= block_warps) return;
+    const int next = units_.after(unit);
+    ask(next < units_.units ? next : units_.first());
+  }
+
+ private:
+  __device__ void ask(int unit) {
+#pragma unroll
+    for (int c = 0; c < unit_chunks; ++c) {
+      if (!units_.has(unit, c)) break;
+#pragma unroll
+      for (int column = 0; column < columns; ++column)
+        x_[c][column] = inputs_.read(column, unit * unit_chunks + c);
+    }
+  }
+
+  Inputs<columns> inputs_;
+  const WarpUnits<unit_chunks>& units_;
+  uint4 x_[unit_chunks][columns];
 };
 
 /// sums += the next unit's weights x activations; with two chains, every other product goes to sums
 /// of its own, so that the tensor cores need not wait for the last.
-template <int columns, int chains, int unit_chunks, class Feed>
-__device__ inline void multiply_unit(const WarpUnits<unit_chunks>& units, int unit,
-                                     const Inputs<columns>& inputs, Feed& feed,
-                                     int (&sums)[chains][columns][4]) {
+template <int columns, int chains, int unit_chunks, class Inputs, class Feed>
+__device__ inline void multiply_unit(const WarpUnits<unit_chunks>& units, int unit, Inputs& inputs,
+                                     Feed& feed, int (&sums)[chains][columns][4]) {
   feed.wait();
 #pragma unroll
   for (int c = 0; c < unit_chunks; ++c) {
@@ -325,11 +374,12 @@ __device__ inline void multiply_unit(const WarpUnits<unit_chunks>& units, int un
     feed.read(c, weights);
 #pragma unroll
     for (int column = 0; column < columns; ++column) {
-      const uint4 x = inputs.read(column, unit * unit_chunks + c);
+      const uint4 x = inputs.read(unit, c, column);
       mma_s8(sums[0][column], weights[0], x.x, x.y);
       mma_s8(sums[chains - 1][column], weights[1], x.z, x.w);
     }
   }
+  inputs.ask_behind(unit);
   feed.refill();
 }
 
@@ -458,11 +508,11 @@ class Outputs {
 };
 
 /// Goes through the block's tiles.
-template <int columns, bool grouped, class Feed>
+template <class UnitInputs, int columns, bool grouped, class Feed>
 __device__ inline void multiply_tiles(const Linear& a, Feed& feed, const Constants& constants,
                                       int* sums_memory) {
   const WarpUnits<Feed::unit_chunks> units(a);
-  const Inputs<columns> inputs(a);
+  UnitInputs inputs(a, units);
   SharedSums<columns> shared(sums_memory);
   int number = 0, place = 0;
   for (int64_t tile = blockIdx.x; tile < a.n_tiles; tile += gridDim.x, ++number) {
@@ -501,7 +551,7 @@ template <class Feed>
 __device__ inline void multiply_slice(const Linear& a, Feed& feed, const Constants& constants,
                                       const Slice& slice, int* sums_memory) {
   const WarpUnits<Feed::unit_chunks> units(a);
-  const Inputs<1> inputs(a);
+  InputsAtHand<1, Feed::unit_chunks> inputs(a, units);
   const SliceSums shared(sums_memory);
   const int first = blockIdx.x / row_slices, step = gridDim.x / row_slices;
   const int tiles = (static_cast<int>(a.n_tiles) - first + step - 1) / step;
@@ -542,7 +592,7 @@ static_assert(decode_sum_bytes(1) >= exchange_bytes);
 
 /// Blocks of this kernel and of those that start before it ends, on a multiprocessor.
 constexpr int shared_by(int columns, Fused fused) {
-  return columns == 4 || fused == Fused::long_row ? 2 : 3;
+  return columns > 1 || fused == Fused::long_row ? 2 : 3;
 }
 
 /// Quantizes the input, or takes it as it is, and multiplies.
@@ -565,15 +615,25 @@ __device__ inline void work(Parameters& p, Feed& feed, const Constants& constant
       quantize_row<grouped, held(fused), true>(p.source, 0, 1, norms, exchanged, x);
   } else {
     wait_previous_kernels();
-    if (p.staged) copy_rows(a.x, all_rows, a.k, grouped ? static_cast<int>(num_groups(a.k)) : 1, x);
+    if (p.staged) {
+      copy_rows(a.x, all_rows, a.k, grouped ? static_cast<int>(num_groups(a.k)) : 1, x);
+    } else if constexpr (!grouped) {  // of one tile or of all: read behind a barrier
+      auto* scales = reinterpret_cast<float*>(x.values);
+      if (static_cast<int>(threadIdx.x) < all_rows) scales[threadIdx.x] = a.x.scale[threadIdx.x];
+      a.x.scale = scales;
+    }
   }
   if (fused != Fused::no || p.staged) a.x = x;
   feed.hurry();
   auto* sums_memory = reinterpret_cast<int*>(sums);
+  using UnitInputs =
+      std::conditional_t<fused == Fused::no && !grouped && columns <= max_columns_ahead,
+                         InputsAhead<columns, Feed::unit_chunks>,
+                         InputsAtHand<columns, Feed::unit_chunks>>;
   if constexpr (fused == Fused::slice)
     multiply_slice(a, feed, constants, *slice, sums_memory);
   else
-    multiply_tiles<columns, grouped>(a, feed, constants, sums_memory);
+    multiply_tiles<UnitInputs, columns, grouped>(a, feed, constants, sums_memory);
 }
 
 /// The same with weights by bulk copies, `tile_bytes` from tile to tile.

@@ -135,6 +135,10 @@ struct DecodeInput {
   int64_t slices_of = 0;  ///< it may be cut into slices of a multiple of so many chunks; 0: may not
 };
 
+/// With so many columns at most, a warp has room for the activations of a unit in registers: where
+/// it reads none twice, they need not go through shared memory (docs/performance.md).
+inline constexpr int max_columns_ahead = 2;
+
 struct DecodePlan {
   int slices;       ///< 1 or row_slices
   int columns;      ///< tiles of 8 rows: 1, 2 or 4
@@ -143,7 +147,7 @@ struct DecodePlan {
   int in_flight;    ///< stages on their way
   int early;        ///< the same, before the input is there
   int blocks;
-  bool staged;  ///< the activations lie in shared memory
+  bool staged;  ///< the activations lie in shared memory: the block made them or reads them again
   int ring_bytes;
   int constant_tiles;  ///< whose constants are on their way or in use
   int64_t shared_bytes;
@@ -259,8 +263,13 @@ constexpr DecodePlan plan_decode(int64_t rows, int planes, int64_t n_tiles, int6
       (sliced ? int64_t{sizeof(SliceExchange)} : 0);
   const int64_t staged = all_rows * (staged_stride(block_k) + 4 * (grouped ? num_groups(k) : 1));
   const int64_t allowed = (architecture < 80 ? 64 * 1024 : shared_limit) - quantize_shared_bytes;
-  plan.staged = plan.shared_bytes + staged <= allowed;
-  if (plan.staged) plan.shared_bytes += staged;
+  const bool reread = grouped || plan.columns > max_columns_ahead ||
+                      (tiles > 1 && num_chunks(block_k) > block_warps * plan.unit_chunks);
+  plan.staged = (input.fused || reread) && plan.shared_bytes + staged <= allowed;
+  if (plan.staged)
+    plan.shared_bytes += staged;
+  else if (!grouped)
+    plan.shared_bytes += 4 * all_rows;
   // Two long streams on one multiprocessor leave another idle: the head took 95 us in place of 80.
   if (large && n_tiles > min_alone_tiles * plan.blocks &&
       plan.shared_bytes < alone_bytes(shared_limit))
