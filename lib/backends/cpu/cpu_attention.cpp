@@ -195,11 +195,13 @@ bool CpuBackend::attention(int64_t layer, const InputForms& forms) {
   return finite;
 }
 
-/// The keys of the item that a thread will likely take next, as many as attention can ask for.
+/// The keys of the item that a thread will likely take next, as many as attention can ask for,
+/// which it does over int8 blocks.
 void CpuBackend::plan_next_keys(int64_t index, int64_t layer, Scratch& scratch) const {
   scratch.next_keys.clear();
   scratch.next_keys.reserve(kv_span / kv_block);
-  if (index >= static_cast<int64_t>(attention_items_.size())) return;
+  const bool int8 = batch_->chunks[0].cache->type() == KvCacheType::int8;
+  if (!int8 || index >= std::ssize(attention_items_)) return;
   const AttentionItem& item = attention_items_[static_cast<size_t>(index)];
   const int64_t end = std::min(item.end_position, item.first_position + kv_span);
   for (int64_t position = item.first_position; position < end; position += kv_block)
