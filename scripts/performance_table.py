@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The table "This machine" of docs/performance.md, as Markdown: rows of `octet bench`, in turns.
+"""The first table of docs/performance.md, as Markdown: rows of `octet bench`, in turns.
 
 usage: performance_table.py [--rounds 3] [--rows TEXT] -- MODEL [octet bench's options]
 
@@ -47,9 +47,8 @@ def steady(result, peak):
     return abs(before - after) < 0.1 * max(before, after)
 
 
-def spread(values, digits):
-    low, middle, high = min(values), statistics.median(values), max(values)
-    return f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+def spread(values):
+    return f"{statistics.median(values):.1f} ({min(values):.1f} to {max(values):.1f})"
 
 
 def cells(results, speed):
@@ -59,7 +58,7 @@ def cells(results, speed):
         return f"| | | 0 of {len(results)} |"
     rates = [r[speed]["tokens_per_second"]["median"] for r in kept]
     shares = [100 * r[speed][share] for r in kept]
-    return f"| {spread(rates, 1)} | {spread(shares, 1)} % | {len(kept)} of {len(results)} |"
+    return f"| {spread(rates)} | {spread(shares)} % | {len(kept)} of {len(results)} |"
 
 
 def main():
