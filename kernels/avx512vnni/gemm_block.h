@@ -33,11 +33,10 @@ struct Columns {
   }
 };
 
-/// Calls block as for_each_block does, with the shapes above.
+/// Calls block as for_each_block does, for up to few_rows rows, with their shapes.
 template <class Gemm, class Block>
-void for_each_shaped_block(const Gemm& g, const Block& block) {
+void for_few_rows(const Gemm& g, const Block& block) {
   const int64_t tiles = padded_n(g.n) / tile_n;
-  if (g.m > few_rows) return for_each_block<block_rows, block_tiles>(g, 0, tiles, block);
   const int64_t fours = tiles / few_rows_tiles * few_rows_tiles;
   for_each_block<few_rows, few_rows_tiles>(g, 0, fours, block);
   for_each_block<few_rows, block_tiles>(g, fours, tiles, block);
@@ -109,17 +108,19 @@ struct Cursor {
   }
 };
 
-/// acc[r][t] += products of the next chunk of row r (as unsigned bytes) and of tile t.
-template <int rows, int tiles>
+/// acc[r][t] += products of the next chunk of row r (as unsigned bytes) and of tile t. A row of acc
+/// more than at has is one of 128s.
+template <int rows, int tiles, int all_rows>
 [[gnu::always_inline]] inline void add_chunk(Cursor<rows, tiles>& at,
-                                             Int32x16 (&acc)[rows][tiles]) {
+                                             Int32x16 (&acc)[all_rows][tiles]) {
+  static_assert(all_rows == rows || all_rows == rows + 1);
   __m512i weights[tiles];
 #pragma GCC unroll 4
   for (int t = 0; t < tiles; ++t) weights[t] = _mm512_load_si512(at.tile(t));
 #pragma GCC unroll 12
-  for (int r = 0; r < rows; ++r) {
-    int32_t four;
-    __builtin_memcpy(&four, at.row(r), sizeof four);
+  for (int r = 0; r < all_rows; ++r) {
+    int32_t four = static_cast<int32_t>(0x80808080);
+    if (r < rows) __builtin_memcpy(&four, at.row(r), sizeof four);
     const __m512i x = _mm512_set1_epi32(four);
 #pragma GCC unroll 4
     for (int t = 0; t < tiles; ++t)
@@ -131,17 +132,17 @@ template <int rows, int tiles>
 /// acc[r][t] = start[t] + sum over `chunks` chunks of row r of a and tile w[t], modulo 2^32: with
 /// start = -128 * (sum of w), the sum over (a xor 0x80) is exact.
 /// Few rows have a chain of additions for every other chunk, as vpdpbusd has latency.
-template <int rows, int tiles>
+template <int rows, int tiles, int all_rows>
 [[gnu::always_inline]] inline void dot(Cursor<rows, tiles> at, int64_t chunks, Ahead ahead,
                                        const Int32x16 (&start)[tiles],
-                                       Int32x16 (&acc)[rows][tiles]) {
-  constexpr int chains = rows * tiles <= 2 ? 4 : rows * tiles <= 6 ? 2 : 1;
+                                       Int32x16 (&acc)[all_rows][tiles]) {
+  constexpr int chains = all_rows * tiles <= 2 ? 4 : all_rows * tiles <= 6 ? 2 : 1;
   constexpr int unroll = 4;
-  Int32x16 sum[chains][rows][tiles];
+  Int32x16 sum[chains][all_rows][tiles];
 #pragma GCC unroll 4
   for (int i = 0; i < chains; ++i)
 #pragma GCC unroll 12
-    for (int r = 0; r < rows; ++r)
+    for (int r = 0; r < all_rows; ++r)
 #pragma GCC unroll 4
       for (int t = 0; t < tiles; ++t) sum[i][r][t] = i == 0 ? start[t] : Int32x16{};
   int64_t c = 0;
@@ -156,7 +157,7 @@ template <int rows, int tiles>
   }
   for (; c < chunks; ++c) add_chunk(at, sum[0]);
 #pragma GCC unroll 12
-  for (int r = 0; r < rows; ++r)
+  for (int r = 0; r < all_rows; ++r)
 #pragma GCC unroll 4
     for (int t = 0; t < tiles; ++t) {
       acc[r][t] = sum[0][r][t];

@@ -41,9 +41,11 @@ void block(const Gemm& g, int64_t row, int64_t tile, Ahead ahead) {
 
 template <class Gemm>
 void gemm(const Gemm& g) {
-  for_each_shaped_block(g, [&](auto shape, int64_t row, int64_t tile, Ahead ahead) {
+  const auto one_block = [&](auto shape, int64_t row, int64_t tile, Ahead ahead) {
     block<shape.rows, shape.tiles>(g, row, tile, ahead);
-  });
+  };
+  if (g.m <= few_rows) return for_few_rows(g, one_block);
+  for_each_block<block_rows, block_tiles>(g, 0, padded_n(g.n) / tile_n, one_block);
 }
 
 }  // namespace
