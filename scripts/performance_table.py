@@ -10,15 +10,11 @@ did, of how many). Rates and shares are medians of the runs' medians, with the l
 octet (or OCTET, its path); the machine should do nothing else.
 """
 import argparse
-import json
-import os
-import pathlib
 import statistics
-import subprocess
 import sys
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-OCTET = os.environ.get("OCTET", str(ROOT / "build/release/bin/octet"))
+from octet_bench import bench
+
 AVX2 = {"OCTET_MAX_ISA": "avx2"}
 # (environment, options, speeds that the row shows)
 ROWS = (
@@ -33,13 +29,6 @@ ROWS = (
 )
 SHARES = {"prefill": ("share_of_peak", "int8_ops_per_second"),
           "decode": ("share_of_bandwidth", "read_bytes_per_second")}
-
-
-def run(environment, options, arguments):
-    command = [OCTET, "bench", *arguments, *options.split(), "--json"]
-    result = subprocess.run(command, capture_output=True, check=True,
-                            env={**os.environ, **environment})
-    return json.loads(result.stdout)
 
 
 def steady(result, peak):
@@ -75,7 +64,7 @@ def main():
     for turn in range(own.rounds):
         for row, (environment, options, _) in enumerate(rows):
             print(f"round {turn + 1}: {options}", file=sys.stderr, flush=True)
-            results[row].append(run(environment, options, arguments))
+            results[row].append(bench([*arguments, *options.split()], environment))
     print("| options | speed | tokens/s | share of the peak or the bandwidth | runs |\n"
           "|---|---|---|---|---|")
     for (environment, options, speeds), of_row in zip(rows, results):

@@ -10,15 +10,13 @@ usage: plot_performance.py measure RESULTS -- MODEL [octet bench's options]
 Standard library only. Needs the release build of octet (or OCTET, its path) to measure.
 """
 import json
-import os
 import pathlib
 import subprocess
 import sys
 
+from octet_bench import bench
 from svg_chart import COLORS, RIGHT, TOP, Axis, Chart
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-OCTET = os.environ.get("OCTET", str(ROOT / "build/release/bin/octet"))
 PROMPTS = (1, 4, 16, 64, 128, 256, 512, 1024, 2048)
 DEPTHS = (1024, 2048, 4096, 8192, 16384, 32768)
 SHORT = ("--prompt", "8", "--gen", "16")  # where only one of the two speeds is looked at
@@ -32,9 +30,8 @@ def measure(results, arguments):
     sweeps += [("threads", ("--threads", str(n))) for n in range(1, threads + 1)]
     with open(results, "a", encoding="utf-8") as file:
         for sweep, options in sweeps:
-            command = [OCTET, "bench", *arguments, *options, "--json"]
-            print(" ".join(command), flush=True)
-            result = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+            print(*options, flush=True)
+            result = bench([*arguments, *options])
             for point in result.pop("depths", [{}]):
                 file.write(json.dumps({"sweep": sweep, **result, **point}) + "\n")
             file.flush()
