@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "lib/core/best_of.h"
 #include "lib/core/error.h"
 #include "lib/core/logit_scan.h"
 
@@ -45,10 +46,8 @@ void require_candidate(bool found, size_t vocab) {
   require(found, ErrorCode::InvalidArgument, "none of ", vocab, " logits is above -inf");
 }
 
-/// The order of candidates: rising in this sense is best first.
-constexpr auto better = [](const auto& a, const auto& b) {
-  return a.score != b.score ? a.score > b.score : a.id < b.id;
-};
+template <class Scored>
+using Best = BestOf<Scored, &Scored::score>;
 
 /// The largest float that is at most value.
 float not_above(double value) {
@@ -152,19 +151,15 @@ Sampler::Scored Sampler::find_best(std::span<const float> logits) const {
 
 /// scored_ = the top_k highest, best first, from one pass over the logits.
 void Sampler::keep_top_k(std::span<const float> logits) {
-  const auto k = static_cast<size_t>(options_.top_k);
+  scored_.resize(static_cast<size_t>(options_.top_k));
+  Best<Scored> kept(scored_);
   double floor = -infinity;
   scan(logits, floor, [&](const Scored& scored) {
-    if (scored_.size() == k) {
-      std::pop_heap(scored_.begin(), scored_.end(), better);
-      scored_.pop_back();
-    }
-    scored_.push_back(scored);
-    std::push_heap(scored_.begin(), scored_.end(), better);
-    if (scored_.size() == k) floor = scored_.front().score;
+    kept.offer(scored);
+    if (kept.full()) floor = kept.worst().score;
   });
+  scored_.resize(kept.sort());
   require_candidate(!scored_.empty(), logits.size());
-  std::sort_heap(scored_.begin(), scored_.end(), better);
 }
 
 /// Turns the logits of scored_[begin, end) into weights; returns the sum of them.
@@ -195,8 +190,8 @@ double Sampler::keep_mass(std::span<const float> logits, double mass) {
   while (sorted < scored_.size() && (mass == 1 || sum <= mass * total)) {
     const size_t end = mass == 1 ? scored_.size() : std::min(scored_.size(), 4 * sorted + 256);
     const auto first = scored_.begin() + sorted, last = scored_.begin() + end;
-    if (last != scored_.end()) std::nth_element(first, last, scored_.end(), better);
-    std::sort(first, last, better);
+    if (last != scored_.end()) std::nth_element(first, last, scored_.end(), Best<Scored>::better);
+    std::sort(first, last, Best<Scored>::better);
     sum += weigh(best, sorted, end);
     sorted = end;
   }

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "lib/core/best_of.h"
 #include "lib/core/error.h"
 #include "lib/core/logit_scan.h"
 #include "quant/dequantize.h"
@@ -36,27 +37,19 @@ AlignedBuffer<float> float_buffer(int64_t count) {
   return AlignedBuffer<float>(static_cast<size_t>(count));
 }
 
-bool better(const TopLogit& a, const TopLogit& b) {
-  return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
-}
+using BestLogits = BestOf<TopLogit, &TopLogit::logit>;
 
 /// best = the highest logits, best first; of equal ones the lowest id. first_id: of logits[0].
 void find_best(std::span<const float> logits, int32_t first_id, std::span<TopLogit> best) {
-  const auto first = best.begin();
-  auto last = first;  // of a heap, the worst of them first
+  BestLogits kept(best);
   for (size_t i = 0; i < logits.size(); ++i) {
-    if (last == best.end()) {
-      while (i + logit_block <= logits.size() && !any_above(&logits[i], first->logit))
-        i += logit_block;
-      if (i == logits.size()) break;
-      if (!(logits[i] > first->logit)) continue;
-      std::pop_heap(first, last--, better);
-    }
-    *last++ = {logits[i], first_id + static_cast<int32_t>(i)};
-    std::push_heap(first, last, better);
+    while (kept.full() && i + logit_block <= logits.size() &&
+           !any_above(&logits[i], kept.worst().logit))
+      i += logit_block;
+    if (i < logits.size()) kept.offer({logits[i], first_id + static_cast<int32_t>(i)});
   }
-  std::sort_heap(first, last, better);
-  std::fill(last, best.end(), TopLogit{-INFINITY, -1});
+  std::fill(best.begin() + static_cast<std::ptrdiff_t>(kept.sort()), best.end(),
+            TopLogit{-INFINITY, -1});
 }
 
 }  // namespace
@@ -284,7 +277,7 @@ StepResult CpuBackend::finish(int64_t logit_rows) {
   if (parts > 1)
     for (int64_t row = 0; row < logit_rows; ++row) {
       TopLogit* const best = best_.data() + row * parts * top;
-      std::partial_sort(best, best + top, best + parts * top, better);
+      std::partial_sort(best, best + top, best + parts * top, BestLogits::better);
     }
   return {nullptr, best_.data(), parts * top, -1};
 }
