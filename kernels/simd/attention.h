@@ -88,7 +88,7 @@ Softmax exponentials(float* scores, int64_t count, int64_t padded) {
   for (int64_t j = 0; j < padded; j += V::size) largest = xsimd::max(largest, V::load(scores + j));
   const float max = V::max(largest);
   for (int64_t j = 0; j < padded; j += V::size) {
-    const Batch weight = xsimd::exp(V::load(scores + j) - Batch(max));
+    const Batch weight = V::exp(V::load(scores + j) - Batch(max));
     sum += weight;
     V::store(scores + j, weight);
   }

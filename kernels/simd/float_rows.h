@@ -120,7 +120,7 @@ void softmax(const float* x, float* y, int64_t n) {
   const Batch row_max(V::max(max));
   Batch sum(0.0f);
   each_vector<Arch>(n, [&](int64_t i, int64_t count) {
-    const Batch weight = xsimd::exp(load<Arch>(x + i, count, -INFINITY) - row_max);
+    const Batch weight = Vector<Arch>::exp(load<Arch>(x + i, count, -INFINITY) - row_max);
     sum += weight;
     store<Arch>(y + i, weight, count);
   });
@@ -135,7 +135,8 @@ void silu_mul(const float* gate, const float* up, float* y, int64_t n) {
   using Batch = typename Vector<Arch>::type;
   each_vector<Arch>(n, [&](int64_t i, int64_t count) {
     const Batch g = load<Arch>(gate + i, count);
-    store<Arch>(y + i, g / (Batch(1.0f) + xsimd::exp(-g)) * load<Arch>(up + i, count), count);
+    store<Arch>(y + i, g / (Batch(1.0f) + Vector<Arch>::exp(-g)) * load<Arch>(up + i, count),
+                count);
   });
 }
 
