@@ -94,6 +94,7 @@ __device__ inline void attend(const PrefillAttention& a) {
 #pragma unroll
     for (int k = 0; k < head_dim / 16; ++k)
       product(scores[0], shared.queries.columns(k), shared.keys.rows(k), k > 0);
+    commit_products();
     wait_products(scores[0]);
     __syncthreads();
     copy_keys(next);
@@ -107,6 +108,7 @@ __device__ inline void attend(const PrefillAttention& a) {
     begin_products();
 #pragma unroll
     for (int k = 0; k < kv_block / 16; ++k) add_product(out[0], weights[k], shared.values.rows(k));
+    commit_products();
     wait_products(out[0]);
     __syncthreads();
     copy_values(next);

@@ -300,7 +300,9 @@ void launch_size(const Linear& linear, const Queue& queue) {
 }  // namespace
 
 void linear_prefill(const Linear& linear, const Queue& queue) {
-  if (linear.grouped && linear.planes > 1)
+  if (linear.x.tiled)
+    linear_prefill_warpgroup(linear, queue);
+  else if (linear.grouped && linear.planes > 1)
     launch_size<true, 2>(linear, queue);
   else if (linear.grouped)
     launch_size<true, 1>(linear, queue);

@@ -24,6 +24,31 @@ constexpr int64_t activation_stride(int64_t k) {
   return num_chunks(k) * chunk_k;
 }
 
+/// Activations for products of warpgroups lie in tiles, each of which a bulk copy brings as they
+/// read it: [rows / tiled_rows][k / tiled_k][tiled_rows][tiled_k] bytes, zero from k on.
+inline constexpr int tiled_rows = 128, tiled_k = 128;
+constexpr int64_t tiled_stride(int64_t k) {
+  return ceil_div(k, tiled_k) * tiled_k;
+}
+/// Where values 4 c to 4 c + 3 of a row lie in its tiled_k bytes, in words: of each chunk in the
+/// order in which weights have it (weight_word()), in pieces of 16 bytes that are swizzled as
+/// SwizzledRows are.
+constexpr int tiled_place(int row, int c) {
+  const int chunk = c / 16, q = c % 16 / 4, step = c / 2 % 2, upper_k = c % 2;
+  return ((4 * chunk + 2 * step + upper_k) ^ row % 8) * 4 + q;
+}
+/// The word that holds values 4 c to 4 c + 3 of a row of k.
+constexpr int64_t tiled_word(int64_t row, int64_t c, int64_t k) {
+  constexpr int words = tiled_k / 4;
+  const int64_t tile = row / tiled_rows * (tiled_stride(k) / tiled_k) + c / words;
+  return (tile * tiled_rows + row % tiled_rows) * words +
+         tiled_place(static_cast<int>(row % 8), static_cast<int>(c % words));
+}
+/// Bytes of so many tiled rows.
+constexpr int64_t tiled_bytes(int64_t rows, int64_t k) {
+  return ceil_div(rows, tiled_rows) * tiled_rows * tiled_stride(k);
+}
+
 /// Weights on the device are stored as the A fragments of mma.m16n8k32 (PTX ISA, "Matrix fragments
 /// for mma.m16n8k32"), so that a warp reads each fragment with one 16-byte load a lane:
 ///   [n / 16][k / 64][2 steps][32 lanes][4 registers] words of 4 bytes
@@ -328,6 +353,43 @@ constexpr PrefillPlan plan_prefill(int64_t rows, int64_t n_tiles, bool large_til
         size, static_cast<int>(down), static_cast<int>(across),
         spread_bytes(prefill_stages(architecture) * prefill_stage_bytes(tile.channels, tile.rows),
                      down * across, architecture, multiprocessors, shared_limit)};
+  }
+  return best;
+}
+
+/// Tiles of a prefill multiplication by warpgroups, of which each has 64 channels.
+struct WarpgroupTile {
+  int warpgroups, rows;
+  int stages;  ///< of the ring: steps of tiled_k
+  double speed;
+};
+constexpr WarpgroupTile warpgroup_tile(PrefillSize size) {
+  return size == PrefillSize::large ? WarpgroupTile{2, 128, 3, 1.0} : WarpgroupTile{1, 64, 4, 0.47};
+}
+/// The ring, its barriers and the rows' scales, behind an alignment of 1,024.
+constexpr int64_t warpgroup_shared_bytes(const WarpgroupTile& tile) {
+  const int64_t stage = (64 * tile.warpgroups + tile.rows) * tiled_k;
+  return 1024 + tile.stages * (stage + 2 * 8) + tile.rows * 4;
+}
+static_assert(2 * (warpgroup_shared_bytes(warpgroup_tile(PrefillSize::large)) + 1024) <=
+              228 * 1024);
+/// The size with which the busiest multiprocessor is done first; its first and last block, half
+/// alone, cost about as much as one more.
+constexpr PrefillPlan plan_warpgroup_prefill(int64_t rows, int64_t n_tiles, int64_t multiprocessors,
+                                             int64_t shared_limit) {
+  PrefillPlan best{};
+  double best_time = 0;
+  for (const PrefillSize size : {PrefillSize::large, PrefillSize::small}) {
+    const WarpgroupTile tile = warpgroup_tile(size);
+    const int64_t down = ceil_div(rows, tile.rows), across = ceil_div(n_tiles, 4 * tile.warpgroups);
+    const int64_t resident = ceil_div(down * across, multiprocessors);
+    const double time =
+        static_cast<double>((resident + 1) * tile.warpgroups * tile.rows) / tile.speed;
+    if (best_time > 0 && time >= best_time) continue;
+    best_time = time;
+    best = {size, static_cast<int>(down), static_cast<int>(across),
+            spread_bytes(warpgroup_shared_bytes(tile), down * across, 90, multiprocessors,
+                         shared_limit)};
   }
   return best;
 }

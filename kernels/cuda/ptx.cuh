@@ -228,6 +228,14 @@ class CopyBarrier {
         "r"(value), "r"(address()), "r"(rank)
         : "memory");
   }
+  /// Starts to copy a multiple of 16 bytes that others read too.
+  __device__ void copy_kept(void* shared, const void* global, int bytes) {
+    asm volatile(
+        "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::
+            "r"(static_cast<uint32_t>(__cvta_generic_to_shared(shared))),
+        "l"(global), "r"(bytes), "r"(address())
+        : "memory");
+  }
   /// Starts to copy a multiple of 16 bytes that are read once (Copies).
   __device__ void copy(void* shared, const void* global, int bytes) {
     uint64_t policy;

@@ -167,6 +167,26 @@ struct PlaneRow {
   __device__ PlaneRow(const QuantizedRows& out, int64_t row, int row_scales)
       : words(reinterpret_cast<uint32_t*>(out.values + row * out.stride)),
         scale(out.scale + row * row_scales) {}
+  __device__ uint32_t* word(int i) const { return words + i; }
+  static __device__ int64_t stride(int64_t k) { return activation_stride(k); }
+  static __device__ int planes(const RowSource& source) { return source.planes; }
+};
+/// The same where rows are tiled, which have one plane and one scale. Of each tiled_k values a lane
+/// has the four of its number (spread_place()).
+struct TiledRow {
+  static constexpr int row_words = tiled_k / 4;
+  static_assert(row_words == 32);
+  uint32_t* words;  // the lane's, as if its number were 0
+  float* scale;
+  __device__ TiledRow(const QuantizedRows& out, int64_t row, int /*row_scales*/)
+      : words(reinterpret_cast<uint32_t*>(out.values + row / tiled_rows * tiled_rows * out.stride)),
+        scale(out.scale + row) {
+    const int of_tile = static_cast<int>(row % tiled_rows), lane = threadIdx.x % 32;
+    words += of_tile * row_words + tiled_place(of_tile, lane) - lane * tiled_rows;
+  }
+  __device__ uint32_t* word(int i) const { return words + i * tiled_rows; }
+  static __device__ int64_t stride(int64_t k) { return tiled_stride(k); }
+  static __device__ int planes(const RowSource&) { return 1; }
 };
 
 /// Four values of a group, which a warp's lanes hold together, to each of the planes. All lanes
@@ -177,8 +197,8 @@ __device__ inline void quantize_group(const RowSource& source, int i, float4 v, 
   for (int plane = 0; plane < source.planes; ++plane) {
     const float absmax = combine_warp(absmax_of(v), Larger());
     const Quantizer quantize(absmax);
-    const PlaneRow out = plane_of(plane);
-    if (there) out.words[i] = quantize(v);
+    const auto out = plane_of(plane);
+    if (there) *out.word(i) = quantize(v);
     if (i % 32 == 0 && i < quads) {
       out.scale[i / 32] = quantize.scale;
       note_absmax(source.check, absmax);
@@ -308,16 +328,17 @@ struct WholeRow {
 /// each plane and may be in shared or in global memory. exchanged: of exchange_bytes, if the source
 /// is rotated. absmax_of_row(the block's, plane): where others have more of the row, over these
 /// too. Ends with a barrier.
-template <bool grouped, int held, bool all_held, class AbsmaxOfRow = WholeRow>
+template <bool grouped, int held, bool all_held, class Place = PlaneRow,
+          class AbsmaxOfRow = WholeRow>
 __device__ inline void quantize_row(const RowSource& source, int64_t index, int64_t rows,
                                     const FirstNorms& norms, float4* exchanged,
                                     const QuantizedRows& out,
                                     const AbsmaxOfRow& absmax_of_row = {}) {
   __shared__ float shared[3][block_warps];
   const SpreadRow<held, all_held> row(source, index, norms, shared[0], exchanged);
-  const int padded = static_cast<int>(activation_stride(source.k) / 4);
+  const int padded = static_cast<int>(Place::stride(source.k) / 4);
   const int row_scales = grouped ? static_cast<int>(num_groups(source.k)) : 1;
-  const auto plane_of = [&](int plane) { return PlaneRow(out, plane * rows + index, row_scales); };
+  const auto plane_of = [&](int plane) { return Place(out, plane * rows + index, row_scales); };
   if constexpr (grouped) {
     row.each(static_cast<int>(ceil_div(padded, 32) * 32), [&](int i, const float4& v) {
       quantize_group(source, i, v, i < padded, row.quads(), plane_of);
@@ -325,15 +346,15 @@ __device__ inline void quantize_row(const RowSource& source, int64_t index, int6
   } else {
     Quantizer before;  // of the first plane
 #pragma unroll 1
-    for (int plane = 0; plane < source.planes; ++plane) {
+    for (int plane = 0; plane < Place::planes(source); ++plane) {
       const auto value_of = [&](const float4& v) { return plane == 0 ? v : before.rest(v); };
       float absmax = 0;
       row.each(row.quads(),
                [&](int, const float4& v) { absmax = fmaxf(absmax, absmax_of(value_of(v))); });
       absmax = absmax_of_row(combine_block(absmax, Larger(), shared[1 + plane]), plane);
       const Quantizer quantize(absmax);
-      const PlaneRow to = plane_of(plane);
-      row.each(padded, [&](int i, const float4& v) { to.words[i] = quantize(value_of(v)); });
+      const Place to = plane_of(plane);
+      row.each(padded, [&](int i, const float4& v) { *to.word(i) = quantize(value_of(v)); });
       if (threadIdx.x == 0) {
         *to.scale = quantize.scale;
         note_absmax(source.check, absmax);

@@ -5,14 +5,15 @@
 namespace octet::kernels::cuda {
 namespace {
 
-template <bool grouped, int held, bool all_held>
+template <bool grouped, int held, bool all_held, class Place = PlaneRow>
 __global__ void __launch_bounds__(block_threads)
     quantize_rows_kernel(RowSource source, QuantizedRows out) {
   __shared__ float4 exchanged[exchange_bytes / sizeof(float4)];
   allow_next_kernel();
   const FirstNorms norms(source);
   wait_previous_kernels();
-  quantize_row<grouped, held, all_held>(source, blockIdx.x, gridDim.x, norms, exchanged, out);
+  quantize_row<grouped, held, all_held, Place>(source, blockIdx.x, gridDim.x, norms, exchanged,
+                                               out);
 }
 
 }  // namespace
@@ -20,10 +21,13 @@ __global__ void __launch_bounds__(block_threads)
 void quantize_rows(const RowSource& source, const QuantizedRows& out, int64_t rows, bool grouped,
                    const Queue& queue) {
   const bool is_short = source.k <= short_held * 4 * block_threads;
-  const auto kernel = grouped && is_short ? quantize_rows_kernel<true, short_held, true>
-                      : grouped           ? quantize_rows_kernel<true, long_held, false>
-                      : is_short          ? quantize_rows_kernel<false, short_held, true>
-                                          : quantize_rows_kernel<false, long_held, false>;
+  const auto kernel = out.tiled && is_short
+                          ? quantize_rows_kernel<false, short_held, true, TiledRow>
+                      : out.tiled ? quantize_rows_kernel<false, long_held, false, TiledRow>
+                      : grouped && is_short ? quantize_rows_kernel<true, short_held, true>
+                      : grouped             ? quantize_rows_kernel<true, long_held, false>
+                      : is_short            ? quantize_rows_kernel<false, short_held, true>
+                                            : quantize_rows_kernel<false, long_held, false>;
   launch(kernel, {dim3(extent(rows)), block_threads}, queue, source, out);
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 // Products of a warpgroup, which is four warps (PTX ISA, wgmma): sm_90a, with nothing to do before.
-// They run beside the computation: begin_products(), products, then wait_products() with the sums.
+// They run beside the computation: begin_products(), products, commit_products(), then
+// wait_products() with the sums.
 // tests/cuda/emulator holds the same functions in plain C++.
 #include "kernels/cuda/ptx.cuh"
 
@@ -10,9 +11,9 @@ inline constexpr int warpgroup_threads = 128;
 /// Rows of a product.
 inline constexpr int warpgroup_rows = 64;
 
-/// Fp16 in shared memory, rows of 64 at a multiple of 1,024 bytes. Of row r, piece p of 16 bytes
-/// lies at p ^ r % 8 (128-byte swizzle). Where rows are longer, the next 64 columns of all lie
-/// `apart` bytes on.
+/// In shared memory at a multiple of 1,024 bytes, rows of 64 fp16 or 128 int8. Of row r, piece p of
+/// 16 bytes lies at p ^ r % 8 (128-byte swizzle). Where rows are longer, the next columns of all
+/// lie `apart` bytes on.
 class SwizzledRows {
  public:
   __device__ SwizzledRows(void* shared, int apart) : shared_(shared), apart_(apart) {}
@@ -20,9 +21,9 @@ class SwizzledRows {
   __device__ uint4* piece(int row, int p) const {
     return static_cast<uint4*>(shared_) + p / 8 * (apart_ / 16) + row * 8 + (p % 8 ^ row % 8);
   }
-  /// The matrix descriptor of columns [16 k, 16 k + 16) of rows that are a product's.
+  /// The matrix descriptor of 32 bytes from 32 k on, of rows that are a product's.
   __device__ uint64_t columns(int k) const { return descriptor(k / 4 * apart_ + k % 4 * 32); }
-  /// The same of rows [16 k, 16 k + 16), all columns.
+  /// That of rows [16 k, 16 k + 16), all columns.
   __device__ uint64_t rows(int k) const { return descriptor(k * 16 * 128); }
 
  private:
@@ -51,11 +52,12 @@ __device__ inline void show_to_products() {
 #endif
 }
 
-#define OCTET_SUMS_4(d, i) "+f"(d[i][0]), "+f"(d[i][1]), "+f"(d[i][2]), "+f"(d[i][3])
-#define OCTET_SUMS_32(d, i)                                                                   \
-  OCTET_SUMS_4(d, i), OCTET_SUMS_4(d, i + 1), OCTET_SUMS_4(d, i + 2), OCTET_SUMS_4(d, i + 3), \
-      OCTET_SUMS_4(d, i + 4), OCTET_SUMS_4(d, i + 5), OCTET_SUMS_4(d, i + 6),                 \
-      OCTET_SUMS_4(d, i + 7)
+// kind: "+f" or "+r".
+#define OCTET_SUMS_4(kind, d, i) kind(d[i][0]), kind(d[i][1]), kind(d[i][2]), kind(d[i][3])
+#define OCTET_SUMS_32(kind, d, i)                                                               \
+  OCTET_SUMS_4(kind, d, i), OCTET_SUMS_4(kind, d, i + 1), OCTET_SUMS_4(kind, d, i + 2),         \
+      OCTET_SUMS_4(kind, d, i + 3), OCTET_SUMS_4(kind, d, i + 4), OCTET_SUMS_4(kind, d, i + 5), \
+      OCTET_SUMS_4(kind, d, i + 6), OCTET_SUMS_4(kind, d, i + 7)
 #define OCTET_REGISTERS_32                                                                         \
   "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25," \
   "%26,%27,%28,%29,%30,%31"
@@ -79,7 +81,7 @@ __device__ inline void product(float (&sums)[8][4], uint64_t a, uint64_t b, bool
       "{\n.reg .pred add;\nsetp.ne.b32 add, %34, 0;\n"
       "wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 {" OCTET_REGISTERS_32
       "}, %32, %33, add, 1, 1, 0, 1;\n}"
-      : OCTET_SUMS_32(sums, 0)
+      : OCTET_SUMS_32("+f", sums, 0)
       : "l"(a), "l"(b), "r"(static_cast<int>(add)));
 #endif
 }
@@ -88,7 +90,7 @@ __device__ inline void add_product(float (&sums)[8][4], const uint4& a, uint64_t
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
   asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 {" OCTET_REGISTERS_32
                "}, {%32,%33,%34,%35}, %36, 1, 1, 1, 1;"
-               : OCTET_SUMS_32(sums, 0)
+               : OCTET_SUMS_32("+f", sums, 0)
                : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "l"(b));
 #endif
 }
@@ -97,22 +99,58 @@ __device__ inline void add_product(float (&sums)[16][4], const uint4& a, uint64_
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
   asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32.f16.f16 {" OCTET_REGISTERS_64
                "}, {%64,%65,%66,%67}, %68, 1, 1, 1, 1;"
-               : OCTET_SUMS_32(sums, 0), OCTET_SUMS_32(sums, 8)
+               : OCTET_SUMS_32("+f", sums, 0), OCTET_SUMS_32("+f", sums, 8)
                : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "l"(b));
 #endif
 }
 
-/// Until all products so far have been added.
+/// sums [64][64] += a [64][32] b [32][64], int8 to int32; a in registers, each warp's 16 rows as
+/// mma_s8() takes them. b: descriptor of columns() of 64 rows, which are its columns.
+__device__ inline void add_product(int (&sums)[8][4], const uint4& a, uint64_t b) {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  asm volatile("wgmma.mma_async.sync.aligned.m64n64k32.s32.s8.s8 {" OCTET_REGISTERS_32
+               "}, {%32,%33,%34,%35}, %36, 1;"
+               : OCTET_SUMS_32("+r", sums, 0)
+               : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "l"(b));
+#endif
+}
+/// The same of 128 rows.
+__device__ inline void add_product(int (&sums)[16][4], const uint4& a, uint64_t b) {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  asm volatile("wgmma.mma_async.sync.aligned.m64n128k32.s32.s8.s8 {" OCTET_REGISTERS_64
+               "}, {%64,%65,%66,%67}, %68, 1;"
+               : OCTET_SUMS_32("+r", sums, 0), OCTET_SUMS_32("+r", sums, 8)
+               : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "l"(b));
+#endif
+}
+
+/// Behind products.
+__device__ inline void commit_products() {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+#endif
+}
+/// Until all that were committed have been added.
 __device__ inline void wait_products(float (&sums)[8][4]) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
-  asm volatile("wgmma.commit_group.sync.aligned;\nwgmma.wait_group.sync.aligned 0;"
-               : OCTET_SUMS_32(sums, 0)::"memory");
+  asm volatile("wgmma.wait_group.sync.aligned 0;" : OCTET_SUMS_32("+f", sums, 0)::"memory");
 #endif
 }
 __device__ inline void wait_products(float (&sums)[16][4]) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
-  asm volatile("wgmma.commit_group.sync.aligned;\nwgmma.wait_group.sync.aligned 0;"
-               : OCTET_SUMS_32(sums, 0), OCTET_SUMS_32(sums, 8)::"memory");
+  asm volatile("wgmma.wait_group.sync.aligned 0;"
+               : OCTET_SUMS_32("+f", sums, 0), OCTET_SUMS_32("+f", sums, 8)::"memory");
+#endif
+}
+__device__ inline void wait_products(int (&sums)[8][4]) {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  asm volatile("wgmma.wait_group.sync.aligned 0;" : OCTET_SUMS_32("+r", sums, 0)::"memory");
+#endif
+}
+__device__ inline void wait_products(int (&sums)[16][4]) {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  asm volatile("wgmma.wait_group.sync.aligned 0;"
+               : OCTET_SUMS_32("+r", sums, 0), OCTET_SUMS_32("+r", sums, 8)::"memory");
 #endif
 }
 

@@ -76,6 +76,16 @@ struct Problem {
     for (float& value : x_scale) value = 0.01f * values.real();
   }
 
+  /// x in the order of tiled_word(), with something behind the last row.
+  std::vector<int8_t> tiled_x() const {
+    std::vector<int8_t> tiled(kernels::cuda::tiled_bytes(shape.rows, shape.k), 99);
+    for (int64_t row = 0; row < shape.rows; ++row)
+      for (int64_t i = 0; i < kernels::cuda::tiled_stride(shape.k); ++i)
+        tiled[4 * kernels::cuda::tiled_word(row, i / 4, shape.k) + i % 4] =
+            i < shape.k ? x[row * activation_stride(shape.k) + i] : int8_t{0};
+    return tiled;
+  }
+
   int64_t row_scales() const { return shape.rows * (grouped ? groups : 1); }
 
   /// The CPU's result of part p, added to `out` [rows][columns].
@@ -161,10 +171,20 @@ struct DeviceWeights {
   OnGpu<float> bias;
 };
 
+/// Whether rows are tiled: as each kernel that may multiply them takes them.
+std::vector<bool> orders(const Problem& p) {
+  const bool prefill = p.shape.rows * p.planes > kernels::cuda::max_decode_rows;
+  if (prefill && kernels::cuda::takes_tiled_rows(p.grouped, p.planes, default_queue()))
+    return {false, true};
+  return {false};
+}
+
 /// The product of all parts.
 kernels::cuda::Linear linear_of(const Problem& p, const DeviceWeights& w, const OnGpu<int8_t>& x,
                                 const OnGpu<float>& x_scale, const OnGpu<float>& out,
-                                kernels::cuda::Output output) {
+                                kernels::cuda::Output output, bool tiled = false) {
+  const int64_t stride =
+      tiled ? kernels::cuda::tiled_stride(p.shape.k) : activation_stride(p.shape.k);
   const int64_t tiles = static_cast<int64_t>(p.packed.size()) * p.columns / 16;
   return {p.shape.rows,
           p.shape.k,
@@ -177,7 +197,7 @@ kernels::cuda::Linear linear_of(const Problem& p, const DeviceWeights& w, const 
           0,
           tiles,
           w.bias.data(),
-          {x.data(), x_scale.data(), activation_stride(p.shape.k)},
+          {x.data(), x_scale.data(), stride, tiled},
           out.data(),
           p.columns,
           output};
@@ -190,46 +210,56 @@ void run(const kernels::cuda::Linear& linear) {
     kernels::cuda::linear_prefill(linear, default_queue());
 }
 
+/// Of one part.
+void check_output(const Problem& p, const DeviceWeights& w, kernels::cuda::Output output,
+                  bool tiled) {
+  const Case& c = p.shape;
+  const bool add = output == kernels::cuda::Output::add;
+  const OnGpu<int8_t> x(tiled ? p.tiled_x() : p.x);
+  const OnGpu<float> x_scale(p.x_scale);
+  std::vector<float> expected(c.rows * p.columns, 0.25f);
+  const OnGpu<float> out(expected);
+  p.reference(0, add ? kernels::Store::add : kernels::Store::assign, expected);
+  run(linear_of(p, w, x, x_scale, out, output, tiled));
+  std::vector<float> got = out.host();
+  // Columns of the padding are the kernel's to use.
+  for (int64_t row = 0; row < c.rows; ++row)
+    std::copy_n(expected.begin() + row * p.columns + c.n, p.columns - c.n,
+                got.begin() + row * p.columns + c.n);
+  CHECK_MESSAGE(first_difference(got, expected, p.columns) == "", "rows ", c.rows, " n ", c.n,
+                " k ", c.k, " grouped ", p.grouped, " planes ", p.planes, " tiled ", tiled);
+}
 void check_linear(const Case& c, bool grouped, int planes = 1) {
   const Problem p(c, grouped, 1, planes);
   const DeviceWeights w(p);
-  const OnGpu<int8_t> x(p.x);
-  const OnGpu<float> x_scale(p.x_scale);
-  for (const bool add : {false, true}) {
-    std::vector<float> expected(c.rows * p.columns, 0.25f);
-    const OnGpu<float> out(expected);
-    p.reference(0, add ? kernels::Store::add : kernels::Store::assign, expected);
-    run(linear_of(p, w, x, x_scale, out,
-                  add ? kernels::cuda::Output::add : kernels::cuda::Output::assign));
-    std::vector<float> got = out.host();
-    // Columns of the padding are the kernel's to use.
-    for (int64_t row = 0; row < c.rows; ++row)
-      std::copy_n(expected.begin() + row * p.columns + c.n, p.columns - c.n,
-                  got.begin() + row * p.columns + c.n);
-    CHECK_MESSAGE(first_difference(got, expected, p.columns) == "", "rows ", c.rows, " n ", c.n,
-                  " k ", c.k, " grouped ", grouped, " planes ", planes);
-  }
+  for (const bool tiled : orders(p))
+    for (const auto output : {kernels::cuda::Output::assign, kernels::cuda::Output::add})
+      check_output(p, w, output, tiled);
 }
 
 /// silu(gate) * up: the products are exact, the exponential need not be the CPU's.
 void check_gate_up(const Case& c, bool grouped, int planes = 1) {
   const Problem p(c, grouped, 2, planes);
   const DeviceWeights w(p);
-  const OnGpu<int8_t> x(p.x);
-  const OnGpu<float> x_scale(p.x_scale), out(c.rows * p.columns);
-  run(linear_of(p, w, x, x_scale, out, kernels::cuda::Output::silu_mul));
-  std::vector<float> gate(c.rows * p.columns), up = gate;
+  std::vector<float> gate(c.rows * p.columns), up = gate, first;
   p.reference(0, kernels::Store::assign, gate);
   p.reference(1, kernels::Store::assign, up);
-  const std::vector<float> got = out.host();
-  double worst = 0;
-  for (int64_t row = 0; row < c.rows; ++row)
-    for (int64_t i = row * p.columns; i < row * p.columns + c.n; ++i) {
-      const double expected = gate[i] / (1 + std::exp(-double{gate[i]})) * up[i];
-      const double error = std::abs(got[i] - expected) / (std::abs(expected) + 1e-6);
-      worst = error <= worst ? worst : error;
-    }
-  CHECK_MESSAGE(worst < 1e-5, "rows ", c.rows, " n ", c.n, " k ", c.k, " grouped ", grouped);
+  for (const bool tiled : orders(p)) {
+    const OnGpu<int8_t> x(tiled ? p.tiled_x() : p.x);
+    const OnGpu<float> x_scale(p.x_scale), out(c.rows * p.columns);
+    run(linear_of(p, w, x, x_scale, out, kernels::cuda::Output::silu_mul, tiled));
+    const std::vector<float> got = out.host();
+    if (first.empty()) first = got;
+    CHECK(first_difference(got, first, p.columns) == "");
+    double worst = 0;
+    for (int64_t row = 0; row < c.rows; ++row)
+      for (int64_t i = row * p.columns; i < row * p.columns + c.n; ++i) {
+        const double expected = gate[i] / (1 + std::exp(-double{gate[i]})) * up[i];
+        const double error = std::abs(got[i] - expected) / (std::abs(expected) + 1e-6);
+        worst = error <= worst ? worst : error;
+      }
+    CHECK_MESSAGE(worst < 1e-5, "rows ", c.rows, " n ", c.n, " k ", c.k, " grouped ", grouped);
+  }
 }
 
 const std::vector<Case>& cases() {
@@ -240,6 +270,7 @@ const std::vector<Case>& cases() {
         list.push_back({rows, n, k});
     list.push_back({3, 2100, 128});  // more tiles than blocks
     list.push_back({130, 300, 700});
+    list.push_back({260, 520, 320});
     for (int64_t rows : {5, 70}) {
       for (const auto& [a, w] : {std::pair{127, 127}, {-127, -128}, {127, -128}, {-127, 127}})
         list.push_back({rows, 33, 8960, a, w});
@@ -293,6 +324,7 @@ TEST_CASE("cuda: silu(gate) * up in one multiplication") {
       check_gate_up({rows, 40, 260}, grouped);
       check_gate_up({rows, 336, 128}, grouped);
     }
+  check_gate_up({260, 280, 192}, false);
 }
 
 TEST_CASE("cuda: quantized rows are the reference's, bit for bit; norms come near") {
@@ -370,6 +402,37 @@ TEST_CASE("cuda: quantized rows are the reference's, bit for bit; norms come nea
         CHECK(first_bad.host()[0] == 7);
       }
     }
+}
+
+TEST_CASE("cuda: tiled rows have the bits of others in another order, and zeros behind") {
+  if (!has_cuda()) return;
+  for (const auto& [k, block] : {std::pair{4, 1}, {132, 4}, {1536, 512}, {8960, 256}}) {
+    CAPTURE(k);
+    constexpr int64_t rows = 131;
+    const int64_t stride = kernels::cuda::tiled_stride(k);
+    Values values;
+    std::vector<float> x(rows * k), norm(k);
+    for (float& value : x) value = values.real();
+    for (float& value : norm) value = values.real();
+    const OnGpu<float> source(x), weight(norm), scale(rows), tiled_scale(rows);
+    const OnGpu<int8_t> q(rows * activation_stride(k)),
+        tiled(kernels::cuda::tiled_bytes(rows, k), int8_t{55});
+    const OnGpu<int32_t> bad(std::vector<int32_t>{1000});
+    kernels::cuda::RowSource from = source_of(source.data(), k, k, 1, bad.data(), block);
+    from.norm = weight.data();
+    kernels::cuda::quantize_rows(from, {q.data(), scale.data(), activation_stride(k)}, rows, false,
+                                 default_queue());
+    kernels::cuda::quantize_rows(from, {tiled.data(), tiled_scale.data(), stride, true}, rows,
+                                 false, default_queue());
+    const std::vector<int8_t> plain = q.host(), got = tiled.host();
+    bool same = true;
+    for (int64_t row = 0; row < rows; ++row)
+      for (int64_t i = 0; i < stride; ++i)
+        same &= got[4 * kernels::cuda::tiled_word(row, i / 4, k) + i % 4] ==
+                (i < k ? plain[row * activation_stride(k) + i] : 0);
+    CHECK(same);
+    CHECK(first_difference(tiled_scale.host(), scale.host(), 1) == "");
+  }
 }
 
 TEST_CASE("cuda: a multiplication that normalizes its input gives the bits of two kernels") {

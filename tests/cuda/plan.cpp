@@ -91,6 +91,47 @@ TEST_CASE(
   CHECK(plan_prefill(2048, 1120, false, 90, 132, 227 * 1024).size == PrefillSize::small);
 }
 
+TEST_CASE("cuda: every tiled value has a word of its own, and words fill the tiles") {
+  constexpr int64_t rows = tiled_rows + 1, k = tiled_k + 4;
+  std::set<int64_t> words;
+  for (int64_t row = 0; row < 2 * tiled_rows; ++row)
+    for (int64_t c = 0; c < tiled_stride(k) / 4; ++c) words.insert(tiled_word(row, c, k));
+  CHECK(*words.begin() == 0);
+  CHECK(4 * (*words.rbegin() + 1) == tiled_bytes(rows, k));
+  CHECK(4 * words.size() == static_cast<std::size_t>(tiled_bytes(rows, k)));
+}
+
+TEST_CASE("cuda: tiled values meet their weights: word q of a step's half, swizzled") {
+  // Lane q of 4 has of a chunk values 16 q + 8 step + 4 upper_k and the next three (weight_word());
+  // their column of the product is 16 upper_k + 4 q of the step's 32.
+  for (int row = 0; row < 8; ++row)
+    for (int c = 0; c < 32; ++c) {
+      const int chunk = c / 16, q = c % 16 / 4, step = c / 2 % 2, upper_k = c % 2;
+      const int column = 32 * (2 * chunk + step) + 16 * upper_k + 4 * q;
+      CHECK(4 * tiled_place(row, c) == ((column / 16 ^ row) * 16 + column % 16));
+    }
+}
+
+TEST_CASE("cuda: plans for warpgroups cover rows and channels, and keep to shared memory") {
+  for (int64_t multiprocessors : {8, 114, 132})
+    for (int64_t rows : {33, 64, 512, 2048, 8192})
+      for (int64_t n : {16, 1536, 2048, 17920}) {
+        const PrefillPlan plan = plan_warpgroup_prefill(rows, n / 16, multiprocessors, 227 * 1024);
+        const WarpgroupTile tile = warpgroup_tile(plan.size);
+        CHECK(plan.row_tiles * tile.rows >= rows);
+        CHECK((plan.row_tiles - 1) * tile.rows < rows);
+        CHECK(plan.channel_tiles * 64 * tile.warpgroups >= n);
+        CHECK(plan.shared_bytes <= 227 * 1024);
+      }
+  // As measured (docs/performance.md).
+  for (int64_t rows : {2048, 8192})
+    for (int64_t n : {1536, 2048, 17920})
+      CHECK(plan_warpgroup_prefill(rows, n / 16, 132, 227 * 1024).size == PrefillSize::large);
+  CHECK(plan_warpgroup_prefill(512, 1120, 132, 227 * 1024).size == PrefillSize::large);
+  CHECK(plan_warpgroup_prefill(512, 96, 132, 227 * 1024).size == PrefillSize::small);
+  CHECK(plan_warpgroup_prefill(512, 128, 132, 227 * 1024).size == PrefillSize::small);
+}
+
 TEST_CASE("cuda: blocks ask for as much shared memory as spreads them over all multiprocessors") {
   constexpr int64_t limit = 227 * 1024, all = 228 * 1024;
   for (int64_t resident = 1; resident <= 4; ++resident) {

@@ -14,6 +14,8 @@ using kernels::num_groups;
 using kernels::padded_n;
 using kernels::cuda::activation_stride;
 using kernels::cuda::Output;
+using kernels::cuda::tiled_bytes;
+using kernels::cuda::tiled_stride;
 
 /// Floats for the partial results of split attention: bounds the rows attended at a time.
 constexpr int64_t partial_floats = 4 << 20;
@@ -194,7 +196,11 @@ void CudaBackend::allocate(int64_t max_rows) {
 
   const int64_t width = max_width();
   const int64_t rows = most_planes(weights_->view()) * std::max(max_rows, logit_group);
-  quantized_ = DeviceMemory(rows * activation_stride(width), "the buffers of a step");
+  quantized_ = DeviceMemory(tiled_bytes(rows, width), "the buffers of a step");
+  // Products of warpgroups read whole tiles, though they use nothing behind the last row.
+  check(cudaMemsetAsync(quantized_.as<void>(), 0, static_cast<size_t>(tiled_bytes(rows, width)),
+                        stream_.get()),
+        "cudaMemset");
   // Also for the queries of prefill attention over an int8 cache: its input is used up by then.
   scales_ = DeviceMemory(rows * std::max(num_groups(width), config_.num_heads) * 4,
                          "the buffers of a step");
@@ -325,8 +331,11 @@ void CudaBackend::multiply_int8(const CudaMatrix& weight, float* out, int64_t ou
   // Others of the same input may take two planes where this one does not.
   source.planes = weight.rest_end_tile > 0 ? source.planes : 1;
   const int planes = source.planes;
+  const bool decode = input_rows_ * planes <= kernels::cuda::max_decode_rows;
+  const bool tiled = !decode && kernels::cuda::takes_tiled_rows(weight.grouped, planes, queue_);
   const kernels::cuda::QuantizedRows x{quantized_.as<int8_t>(), scales_.as<float>(),
-                                       activation_stride(weight.k)};
+                                       tiled ? tiled_stride(weight.k) : activation_stride(weight.k),
+                                       tiled};
   const kernels::cuda::Linear linear{input_rows_,
                                      weight.k,
                                      weight.n_tiles,
@@ -342,7 +351,6 @@ void CudaBackend::multiply_int8(const CudaMatrix& weight, float* out, int64_t ou
                                      out,
                                      out_stride,
                                      output};
-  const bool decode = input_rows_ * planes <= kernels::cuda::max_decode_rows;
   const bool fused = kernels::cuda::can_fuse(input_rows_, weight.k);
   if (!fused) kernels::cuda::quantize_rows(source, x, input_rows_, weight.grouped, queue_);
   if (decode)

@@ -12,12 +12,14 @@ struct PartOfRows {
   char* data;  // the first
   int apart;
 
-  float half(int row, int column) const {
-    const auto address = reinterpret_cast<uintptr_t>(data + column / 64 * apart + row * 128) +
-                         static_cast<uintptr_t>(column % 64 * 2);
-    const uint16_t bits = *reinterpret_cast<uint16_t*>(address ^ (address / 128 % 8 * 16));
-    return ref::float_of_half(bits);
+  template <class T>
+  T at(int row, int column) const {
+    constexpr int columns = 128 / sizeof(T);
+    const auto address = reinterpret_cast<uintptr_t>(data + column / columns * apart + row * 128 +
+                                                     column % columns * int{sizeof(T)});
+    return *reinterpret_cast<const T*>(address ^ (address / 128 % 8 * 16));
   }
+  float half(int row, int column) const { return ref::float_of_half(at<uint16_t>(row, column)); }
 };
 
 class SwizzledRows {
@@ -45,6 +47,7 @@ inline char* swizzled_shared() {
 
 inline void show_to_products() {}
 inline void begin_products() {}
+inline void commit_products() {}
 
 /// a(row of 64, k)
 template <int tiles, class Left>
@@ -74,7 +77,22 @@ void add_product(float (&sums)[tiles][4], const uint4& a, const PartOfRows& b) {
       },
       b);
 }
+/// Of int8; b's columns are rows of 32 bytes.
 template <int tiles>
-void wait_products(float (&)[tiles][4]) {}
+void add_product(int (&sums)[tiles][4], const uint4& a, const PartOfRows& b) {
+  const uint32_t mine[4] = {a.x, a.y, a.z, a.w};
+  const uint32_t* all = emulator::gather(mine, 4);
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  for (int n = 0; n < tiles; ++n)
+    for (int i = 0; i < 4; ++i) {
+      const int row = lane / 4 + i / 2 * 8, column = n * 8 + lane % 4 * 2 + i % 2;
+      for (int k = 0; k < 32; ++k) {
+        const uint32_t word = all[(row % 8 * 4 + k % 16 / 4) * 4 + row / 8 + k / 16 * 2];
+        sums[n][i] += byte_of(word, k % 4) * b.at<int8_t>(column, k);
+      }
+    }
+}
+template <class Sum, int tiles>
+void wait_products(Sum (&)[tiles][4]) {}
 
 }  // namespace octet::kernels::cuda
