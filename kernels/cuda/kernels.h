@@ -64,14 +64,9 @@ struct QuantizedRows {
   int8_t* values;      ///< [planes][rows][stride], zero from k to activation_stride(k)
   float* scale;        ///< [planes][rows], or [planes][rows][num_groups(k)]
   int64_t stride;      ///< bytes, at least activation_stride(k)
-  bool tiled = false;  ///< values are tiled_bytes() in the order of tiled_word()
+  bool tiled = false;  ///< values are, each plane, tiled_bytes() in the order of tiled_word()
 };
-/// Whether a prefill multiplication takes tiled rows, and warpgroups do it.
-constexpr bool takes_tiled_rows(bool grouped, int planes, const Queue& queue) {
-  return queue.warpgroups && !grouped && planes == 1;
-}
 
-/// out.tiled: takes_tiled_rows().
 void quantize_rows(const RowSource& source, const QuantizedRows& out, int64_t rows, bool grouped,
                    const Queue& queue);
 
@@ -110,8 +105,12 @@ struct Linear {
 /// block, as can_fuse() allows.
 void linear_decode(const Linear& linear, const RowSource* fused, const Queue& queue);
 void linear_prefill(const Linear& linear, const Queue& queue);
-/// linear_prefill() of tiled rows.
+/// linear_prefill() of tiled rows, by warpgroups.
 void linear_prefill_warpgroup(const Linear& linear, const Queue& queue);
+/// Whether it does that.
+constexpr bool takes_tiled_rows(int planes, Output output, const Queue& queue) {
+  return queue.warpgroups && (planes == 1 || output != Output::silu_mul);
+}
 
 /// Rows for fp16 weights: each is scale * (first term + second term), which leaves of fp32's 24
 /// bits the upper 22.

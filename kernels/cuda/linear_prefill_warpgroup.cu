@@ -13,11 +13,12 @@ namespace {
 constexpr int step_products = tiled_k / 32;
 constexpr int step_chunks = tiled_k / int{chunk_k};
 
-template <PrefillSize size>
+template <WarpgroupSize size>
 class WarpgroupMultiplication {
   static constexpr WarpgroupTile tile = warpgroup_tile(size);
   static constexpr int stages = tile.stages, warps = 4 * tile.warpgroups;
   static constexpr int columns = tile.rows / 8;  // tiles of 8 rows
+  static constexpr bool grouped = size == WarpgroupSize::of_groups;
   static constexpr int row_bytes = tile.rows * tiled_k, weight_bytes = step_chunks * chunk_bytes;
 
  public:
@@ -26,6 +27,7 @@ class WarpgroupMultiplication {
   __device__ WarpgroupMultiplication(const Linear& linear, char* shared)
       : a_(linear),
         steps_(static_cast<int>(tiled_stride(linear.k) / tiled_k)),
+        row_scales_(grouped ? steps_ : 1),
         warp_(static_cast<int>(threadIdx.x) / 32),
         lane_(static_cast<int>(threadIdx.x) % 32),
         tile_(warps * static_cast<int>(blockIdx.x) + warp_),
@@ -47,9 +49,7 @@ class WarpgroupMultiplication {
 #pragma unroll
     for (int step = 0; step < stages; ++step) copy_weights(step);
     wait_previous_kernels();
-    static_assert(tile.rows <= threads);
-    if (const int row = static_cast<int>(threadIdx.x); row < tile.rows)
-      scales_[row] = a_.x.scale[min(int64_t{first_row_ + row}, a_.rows - 1)];
+    read_scales();
     __syncthreads();
     if (threadIdx.x == 0)
       for (int step = 0; step < stages && step < steps_; ++step) copy_rows(step);
@@ -67,6 +67,14 @@ class WarpgroupMultiplication {
     CopyBarrier::made();
   }
 
+  /// Of the block's rows, as far as there are.
+  __device__ void read_scales() {
+    const auto count =
+        static_cast<int>(min(int64_t{tile.rows}, a_.rows - first_row_)) * row_scales_;
+    const float* from = a_.x.scale + int64_t{first_row_} * row_scales_;
+    for (int i = static_cast<int>(threadIdx.x); i < count; i += threads) scales_[i] = from[i];
+  }
+
   /// Each lane copies what it will read. The last step may go past the last chunk, into what rows
   /// have zeros for.
   __device__ void copy_weights(int step) {
@@ -79,13 +87,20 @@ class WarpgroupMultiplication {
     }
     commit_copies();
   }
+  /// Of one tiled_rows, or of two, the second of which may not be there.
   __device__ void copy_rows(int step) {
-    const int64_t tile_begin = int64_t{first_row_ / tiled_rows} * steps_ + step;
-    const int8_t* from =
-        a_.x.values + (tile_begin * tiled_rows + first_row_ % tiled_rows) * tiled_k;
     CopyBarrier& filled = filled_[step % stages];
-    filled.expect(row_bytes);
-    filled.copy_kept(rows_ + step % stages * row_bytes, from, row_bytes);
+    char* to = rows_ + step % stages * row_bytes;
+    const int first = min(tile.rows, tiled_rows - first_row_ % tiled_rows);
+    const int second = first_row_ + first < a_.rows ? tile.rows - first : 0;
+    filled.expect((first + second) * tiled_k);
+    filled.copy_kept(to, tiled(first_row_, step), first * tiled_k);
+    if (second > 0)
+      filled.copy_kept(to + first * tiled_k, tiled(first_row_ + first, step), second * tiled_k);
+  }
+  __device__ const int8_t* tiled(int row, int step) const {
+    const int64_t tile_begin = int64_t{row / tiled_rows} * steps_ + step;
+    return a_.x.values + (tile_begin * tiled_rows + row % tiled_rows) * tiled_k;
   }
 
   __device__ void multiply(int step) {
@@ -95,11 +110,14 @@ class WarpgroupMultiplication {
 #pragma unroll
     for (int i = 0; i < step_products; ++i)
       weights[i] = weights_[stage * (warps * weight_bytes / 16) + i * 32];
+    GroupScales group_scales;
+    if (grouped) group_scales = scales_of(step);
     filled_[stage].wait(parity);
     const SwizzledRows rows(rows_ + stage * row_bytes, 0);
     begin_products();
 #pragma unroll
-    for (int i = 0; i < step_products; ++i) add_product(sums_, weights[i], rows.columns(i));
+    for (int i = 0; i < step_products; ++i)
+      product(sums_, weights[i], rows.columns(i), i > 0 || (!grouped && step > 0));
     commit_products();
     copy_weights(step + stages);
     wait_products(sums_);
@@ -109,6 +127,33 @@ class WarpgroupMultiplication {
       copy_rows(step + stages);
     }
     __syncwarp();
+    if (grouped) end_group(step, group_scales);
+  }
+
+  /// Of a group, of the lane's two channels.
+  struct GroupScales {
+    float weight[2];
+  };
+  __device__ GroupScales scales_of(int group) const {
+    GroupScales scales;
+#pragma unroll
+    for (int half = 0; half < 2; ++half)
+      scales.weight[half] =
+          group_scale(a_.scale, min(channel() + half, a_.n_tiles * 16 - 1), steps_, group);
+    return scales;
+  }
+  __device__ void end_group(int group, const GroupScales& scales) {
+#pragma unroll
+    for (int c = 0; c < columns; ++c)
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        const float x_scale = scales_[row(c, i) * row_scales_ + group];
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          float& value = values_[c][i + 2 * half];
+          value = add_group(sums_[c][i + 2 * half], x_scale, scales.weight[half], value);
+        }
+      }
   }
 
   /// The lane's registers i and i + 2 are neighbouring channels of a row.
@@ -137,10 +182,10 @@ class WarpgroupMultiplication {
     Constants constants;
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      constants.scale[half] = channel_scale(a_.scale, channel() + half);
+      constants.scale[half] = grouped ? 0.0f : channel_scale(a_.scale, channel() + half);
       constants.bias[half] = bias_of(a_, channel() + half);
     }
-    constexpr int at_a_time = 8;
+    constexpr int at_a_time = columns % 8 == 0 ? 8 : 6;
 #pragma unroll
     for (int first = 0; first < columns; first += at_a_time) {
       float2 before[at_a_time][2];
@@ -159,13 +204,15 @@ class WarpgroupMultiplication {
     }
   }
   __device__ void store_two(const Constants& constants, int column, int i, const float2& before) {
-    const float x_scale = scales_[row(column, i)];
     float values[2];
 #pragma unroll
-    for (int half = 0; half < 2; ++half)
-      values[half] =
-          with_bias(a_, constants.bias[half],
-                    dequantize(sums_[column][i + 2 * half], x_scale, constants.scale[half]));
+    for (int half = 0; half < 2; ++half) {
+      const int at = i + 2 * half;
+      values[half] = with_bias(
+          a_, constants.bias[half],
+          grouped ? values_[grouped ? column : 0][at]
+                  : dequantize(sums_[column][at], scales_[row(column, i)], constants.scale[half]));
+    }
     float* to = out(column, i);
     if (a_.output == Output::silu_mul) {
       to[channel() / 2] = silu_mul(values[0], values[1]);
@@ -179,7 +226,9 @@ class WarpgroupMultiplication {
   }
 
   const Linear& a_;
-  int steps_, warp_, lane_;
+  int steps_;
+  int row_scales_;  // of a row
+  int warp_, lane_;
   int tile_;       // the warp's, of 16 channels
   int first_row_;  // the block's
   char* rows_;
@@ -187,29 +236,65 @@ class WarpgroupMultiplication {
   const uint4* weight_;  // from there, for the first step
   CopyBarrier *filled_, *used_;
   float* scales_;
-  int sums_[columns][4] = {};
+  int sums_[columns][4];
+  float values_[grouped ? columns : 1][4] = {};
 };
 
 /// Registers for as many blocks as shared memory has room for.
-template <PrefillSize size>
+template <WarpgroupSize size>
 __global__ void __launch_bounds__(WarpgroupMultiplication<size>::threads,
-                                  size == PrefillSize::large ? 2 : 4)
+                                  warpgroup_tile(size).residents)
     linear_prefill_warpgroup_kernel(const __grid_constant__ Linear linear) {
   allow_next_kernel();
   if constexpr (has_warpgroups) WarpgroupMultiplication<size>(linear, swizzled_shared()).run();
 }
 
-}  // namespace
+auto kernel_for(WarpgroupSize size) {
+  switch (size) {
+    case WarpgroupSize::large:
+      return linear_prefill_warpgroup_kernel<WarpgroupSize::large>;
+    case WarpgroupSize::medium:
+      return linear_prefill_warpgroup_kernel<WarpgroupSize::medium>;
+    case WarpgroupSize::small:
+      return linear_prefill_warpgroup_kernel<WarpgroupSize::small>;
+    case WarpgroupSize::of_groups:
+      break;
+  }
+  return linear_prefill_warpgroup_kernel<WarpgroupSize::of_groups>;
+}
 
-void linear_prefill_warpgroup(const Linear& linear, const Queue& queue) {
-  const PrefillPlan plan = plan_warpgroup_prefill(linear.rows, linear.n_tiles,
-                                                  queue.multiprocessors, queue.shared_bytes);
-  const bool large = plan.size == PrefillSize::large;
-  launch(large ? linear_prefill_warpgroup_kernel<PrefillSize::large>
-               : linear_prefill_warpgroup_kernel<PrefillSize::small>,
+void launch_plane(const Linear& linear, const Queue& queue) {
+  const WarpgroupPlan plan = plan_warpgroup_prefill(linear.rows, linear.n_tiles, linear.grouped,
+                                                    linear.grouped ? num_groups(linear.k) : 1,
+                                                    queue.multiprocessors, queue.shared_bytes);
+  launch(kernel_for(plan.size),
          {dim3(extent(plan.channel_tiles), extent(plan.row_tiles)),
           warpgroup_tile(plan.size).warpgroups * warpgroup_threads, plan.shared_bytes},
          queue, linear);
+}
+
+/// The second plane, which adds to what the first has given, in the tiles that take it.
+Linear second_plane(const Linear& linear) {
+  const int64_t first = linear.rest_first_tile;
+  Linear plane = linear;
+  plane.n_tiles = linear.rest_end_tile - first;
+  plane.weight =
+      static_cast<const char*>(linear.weight) + first * num_chunks(linear.k) * chunk_bytes;
+  plane.scale = static_cast<const char*>(linear.rest_scale) +
+                first * tile_scale_bytes(linear.k, linear.grouped);
+  plane.bias = nullptr;
+  plane.x.values += tiled_bytes(linear.rows, linear.k);
+  plane.x.scale += linear.rows * (linear.grouped ? num_groups(linear.k) : 1);
+  plane.out += first * 16;
+  plane.output = Output::add;
+  return plane;
+}
+
+}  // namespace
+
+void linear_prefill_warpgroup(const Linear& linear, const Queue& queue) {
+  launch_plane(linear, queue);
+  if (linear.planes > 1) launch_plane(second_plane(linear), queue);
 }
 
 }  // namespace octet::kernels::cuda

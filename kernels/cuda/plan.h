@@ -25,8 +25,10 @@ constexpr int64_t activation_stride(int64_t k) {
 }
 
 /// Activations for products of warpgroups lie in tiles, each of which a bulk copy brings as they
-/// read it: [rows / tiled_rows][k / tiled_k][tiled_rows][tiled_k] bytes, zero from k on.
+/// read it: [planes][rows / tiled_rows][k / tiled_k][tiled_rows][tiled_k] bytes, zero from k on.
+/// With groups, a tile has one of each row.
 inline constexpr int tiled_rows = 128, tiled_k = 128;
+static_assert(tiled_k == group_size);
 constexpr int64_t tiled_stride(int64_t k) {
   return ceil_div(k, tiled_k) * tiled_k;
 }
@@ -44,7 +46,7 @@ constexpr int64_t tiled_word(int64_t row, int64_t c, int64_t k) {
   return (tile * tiled_rows + row % tiled_rows) * words +
          tiled_place(static_cast<int>(row % 8), static_cast<int>(c % words));
 }
-/// Bytes of so many tiled rows.
+/// Bytes of so many tiled rows, of one plane.
 constexpr int64_t tiled_bytes(int64_t rows, int64_t k) {
   return ceil_div(rows, tiled_rows) * tiled_rows * tiled_stride(k);
 }
@@ -357,39 +359,71 @@ constexpr PrefillPlan plan_prefill(int64_t rows, int64_t n_tiles, bool large_til
   return best;
 }
 
-/// Tiles of a prefill multiplication by warpgroups, of which each has 64 channels.
+/// Tiles of a prefill multiplication by warpgroups, of which each has 64 channels, and roughly how
+/// fast a multiprocessor is with them.
+enum class WarpgroupSize : uint8_t { large, medium, small, of_groups };
 struct WarpgroupTile {
   int warpgroups, rows;
-  int stages;  ///< of the ring: steps of tiled_k
+  int stages;     ///< of the ring: steps of tiled_k
+  int residents;  ///< blocks of a multiprocessor, as far as registers go
   double speed;
 };
-constexpr WarpgroupTile warpgroup_tile(PrefillSize size) {
-  return size == PrefillSize::large ? WarpgroupTile{2, 128, 3, 1.0} : WarpgroupTile{1, 64, 4, 0.47};
+constexpr WarpgroupTile warpgroup_tile(WarpgroupSize size) {
+  switch (size) {
+    case WarpgroupSize::large:
+      return {2, 128, 3, 2, 1.0};
+    case WarpgroupSize::medium:
+      return {2, 96, 3, 2, 0.9};
+    case WarpgroupSize::small:
+      return {1, 64, 4, 4, 0.47};
+    case WarpgroupSize::of_groups:
+      break;
+  }
+  return {2, 64, 3, 2, 1.0};
 }
 /// The ring, its barriers and the rows' scales, behind an alignment of 1,024.
-constexpr int64_t warpgroup_shared_bytes(const WarpgroupTile& tile) {
+constexpr int64_t warpgroup_shared_bytes(const WarpgroupTile& tile, int64_t row_scales) {
   const int64_t stage = (64 * tile.warpgroups + tile.rows) * tiled_k;
-  return 1024 + tile.stages * (stage + 2 * 8) + tile.rows * 4;
+  return 1024 + tile.stages * (stage + 2 * 8) + tile.rows * row_scales * 4;
 }
-static_assert(2 * (warpgroup_shared_bytes(warpgroup_tile(PrefillSize::large)) + 1024) <=
+static_assert(2 * (warpgroup_shared_bytes(warpgroup_tile(WarpgroupSize::large), 1) + 1024) <=
               228 * 1024);
+
+struct WarpgroupPlan {
+  WarpgroupSize size;
+  int row_tiles, channel_tiles;
+  int64_t shared_bytes;
+};
+constexpr WarpgroupPlan plan_warpgroups(WarpgroupSize size, int64_t rows, int64_t n_tiles,
+                                        int64_t row_scales, int64_t multiprocessors,
+                                        int64_t shared_limit) {
+  const WarpgroupTile tile = warpgroup_tile(size);
+  const int64_t down = ceil_div(rows, tile.rows), across = ceil_div(n_tiles, 4 * tile.warpgroups);
+  return {size, static_cast<int>(down), static_cast<int>(across),
+          spread_bytes(warpgroup_shared_bytes(tile, row_scales), down * across, 90, multiprocessors,
+                       shared_limit)};
+}
 /// The size with which the busiest multiprocessor is done first; its first and last block, half
-/// alone, cost about as much as one more.
-constexpr PrefillPlan plan_warpgroup_prefill(int64_t rows, int64_t n_tiles, int64_t multiprocessors,
-                                             int64_t shared_limit) {
-  PrefillPlan best{};
+/// alone, cost about as much as one more. row_scales: of a row of activations.
+constexpr WarpgroupPlan plan_warpgroup_prefill(int64_t rows, int64_t n_tiles, bool grouped,
+                                               int64_t row_scales, int64_t multiprocessors,
+                                               int64_t shared_limit) {
+  if (grouped)
+    return plan_warpgroups(WarpgroupSize::of_groups, rows, n_tiles, row_scales, multiprocessors,
+                           shared_limit);
+  WarpgroupPlan best{};
   double best_time = 0;
-  for (const PrefillSize size : {PrefillSize::large, PrefillSize::small}) {
+  for (const auto size : {WarpgroupSize::large, WarpgroupSize::medium, WarpgroupSize::small}) {
     const WarpgroupTile tile = warpgroup_tile(size);
-    const int64_t down = ceil_div(rows, tile.rows), across = ceil_div(n_tiles, 4 * tile.warpgroups);
-    const int64_t resident = ceil_div(down * across, multiprocessors);
+    const WarpgroupPlan plan =
+        plan_warpgroups(size, rows, n_tiles, 1, multiprocessors, shared_limit);
+    const int64_t resident =
+        ceil_div(int64_t{plan.row_tiles} * plan.channel_tiles, multiprocessors);
     const double time =
         static_cast<double>((resident + 1) * tile.warpgroups * tile.rows) / tile.speed;
     if (best_time > 0 && time >= best_time) continue;
     best_time = time;
-    best = {size, static_cast<int>(down), static_cast<int>(across),
-            spread_bytes(warpgroup_shared_bytes(tile), down * across, 90, multiprocessors,
-                         shared_limit)};
+    best = plan;
   }
   return best;
 }

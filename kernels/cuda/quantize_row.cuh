@@ -160,33 +160,37 @@ __device__ inline void hadamard_step_of(float4& low, float4& high) {
 /// the 1.5B, 8960, does. Short rows have kernels that leave room for more blocks.
 constexpr int short_held = 2, long_held = 10;
 
-/// Where one plane of a row goes.
+/// Where one plane of a row goes, of `rows` of each plane.
 struct PlaneRow {
   uint32_t* words;
   float* scale;
-  __device__ PlaneRow(const QuantizedRows& out, int64_t row, int row_scales)
-      : words(reinterpret_cast<uint32_t*>(out.values + row * out.stride)),
-        scale(out.scale + row * row_scales) {}
+  __device__ PlaneRow(const QuantizedRows& out, int plane, int64_t rows, int64_t row,
+                      int row_scales)
+      : words(reinterpret_cast<uint32_t*>(out.values + (plane * rows + row) * out.stride)),
+        scale(out.scale + (plane * rows + row) * row_scales) {}
   __device__ uint32_t* word(int i) const { return words + i; }
   static __device__ int64_t stride(int64_t k) { return activation_stride(k); }
   static __device__ int planes(const RowSource& source) { return source.planes; }
 };
-/// The same where rows are tiled, which have one plane and one scale. Of each tiled_k values a lane
-/// has the four of its number (spread_place()).
+/// The same where rows are tiled. Of each tiled_k values a lane has the four of its number
+/// (spread_place()).
+template <int count>
 struct TiledRow {
   static constexpr int row_words = tiled_k / 4;
   static_assert(row_words == 32);
   uint32_t* words;  // the lane's, as if its number were 0
   float* scale;
-  __device__ TiledRow(const QuantizedRows& out, int64_t row, int /*row_scales*/)
-      : words(reinterpret_cast<uint32_t*>(out.values + row / tiled_rows * tiled_rows * out.stride)),
-        scale(out.scale + row) {
+  __device__ TiledRow(const QuantizedRows& out, int plane, int64_t rows, int64_t row,
+                      int row_scales)
+      : scale(out.scale + (plane * rows + row) * row_scales) {
+    const int64_t tile = plane * ceil_div(rows, tiled_rows) + row / tiled_rows;
     const int of_tile = static_cast<int>(row % tiled_rows), lane = threadIdx.x % 32;
-    words += of_tile * row_words + tiled_place(of_tile, lane) - lane * tiled_rows;
+    words = reinterpret_cast<uint32_t*>(out.values + tile * tiled_rows * out.stride) +
+            of_tile * row_words + tiled_place(of_tile, lane) - lane * tiled_rows;
   }
   __device__ uint32_t* word(int i) const { return words + i * tiled_rows; }
   static __device__ int64_t stride(int64_t k) { return tiled_stride(k); }
-  static __device__ int planes(const RowSource&) { return 1; }
+  static __device__ int planes(const RowSource&) { return count; }
 };
 
 /// Four values of a group, which a warp's lanes hold together, to each of the planes. All lanes
@@ -338,7 +342,7 @@ __device__ inline void quantize_row(const RowSource& source, int64_t index, int6
   const SpreadRow<held, all_held> row(source, index, norms, shared[0], exchanged);
   const int padded = static_cast<int>(Place::stride(source.k) / 4);
   const int row_scales = grouped ? static_cast<int>(num_groups(source.k)) : 1;
-  const auto plane_of = [&](int plane) { return Place(out, plane * rows + index, row_scales); };
+  const auto plane_of = [&](int plane) { return Place(out, plane, rows, index, row_scales); };
   if constexpr (grouped) {
     row.each(static_cast<int>(ceil_div(padded, 32) * 32), [&](int i, const float4& v) {
       quantize_group(source, i, v, i < padded, row.quads(), plane_of);

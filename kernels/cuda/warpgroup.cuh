@@ -54,17 +54,17 @@ __device__ inline void show_to_products() {
 
 // kind: "+f" or "+r".
 #define OCTET_SUMS_4(kind, d, i) kind(d[i][0]), kind(d[i][1]), kind(d[i][2]), kind(d[i][3])
-#define OCTET_SUMS_32(kind, d, i)                                                               \
-  OCTET_SUMS_4(kind, d, i), OCTET_SUMS_4(kind, d, i + 1), OCTET_SUMS_4(kind, d, i + 2),         \
-      OCTET_SUMS_4(kind, d, i + 3), OCTET_SUMS_4(kind, d, i + 4), OCTET_SUMS_4(kind, d, i + 5), \
-      OCTET_SUMS_4(kind, d, i + 6), OCTET_SUMS_4(kind, d, i + 7)
+#define OCTET_SUMS_16(kind, d, i)                                                       \
+  OCTET_SUMS_4(kind, d, i), OCTET_SUMS_4(kind, d, i + 1), OCTET_SUMS_4(kind, d, i + 2), \
+      OCTET_SUMS_4(kind, d, i + 3)
+#define OCTET_SUMS_32(kind, d, i) OCTET_SUMS_16(kind, d, i), OCTET_SUMS_16(kind, d, i + 4)
 #define OCTET_REGISTERS_32                                                                         \
   "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25," \
   "%26,%27,%28,%29,%30,%31"
-#define OCTET_REGISTERS_64                                                                        \
-  OCTET_REGISTERS_32                                                                              \
-  ",%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52,%53,%54," \
-  "%55,%56,%57,%58,%59,%60,%61,%62,%63"
+#define OCTET_REGISTERS_48 \
+  OCTET_REGISTERS_32 ",%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47"
+#define OCTET_REGISTERS_64 \
+  OCTET_REGISTERS_48 ",%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63"
 
 /// Before products, once their registers are written.
 __device__ inline void begin_products() {
@@ -104,23 +104,37 @@ __device__ inline void add_product(float (&sums)[16][4], const uint4& a, uint64_
 #endif
 }
 
-/// sums [64][64] += a [64][32] b [32][64], int8 to int32; a in registers, each warp's 16 rows as
-/// mma_s8() takes them. b: descriptor of columns() of 64 rows, which are its columns.
-__device__ inline void add_product(int (&sums)[8][4], const uint4& a, uint64_t b) {
+/// sums [64][64] = a [64][32] b [32][64], or with `add` added to, int8 to int32; a in registers,
+/// each warp's 16 rows as mma_s8() takes them. b: descriptor of columns() of 64 rows, its columns.
+__device__ inline void product(int (&sums)[8][4], const uint4& a, uint64_t b, bool add) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
-  asm volatile("wgmma.mma_async.sync.aligned.m64n64k32.s32.s8.s8 {" OCTET_REGISTERS_32
-               "}, {%32,%33,%34,%35}, %36, 1;"
-               : OCTET_SUMS_32("+r", sums, 0)
-               : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "l"(b));
+  asm volatile(
+      "{\n.reg .pred add;\nsetp.ne.b32 add, %37, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n64k32.s32.s8.s8 {" OCTET_REGISTERS_32
+      "}, {%32,%33,%34,%35}, %36, add;\n}"
+      : OCTET_SUMS_32("+r", sums, 0)
+      : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "l"(b), "r"(static_cast<int>(add)));
 #endif
 }
-/// The same of 128 rows.
-__device__ inline void add_product(int (&sums)[16][4], const uint4& a, uint64_t b) {
+/// The same of 96 and of 128 rows.
+__device__ inline void product(int (&sums)[12][4], const uint4& a, uint64_t b, bool add) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
-  asm volatile("wgmma.mma_async.sync.aligned.m64n128k32.s32.s8.s8 {" OCTET_REGISTERS_64
-               "}, {%64,%65,%66,%67}, %68, 1;"
-               : OCTET_SUMS_32("+r", sums, 0), OCTET_SUMS_32("+r", sums, 8)
-               : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "l"(b));
+  asm volatile(
+      "{\n.reg .pred add;\nsetp.ne.b32 add, %53, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n96k32.s32.s8.s8 {" OCTET_REGISTERS_48
+      "}, {%48,%49,%50,%51}, %52, add;\n}"
+      : OCTET_SUMS_16("+r", sums, 0), OCTET_SUMS_32("+r", sums, 4)
+      : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "l"(b), "r"(static_cast<int>(add)));
+#endif
+}
+__device__ inline void product(int (&sums)[16][4], const uint4& a, uint64_t b, bool add) {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  asm volatile(
+      "{\n.reg .pred add;\nsetp.ne.b32 add, %69, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n128k32.s32.s8.s8 {" OCTET_REGISTERS_64
+      "}, {%64,%65,%66,%67}, %68, add;\n}"
+      : OCTET_SUMS_32("+r", sums, 0), OCTET_SUMS_32("+r", sums, 8)
+      : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "l"(b), "r"(static_cast<int>(add)));
 #endif
 }
 
@@ -147,6 +161,12 @@ __device__ inline void wait_products(int (&sums)[8][4]) {
   asm volatile("wgmma.wait_group.sync.aligned 0;" : OCTET_SUMS_32("+r", sums, 0)::"memory");
 #endif
 }
+__device__ inline void wait_products(int (&sums)[12][4]) {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  asm volatile("wgmma.wait_group.sync.aligned 0;"
+               : OCTET_SUMS_16("+r", sums, 0), OCTET_SUMS_32("+r", sums, 4)::"memory");
+#endif
+}
 __device__ inline void wait_products(int (&sums)[16][4]) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
   asm volatile("wgmma.wait_group.sync.aligned 0;"
@@ -155,8 +175,10 @@ __device__ inline void wait_products(int (&sums)[16][4]) {
 }
 
 #undef OCTET_SUMS_4
+#undef OCTET_SUMS_16
 #undef OCTET_SUMS_32
 #undef OCTET_REGISTERS_32
+#undef OCTET_REGISTERS_48
 #undef OCTET_REGISTERS_64
 
 }  // namespace octet::kernels::cuda

@@ -113,23 +113,30 @@ TEST_CASE("cuda: tiled values meet their weights: word q of a step's half, swizz
 }
 
 TEST_CASE("cuda: plans for warpgroups cover rows and channels, and keep to shared memory") {
-  for (int64_t multiprocessors : {8, 114, 132})
-    for (int64_t rows : {33, 64, 512, 2048, 8192})
-      for (int64_t n : {16, 1536, 2048, 17920}) {
-        const PrefillPlan plan = plan_warpgroup_prefill(rows, n / 16, multiprocessors, 227 * 1024);
-        const WarpgroupTile tile = warpgroup_tile(plan.size);
-        CHECK(plan.row_tiles * tile.rows >= rows);
-        CHECK((plan.row_tiles - 1) * tile.rows < rows);
-        CHECK(plan.channel_tiles * 64 * tile.warpgroups >= n);
-        CHECK(plan.shared_bytes <= 227 * 1024);
-      }
+  constexpr int64_t limit = 227 * 1024;
+  for (const bool grouped : {false, true})
+    for (int64_t multiprocessors : {8, 114, 132})
+      for (int64_t rows : {33, 64, 512, 2048, 8192})
+        for (int64_t n : {16, 1536, 2048, 17920}) {
+          const WarpgroupPlan plan = plan_warpgroup_prefill(rows, n / 16, grouped, grouped ? 70 : 1,
+                                                            multiprocessors, limit);
+          const WarpgroupTile tile = warpgroup_tile(plan.size);
+          CHECK(plan.row_tiles * tile.rows >= rows);
+          CHECK((plan.row_tiles - 1) * tile.rows < rows);
+          CHECK(plan.channel_tiles * 64 * tile.warpgroups >= n);
+          CHECK(plan.shared_bytes <= limit);
+          CHECK((plan.size == WarpgroupSize::of_groups) == grouped);
+        }
+  const auto size = [&](int64_t rows, int64_t n) {
+    return plan_warpgroup_prefill(rows, n / 16, false, 1, 132, limit).size;
+  };
   // As measured (docs/performance.md).
-  for (int64_t rows : {2048, 8192})
-    for (int64_t n : {1536, 2048, 17920})
-      CHECK(plan_warpgroup_prefill(rows, n / 16, 132, 227 * 1024).size == PrefillSize::large);
-  CHECK(plan_warpgroup_prefill(512, 1120, 132, 227 * 1024).size == PrefillSize::large);
-  CHECK(plan_warpgroup_prefill(512, 96, 132, 227 * 1024).size == PrefillSize::small);
-  CHECK(plan_warpgroup_prefill(512, 128, 132, 227 * 1024).size == PrefillSize::small);
+  CHECK(size(2048, 17920) == WarpgroupSize::large);
+  CHECK(size(2048, 2048) == WarpgroupSize::large);
+  CHECK(size(2048, 1536) == WarpgroupSize::medium);
+  CHECK(size(512, 17920) == WarpgroupSize::large);
+  CHECK(size(512, 1536) == WarpgroupSize::small);
+  CHECK(size(512, 2048) == WarpgroupSize::small);
 }
 
 TEST_CASE("cuda: blocks ask for as much shared memory as spreads them over all multiprocessors") {

@@ -79,7 +79,8 @@ void add_product(float (&sums)[tiles][4], const uint4& a, const PartOfRows& b) {
 }
 /// Of int8; b's columns are rows of 32 bytes.
 template <int tiles>
-void add_product(int (&sums)[tiles][4], const uint4& a, const PartOfRows& b) {
+void product(int (&sums)[tiles][4], const uint4& a, const PartOfRows& b, bool add) {
+  if (!add) std::memset(sums, 0, sizeof sums);
   const uint32_t mine[4] = {a.x, a.y, a.z, a.w};
   const uint32_t* all = emulator::gather(mine, 4);
   const int lane = static_cast<int>(threadIdx.x % 32);
