@@ -48,17 +48,33 @@ class WarpgroupMultiplication {
     if (threadIdx.x == 0) make_barriers();
 #pragma unroll
     for (int step = 0; step < stages; ++step) copy_weights(step);
+    const Constants constants = read_constants();
     wait_previous_kernels();
-    read_scales();
-    __syncthreads();
     if (threadIdx.x == 0)
       for (int step = 0; step < stages && step < steps_; ++step) copy_rows(step);
     __syncwarp();
+    read_scales();
+    __syncthreads();
     for (int step = 0; step < steps_; ++step) multiply(step);
-    if (tile_ < a_.n_tiles) store();
+    if (tile_ < a_.n_tiles) store(constants);
   }
 
  private:
+  /// Scales and biases of the lane's two channels.
+  struct Constants {
+    float scale[2], bias[2];
+  };
+  __device__ Constants read_constants() const {
+    Constants constants;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int64_t at = min(channel() + half, a_.n_tiles * 16 - 1);
+      constants.scale[half] = grouped ? 0.0f : channel_scale(a_.scale, at);
+      constants.bias[half] = bias_of(a_, at);
+    }
+    return constants;
+  }
+
   __device__ void make_barriers() {
     for (int stage = 0; stage < stages; ++stage) {
       filled_[stage].init(1);
@@ -171,20 +187,9 @@ class WarpgroupMultiplication {
     return first_row_ + row(column, i) < a_.rows;
   }
 
-  /// Scales and biases of the lane's two channels.
-  struct Constants {
-    float scale[2], bias[2];
-  };
-
   /// What is there before is read for several columns at a time: behind a store, a load would have
   /// to wait for it.
-  __device__ void store() {
-    Constants constants;
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      constants.scale[half] = grouped ? 0.0f : channel_scale(a_.scale, channel() + half);
-      constants.bias[half] = bias_of(a_, channel() + half);
-    }
+  __device__ void store(const Constants& constants) {
     constexpr int at_a_time = columns % 8 == 0 ? 8 : 6;
 #pragma unroll
     for (int first = 0; first < columns; first += at_a_time) {
