@@ -108,8 +108,8 @@ void linear_prefill(const Linear& linear, const Queue& queue);
 /// linear_prefill() of tiled rows, by warpgroups.
 void linear_prefill_warpgroup(const Linear& linear, const Queue& queue);
 /// Whether it does that.
-constexpr bool takes_tiled_rows(int planes, Output output, const Queue& queue) {
-  return queue.warpgroups && (planes == 1 || output != Output::silu_mul);
+constexpr bool takes_tiled_rows(int64_t k, int planes, Output output, const Queue& queue) {
+  return queue.warpgroups && k <= max_tiled_k && (planes == 1 || output != Output::silu_mul);
 }
 
 /// Rows for fp16 weights: each is scale * (first term + second term), which leaves of fp32's 24

@@ -1,7 +1,7 @@
 // linear_prefill() where warpgroups multiply (sm_90a). A block computes a tile of channels x rows,
 // each warpgroup 64 of its channels. A warp brings its own weights by cp.async, which are fragments
-// and go to registers; bulk copies bring the rows, which all warps read where they lie. Several
-// blocks on a multiprocessor keep its tensor cores busy meanwhile.
+// and go to registers; a bulk copy brings a step's rows, which all warps read where they lie. Other
+// blocks on the multiprocessor keep its tensor cores busy while one waits or stores.
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/linear_output.cuh"
 #include "kernels/cuda/warpgroup.cuh"
@@ -17,8 +17,8 @@ template <WarpgroupSize size>
 class WarpgroupMultiplication {
   static constexpr WarpgroupTile tile = warpgroup_tile(size);
   static constexpr int stages = tile.stages, warps = 4 * tile.warpgroups;
-  static constexpr int columns = tile.rows / 8;  // tiles of 8 rows
-  static constexpr bool grouped = size == WarpgroupSize::of_groups;
+  static constexpr int columns = tile.rows / 8;                      // tiles of 8 rows
+  static constexpr bool grouped = size == WarpgroupSize::of_groups;  // a step is a group
   static constexpr int row_bytes = tile.rows * tiled_k, weight_bytes = step_chunks * chunk_bytes;
 
  public:

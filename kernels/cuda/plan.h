@@ -389,6 +389,11 @@ constexpr int64_t warpgroup_shared_bytes(const WarpgroupTile& tile, int64_t row_
 static_assert(2 * (warpgroup_shared_bytes(warpgroup_tile(WarpgroupSize::large), 1) + 1024) <=
               228 * 1024);
 
+/// The longest row whose scales fit beside them (sm_90).
+inline constexpr int64_t max_tiled_k = 64 * 1024;
+static_assert(warpgroup_shared_bytes(warpgroup_tile(WarpgroupSize::of_groups),
+                                     num_groups(max_tiled_k)) <= 227 * 1024);
+
 struct WarpgroupPlan {
   WarpgroupSize size;
   int row_tiles, channel_tiles;

@@ -177,7 +177,7 @@ struct DeviceWeights {
 /// Whether rows are tiled: as each kernel that may multiply them takes them.
 std::vector<bool> orders(const Problem& p, kernels::cuda::Output output) {
   const bool prefill = p.shape.rows * p.planes > kernels::cuda::max_decode_rows;
-  if (prefill && kernels::cuda::takes_tiled_rows(p.planes, output, default_queue()))
+  if (prefill && kernels::cuda::takes_tiled_rows(p.shape.k, p.planes, output, default_queue()))
     return {false, true};
   return {false};
 }

@@ -332,7 +332,7 @@ void CudaBackend::multiply_int8(const CudaMatrix& weight, float* out, int64_t ou
   source.planes = weight.rest_end_tile > 0 ? source.planes : 1;
   const int planes = source.planes;
   const bool decode = input_rows_ * planes <= kernels::cuda::max_decode_rows;
-  const bool tiled = !decode && kernels::cuda::takes_tiled_rows(planes, output, queue_);
+  const bool tiled = !decode && kernels::cuda::takes_tiled_rows(weight.k, planes, output, queue_);
   const kernels::cuda::QuantizedRows x{quantized_.as<int8_t>(), scales_.as<float>(),
                                        tiled ? tiled_stride(weight.k) : activation_stride(weight.k),
                                        tiled};
