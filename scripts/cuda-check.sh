@@ -24,7 +24,6 @@ known=$(cat <<'END'
 attention_prefill_kernel<128,2> sm_75 128
 attention_prefill_kernel<128,2> sm_87 48
 attention_prefill_kernel<128,2> sm_90a 48
-quantize_rows_kernel<false,10,false,TiledRow<2>> sm_90a 32
 END
 )
 

@@ -9,21 +9,22 @@
 namespace octet::kernels::cuda {
 namespace {
 
-/// A step multiplies tiled_k values of K, in so many products.
-constexpr int step_products = tiled_k / 32;
-constexpr int step_chunks = tiled_k / int{chunk_k};
+constexpr int threads_of(WarpgroupSize size) {
+  return warpgroup_tile(size).warpgroups * warpgroup_threads;
+}
 
 template <WarpgroupSize size>
 class WarpgroupMultiplication {
+  /// A step multiplies tiled_k values of K, in so many products.
+  static constexpr int step_products = tiled_k / 32, step_chunks = tiled_k / int{chunk_k};
   static constexpr WarpgroupTile tile = warpgroup_tile(size);
+  static constexpr int threads = threads_of(size);
   static constexpr int stages = tile.stages, warps = 4 * tile.warpgroups;
   static constexpr int columns = tile.rows / 8;                      // tiles of 8 rows
   static constexpr bool grouped = size == WarpgroupSize::of_groups;  // a step is a group
   static constexpr int row_bytes = tile.rows * tiled_k, weight_bytes = step_chunks * chunk_bytes;
 
  public:
-  static constexpr int threads = tile.warpgroups * warpgroup_threads;
-
   __device__ WarpgroupMultiplication(const Linear& linear, char* shared)
       : a_(linear),
         steps_(static_cast<int>(tiled_stride(linear.k) / tiled_k)),
@@ -247,8 +248,7 @@ class WarpgroupMultiplication {
 
 /// Registers for as many blocks as shared memory has room for.
 template <WarpgroupSize size>
-__global__ void __launch_bounds__(WarpgroupMultiplication<size>::threads,
-                                  warpgroup_tile(size).residents)
+__global__ void __launch_bounds__(threads_of(size), warpgroup_tile(size).residents)
     linear_prefill_warpgroup_kernel(const __grid_constant__ Linear linear) {
   allow_next_kernel();
   if constexpr (has_warpgroups) WarpgroupMultiplication<size>(linear, swizzled_shared()).run();
@@ -273,8 +273,8 @@ void launch_plane(const Linear& linear, const Queue& queue) {
                                                     linear.grouped ? num_groups(linear.k) : 1,
                                                     queue.multiprocessors, queue.shared_bytes);
   launch(kernel_for(plan.size),
-         {dim3(extent(plan.channel_tiles), extent(plan.row_tiles)),
-          warpgroup_tile(plan.size).warpgroups * warpgroup_threads, plan.shared_bytes},
+         {dim3(extent(plan.channel_tiles), extent(plan.row_tiles)), threads_of(plan.size),
+          plan.shared_bytes},
          queue, linear);
 }
 

@@ -170,27 +170,26 @@ struct PlaneRow {
         scale(out.scale + (plane * rows + row) * row_scales) {}
   __device__ uint32_t* word(int i) const { return words + i; }
   static __device__ int64_t stride(int64_t k) { return activation_stride(k); }
-  static __device__ int planes(const RowSource& source) { return source.planes; }
 };
 /// The same where rows are tiled. Of each tiled_k values a lane has the four of its number
 /// (spread_place()).
-template <int count>
 struct TiledRow {
   static constexpr int row_words = tiled_k / 4;
   static_assert(row_words == 32);
-  uint32_t* words;  // the lane's, as if its number were 0
+  uint32_t* words;
   float* scale;
+  int first;  // the lane's word, as if its number were 0
   __device__ TiledRow(const QuantizedRows& out, int plane, int64_t rows, int64_t row,
                       int row_scales)
-      : scale(out.scale + (plane * rows + row) * row_scales) {
-    const int64_t tile = plane * ceil_div(rows, tiled_rows) + row / tiled_rows;
+      : words(reinterpret_cast<uint32_t*>(out.values)),
+        scale(out.scale + (plane * rows + row) * row_scales) {
+    const auto tile = static_cast<int>(plane * ceil_div(rows, tiled_rows) + row / tiled_rows);
     const int of_tile = static_cast<int>(row % tiled_rows), lane = threadIdx.x % 32;
-    words = reinterpret_cast<uint32_t*>(out.values + tile * tiled_rows * out.stride) +
-            of_tile * row_words + tiled_place(of_tile, lane) - lane * tiled_rows;
+    first = tile * static_cast<int>(tiled_rows * out.stride / 4) + of_tile * row_words +
+            tiled_place(of_tile, lane) - lane * tiled_rows;
   }
-  __device__ uint32_t* word(int i) const { return words + i * tiled_rows; }
+  __device__ uint32_t* word(int i) const { return words + (first + i * tiled_rows); }
   static __device__ int64_t stride(int64_t k) { return tiled_stride(k); }
-  static __device__ int planes(const RowSource&) { return count; }
 };
 
 /// Four values of a group, which a warp's lanes hold together, to each of the planes. All lanes
@@ -350,7 +349,7 @@ __device__ inline void quantize_row(const RowSource& source, int64_t index, int6
   } else {
     Quantizer before;  // of the first plane
 #pragma unroll 1
-    for (int plane = 0; plane < Place::planes(source); ++plane) {
+    for (int plane = 0; plane < source.planes; ++plane) {
       const auto value_of = [&](const float4& v) { return plane == 0 ? v : before.rest(v); };
       float absmax = 0;
       row.each(row.quads(),

@@ -29,9 +29,8 @@ auto kernel_for(bool grouped, bool is_short) {
 void quantize_rows(const RowSource& source, const QuantizedRows& out, int64_t rows, bool grouped,
                    const Queue& queue) {
   const bool is_short = source.k <= short_held * 4 * block_threads;
-  const auto kernel = !out.tiled          ? kernel_for<PlaneRow>(grouped, is_short)
-                      : source.planes > 1 ? kernel_for<TiledRow<2>>(grouped, is_short)
-                                          : kernel_for<TiledRow<1>>(grouped, is_short);
+  const auto kernel =
+      out.tiled ? kernel_for<TiledRow>(grouped, is_short) : kernel_for<PlaneRow>(grouped, is_short);
   launch(kernel, {dim3(extent(rows)), block_threads}, queue, source, out);
 }
 
