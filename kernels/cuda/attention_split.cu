@@ -61,33 +61,35 @@ class Group : public SplitGroup {
       : SplitGroup(a, step, kv_head), shared_(shared) {}
 
   // Loops are not unrolled where there is time: a block of threads runs this code once, from
-  // memory.
+  // memory. sm_75's copies are in registers.
   __device__ void ask_for_keys(int block) {
     const CacheBlock cached(a_.heads, step_.blocks, block, kv_head_);
-#pragma unroll 1
+#pragma unroll(code_architecture < 80 ? 2 : 1)
     for (int s = 0; s < 2; ++s) {
       // Of dimensions that are not there, others: their queries are 0.
       const int d = place_.key_dim(4 * s) < head_dim_ ? place_.key_dim(4 * s) : 0;
       const uint16_t* from = cached.keys + d * int{kv_block} + 8 * place_.g;
-      Copies<4> copies;
 #pragma unroll
-      for (int i = 0; i < 4; ++i) copies.start(i, key(4 * s + i), from + i * kv_block);
-      copies.store();
+      for (int i = 0; i < 4; ++i) keys_.start(4 * s + i, key(4 * s + i), from + i * kv_block);
     }
   }
   __device__ void ask_for_values(int block) {
     const CacheBlock cached(a_.heads, step_.blocks, block, kv_head_);
     const uint16_t* from = cached.values + place_.value_position(0) * head_dim_ +
                            min(place_.value_dim(), head_dim_ - 4);
-#pragma unroll 1
+#pragma unroll(code_architecture < 80 ? 4 : 1)
     for (int t = 0; t < 4; ++t, from += 2 * head_dim_) {
-      Copies<4, uint2> copies;
 #pragma unroll
       for (int r = 0; r < 4; ++r)
-        copies.start(r, value(4 * t + r),
-                     from + (place_.value_position(r) - place_.value_position(0)) * head_dim_);
-      copies.store();
+        values_.start(4 * t + r, value(4 * t + r),
+                      from + (place_.value_position(r) - place_.value_position(0)) * head_dim_);
     }
+  }
+  __device__ void store_keys() {
+    keys_.store();
+  }
+  __device__ void store_values() {
+    values_.store();
   }
 
   /// The heads' queries as operands.
@@ -163,6 +165,8 @@ class Group : public SplitGroup {
   }
 
   Shared<groups> shared_;
+  Copies<key_pieces> keys_;
+  Copies<value_pieces, uint2> values_;
   uint4 query_[2];
 };
 
@@ -318,10 +322,12 @@ __device__ inline void merge_splits(float* results, float* next, int split, int 
   }
 }
 
-/// Of a thread: on sm_90 so few that a block of a multiplication finds room beside this one.
+/// Of a thread: on sm_90 so few that a block of a multiplication finds room beside this one; on
+/// sm_75 a block has a multiprocessor's shared memory for itself.
 template <class Group>
 constexpr int split_registers(int groups) {
-  return groups == 1 || code_architecture < 90 ? 120 : Group::registers_sm_90;
+  if (code_architecture >= 90 && groups > 1) return Group::registers_sm_90;
+  return code_architecture < 80 ? 200 : 120;
 }
 
 template <template <int> class GroupOf, int groups>
@@ -361,6 +367,7 @@ __global__ void __maxnreg__(split_registers<GroupOf<groups>>(groups))
 
   auto* scores = reinterpret_cast<float4*>(shared.scratch + number * group_scores);
   for (int turn = first; turn <= last; turn += groups, block += groups) {
+    if (block <= last) group.store_keys();
     wait_copies<1>();
     __syncthreads();
     if (block <= last) group.score(block, scores + threadIdx.x / 32 % 4 * 128);
@@ -369,6 +376,7 @@ __global__ void __maxnreg__(split_registers<GroupOf<groups>>(groups))
     __syncthreads();
     wait_copies<1>();
     if (block <= last) {
+      group.store_values();
       group.weigh(block, scores);
       group.add_values(block);
     }

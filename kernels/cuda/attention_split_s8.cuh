@@ -87,34 +87,34 @@ class GroupS8 : public SplitGroup {
 
   __device__ void ask_for_keys(int block) {
     const CacheBlockS8 cached(a_.heads, step_.blocks, block, kv_head_);
-#pragma unroll 1
+#pragma unroll(code_architecture < 80 ? 2 : 1)
     for (int s = 0; s < 2; ++s) {
       // Of dimensions that are not there, others: their queries are 0.
       const int word = key_word(s) < shared_.head_words ? key_word(s) : 0;
       const uint32_t* from = cached.keys + word * int{kv_block} + 8 * place_.g;
-      Copies<2> copies;
-      copies.start(0, key(2 * s), from);
-      copies.start(1, key(2 * s + 1), from + 4);
-      copies.store();
+      keys_.start(2 * s, key(2 * s), from);
+      keys_.start(2 * s + 1, key(2 * s + 1), from + 4);
     }
-    const int piece = static_cast<int>(threadIdx.x) % split_group_threads;
-    constexpr int scale_pieces = kv_block / 4;
-    if (piece >= 2 * scale_pieces) return;
-    Copies<1> copies;
-    copies.start(0, scales(block) + 4 * piece,
-                 piece < scale_pieces ? cached.key_scales + 4 * piece
-                                      : cached.value_scales + 4 * (piece - scale_pieces));
-    copies.store();
+    const int piece = scale_piece();
+    if (has_scales())
+      scales_.start(0, scales(block) + 4 * piece,
+                    piece < scale_pieces ? cached.key_scales + 4 * piece
+                                         : cached.value_scales + 4 * (piece - scale_pieces));
   }
   __device__ void ask_for_values(int block) {
     const CacheBlockS8 cached(a_.heads, step_.blocks, block, kv_head_);
     const int padded = static_cast<int>(padded_n(head_dim_));
     const uint32_t* from =
         cached.values + 4 * place_.q * padded + min(place_.value_dim(), padded - 4);
-    Copies<4> copies;
 #pragma unroll
-    for (int r = 0; r < 4; ++r) copies.start(r, value(r), from + r * padded);
-    copies.store();
+    for (int r = 0; r < 4; ++r) values_.start(r, value(r), from + r * padded);
+  }
+  __device__ void store_keys() {
+    keys_.store();
+    if (has_scales()) scales_.store();
+  }
+  __device__ void store_values() {
+    values_.store();
   }
 
   /// The heads' queries as operands.
@@ -193,6 +193,13 @@ class GroupS8 : public SplitGroup {
   __device__ uint4* value(int i) const {
     return shared_.values + i * threads + threadIdx.x;
   }
+  static constexpr int scale_pieces = kv_block / 4;
+  __device__ static int scale_piece() {
+    return static_cast<int>(threadIdx.x) % split_group_threads;
+  }
+  __device__ static bool has_scales() {
+    return scale_piece() < 2 * scale_pieces;
+  }
   __device__ int key_word(int s) const {
     return 8 * place_.warp + 4 * s + place_.q;
   }
@@ -223,6 +230,8 @@ class GroupS8 : public SplitGroup {
   }
 
   SharedMemory shared_;
+  Copies<SharedMemory::pieces> keys_, values_;
+  Copies<1> scales_;
   uint4 query_;
   float query_scale_;
   uint32_t words_[4];  // weights of positions 16 q + 4 r and three more

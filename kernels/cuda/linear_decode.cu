@@ -1,7 +1,7 @@
 // Matrix multiplication for few rows: bound by reading the weights. A block of 8 warps computes a
 // tile of 16 channels at a time; the warps share out K, and each weight goes once from memory
-// through shared memory to the tensor cores, for up to 32 rows (mma has columns for 8, so the rows
-// up to 8 cost nothing). Blocks stay and take tile after tile.
+// through shared memory (sm_75: registers) to the tensor cores, for up to 32 rows (mma has columns
+// for 8, so the rows up to 8 cost nothing). Blocks stay and take tile after tile.
 #include <type_traits>
 
 #include "kernels/cuda/launch.cuh"
@@ -71,30 +71,118 @@ struct Constants {
   }
 };
 
-/// Brings the weights of this warp's units, tile after tile, `ahead` units before their use, and
-/// with a tile's first unit its scales and biases. Each thread copies the weights that it will read
-/// itself, so that no barrier is needed. Little code, as each block of threads runs it from memory.
-/// Before sm_90.
+/// Where this warp's units lie, tile after tile.
+template <int unit_chunks>
+class UnitPath {
+ public:
+  __device__ explicit UnitPath(const Linear& a)
+      : a_(a),
+        units_(a),
+        from_(static_cast<const uint4*>(a.weight) + threadIdx.x % 32),
+        tile_(blockIdx.x),
+        unit_(units_.first()) {
+    from_ += (tile_ * units_.chunks + unit_ * unit_chunks) * 64;
+    if (unit_ >= units_.units) tile_ = a.n_tiles;  // none for this warp
+  }
+  __device__ bool ended() const { return tile_ >= a_.n_tiles; }
+  __device__ bool begins_tile() const { return unit_ == 0; }
+  __device__ int64_t tile() const { return tile_; }
+  /// This lane's words of half a chunk. Past the tile's end lie other weights, or as many bytes of
+  /// the allocation's end.
+  __device__ const uint4* piece(int half_chunk) const { return from_ + half_chunk * 32; }
+  __device__ void next() {
+    from_ += block_warps * unit_chunks * 64;
+    unit_ = units_.after(unit_);
+    if (unit_ < units_.units) return;
+    from_ +=
+        (static_cast<int64_t>(gridDim.x) * units_.chunks - (unit_ - units_.first()) * unit_chunks) *
+        64;
+    unit_ = units_.first();
+    tile_ += gridDim.x;
+  }
+
+ private:
+  const Linear& a_;
+  WarpUnits<unit_chunks> units_;
+  const uint4* from_;
+  int64_t tile_;
+  int unit_;
+};
+
+/// Brings the weights of this warp's units one unit before their use, in registers, and with a
+/// tile's first unit its scales and biases. Before sm_80.
+template <int unit_chunks_>
+class RegisterFeed {
+ public:
+  static constexpr int unit_chunks = unit_chunks_;
+  __device__ RegisterFeed(const Linear& a, const Constants& constants)
+      : a_(a), path_(a), constants_(constants) {
+    start();
+  }
+
+  __device__ void wait() {}
+  __device__ void read(int chunk, uint4 (&weights)[2]) const {
+    weights[0] = weights_[2 * chunk];
+    weights[1] = weights_[2 * chunk + 1];
+  }
+  __device__ void refill() {
+    store_constants();
+    start();
+  }
+  __device__ void skip() {}
+  __device__ void hurry() {}
+
+ private:
+  __device__ void start() {
+    if (path_.ended()) return;
+#pragma unroll
+    for (int i = 0; i < 2 * unit_chunks; ++i) weights_[i] = load_streaming(path_.piece(i));
+    if (path_.begins_tile()) ask_for_constants();
+    path_.next();
+  }
+  /// A piece of 16 bytes a lane; only where there are more is one waited for.
+  __device__ void ask_for_constants() {
+    int piece = static_cast<int>(threadIdx.x) % 32;
+    constants_.each(a_, path_.tile(), place_, [&](char* to, const char* from, int bytes) {
+#pragma unroll 1
+      for (; piece * 16 < bytes; piece += 32) {
+        store_constants();
+        copy_.start(0, to + piece * 16, from + piece * 16);
+        copying_ = true;
+      }
+      piece -= bytes / 16;
+    });
+    place_ = constants_.after(place_);
+  }
+  __device__ void store_constants() {
+    if (copying_) copy_.store();
+    copying_ = false;
+  }
+
+  const Linear& a_;
+  UnitPath<unit_chunks> path_;
+  const Constants& constants_;
+  uint4 weights_[2 * unit_chunks];
+  int place_ = 0;
+  Copies<1> copy_;
+  bool copying_ = false;
+};
+
+/// The same by copies to shared memory, `ahead` units before their use. Each thread copies the
+/// weights that it will read itself, so that no barrier is needed. Little code, as each block of
+/// threads runs it from memory. Before sm_90.
 template <int unit_chunks_, int ahead>
 class Feed {
  public:
   static constexpr int unit_chunks = unit_chunks_;
   __device__ Feed(const Linear& a, uint4* ring, int ring_bytes, const Constants& constants)
       : a_(a),
-        units_(a),
+        path_(a),
         constants_(constants),
         ring_(ring + threadIdx.x),
-        ring_end_(ring_bytes / 16),
-        from_(static_cast<const uint4*>(a.weight) + threadIdx.x % 32),
-        tile_(blockIdx.x),
-        unit_(units_.first()) {
-    from_ += (tile_ * units_.chunks + unit_ * unit_chunks) * 64;
-    if (unit_ >= units_.units) tile_ = a.n_tiles;  // none for this warp
+        ring_end_(ring_bytes / 16) {
 #pragma unroll 1
-    for (int i = 0; i < ahead; ++i) {
-      start();
-      store();
-    }
+    for (int i = 0; i < ahead; ++i) start();
   }
 
   /// Waits for the next unit.
@@ -109,7 +197,6 @@ class Feed {
   }
   /// Once the unit is used: its place is filled again.
   __device__ void refill() {
-    store();
     start();
     next_ = advance(next_);
   }
@@ -123,58 +210,34 @@ class Feed {
     const int next = place + unit_pieces * block_threads;
     return next == ring_end_ ? 0 : next;
   }
-  __device__ void store() {
-    if (started_) copies_.store();
-    started_ = false;
-  }
   __device__ void start() {
-    if (tile_ < a_.n_tiles) {
-      if (unit_ == 0) {
-        constants_.each(a_, tile_, constants_place_, copy_bytes);
+    if (!path_.ended()) {
+      if (path_.begins_tile()) {
+        constants_.each(a_, path_.tile(), constants_place_, copy_bytes);
         constants_place_ = constants_.after(constants_place_);
       }
-      uint4* to = ring_ + place_;
+      Copies<unit_pieces, uint4, true> copies;
 #pragma unroll
-      for (int c = 0; c < unit_chunks; ++c) {
-        // Past the tile's end lie other weights, or as many bytes of the allocation's end.
-        copies_.start(2 * c, to + 2 * c * block_threads, from_ + c * 64);
-        copies_.start(2 * c + 1, to + (2 * c + 1) * block_threads, from_ + c * 64 + 32);
-      }
-      started_ = true;
+      for (int i = 0; i < unit_pieces; ++i)
+        copies.start(i, ring_ + place_ + i * block_threads, path_.piece(i));
       place_ = advance(place_);
-      from_ += block_warps * unit_chunks * 64;
-      unit_ = units_.after(unit_);
-      if (unit_ >= units_.units) {
-        from_ += (static_cast<int64_t>(gridDim.x) * units_.chunks -
-                  (unit_ - units_.first()) * unit_chunks) *
-                 64;
-        unit_ = units_.first();
-        tile_ += gridDim.x;
-      }
+      path_.next();
     }
     commit_copies();
   }
   __device__ static void copy_bytes(char* to, const char* from, int bytes) {
+    Copies<1> copies;
 #pragma unroll 1
-    for (int i = threadIdx.x % 32 * 16; i < bytes; i += 32 * 16) {
-      Copies<1> copies;
-      copies.start(0, to + i, from + i);
-      copies.store();
-    }
+    for (int i = threadIdx.x % 32 * 16; i < bytes; i += 32 * 16) copies.start(0, to + i, from + i);
   }
 
   const Linear& a_;
-  WarpUnits<unit_chunks> units_;
+  UnitPath<unit_chunks> path_;
   const Constants& constants_;
   uint4* ring_;
   int ring_end_;
-  const uint4* from_;  // the next unit to ask for
-  int64_t tile_;       // its tile
-  int unit_;
   int place_ = 0, next_ = 0;  // in the ring: of the unit to ask for, of the next to use
   int constants_place_ = 0;
-  Copies<unit_pieces, uint4, true> copies_;
-  bool started_ = false;
 };
 
 /// The same from sm_90 on, for `sharers` blocks that have the same tiles each: a warp that does
@@ -671,8 +734,13 @@ __global__ void __launch_bounds__(decode_threads(ahead), shared_by(columns, fuse
     return;
   }
   const Constants constants(p.linear, p.constant_tiles, behind_sums);
-  if constexpr (ahead != by_bulk_copies) {
-    if constexpr (code_architecture < 80 ? unit_chunks < 3 && ahead == 2 : code_architecture < 90) {
+  if constexpr (ahead == in_registers) {
+    if constexpr (code_architecture < 80) {
+      RegisterFeed<unit_chunks> feed(p.linear, constants);
+      work<columns, grouped, fused>(p, feed, constants, nullptr, sums);
+    }
+  } else if constexpr (ahead != by_bulk_copies) {
+    if constexpr (code_architecture >= 80 && code_architecture < 90) {
       Feed<unit_chunks, ahead> feed(p.linear, reinterpret_cast<uint4*>(ring), p.ring_bytes,
                                     constants);
       work<columns, grouped, fused>(p, feed, constants, nullptr, sums);
@@ -688,6 +756,9 @@ auto kernel_for(const DecodePlan& plan) {
   if (plan.ahead == by_bulk_copies)
     return plan.unit_chunks == 2 ? linear_decode_kernel<columns, 2, by_bulk_copies, grouped, fused>
                                  : linear_decode_kernel<columns, 3, by_bulk_copies, false, fused>;
+  if (plan.ahead == in_registers)
+    return plan.unit_chunks == 2 ? linear_decode_kernel<columns, 2, in_registers, grouped, fused>
+                                 : linear_decode_kernel<columns, 3, in_registers, false, fused>;
   if (plan.unit_chunks == 2)
     return plan.ahead == 2 ? linear_decode_kernel<columns, 2, 2, grouped, fused>
                            : linear_decode_kernel<columns, 2, 6, grouped, fused>;

@@ -125,6 +125,8 @@ constexpr int64_t staged_stride(int64_t k) {
 
 /// In place of DecodePlan::ahead: a warp of its own copies stages in bulk (sm_90).
 inline constexpr int by_bulk_copies = 0;
+/// The same: each thread has the next unit in registers (sm_75).
+inline constexpr int in_registers = 1;
 constexpr int decode_threads(int ahead) {
   return ahead == by_bulk_copies ? block_threads + 32 : block_threads;
 }
@@ -232,7 +234,7 @@ inline constexpr int64_t early_in_flight_bytes = 24 * 1024;
 /// `row_k`. hurried: the input is waited for with few stages on their way.
 constexpr void plan_ring(DecodePlan& plan, int64_t tiles, int64_t k, int64_t row_k, bool grouped,
                          bool hurried, int architecture, bool large) {
-  plan.unit_chunks = grouped || architecture < 80 || warp_chunks(k, 2) < warp_chunks(k, 3) ? 2 : 3;
+  plan.unit_chunks = grouped || warp_chunks(k, 2) < warp_chunks(k, 3) ? 2 : 3;
   if (architecture >= 90) {
     plan.ahead = by_bulk_copies;
     const int64_t stage = decode_stage_bytes(plan.unit_chunks);
@@ -247,11 +249,12 @@ constexpr void plan_ring(DecodePlan& plan, int64_t tiles, int64_t k, int64_t row
     plan.constant_tiles = static_cast<int>(ceil_div(stages, of_tile)) + 1;
     return;
   }
-  plan.ahead = large ? 12 / plan.unit_chunks : 2;
+  plan.ahead = architecture < 80 ? in_registers : large ? 12 / plan.unit_chunks : 2;
+  plan.constant_tiles = constant_tiles(k, plan.unit_chunks * plan.ahead);
+  if (plan.ahead == in_registers) return;
   const int64_t units = tiles * (warp_chunks(k, plan.unit_chunks) / plan.unit_chunks);
   plan.ring_bytes = static_cast<int>((units < plan.ahead ? units : plan.ahead) *
                                      decode_stage_bytes(plan.unit_chunks));
-  plan.constant_tiles = constant_tiles(k, plan.unit_chunks * plan.ahead);
 }
 
 /// Whether clusters, of `resident` blocks together, have each a tile for each of their blocks at
@@ -289,7 +292,10 @@ constexpr DecodePlan plan_decode(int64_t rows, int planes, int64_t n_tiles, int6
       plan.constant_tiles * (planes * tile_scale_bytes(k, grouped) + tile_bias_bytes) +
       (sliced ? int64_t{sizeof(SliceExchange)} : 0);
   const int64_t staged = all_rows * (staged_stride(block_k) + 4 * (grouped ? num_groups(k) : 1));
-  const int64_t allowed = (architecture < 80 ? 64 * 1024 : shared_limit) - quantize_shared_bytes;
+  // sm_75 has 64 KB a multiprocessor, of which each of two blocks gets half where it can do with
+  // it.
+  const int64_t allowed =
+      (architecture >= 80 ? shared_limit : (input.fused ? 64 : 32) * 1024) - quantize_shared_bytes;
   const bool reread = grouped || plan.columns > max_columns_ahead ||
                       (tiles > 1 && num_chunks(block_k) > block_warps * plan.unit_chunks);
   plan.staged = (input.fused || reread) && plan.shared_bytes + staged <= allowed;

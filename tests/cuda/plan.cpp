@@ -64,6 +64,11 @@ TEST_CASE("cuda: decode plans cover all tiles, and keep to every device's shared
   };
   CHECK(taken(1120, 1536) + taken(96, 8960) <= 228 * 1024);
   CHECK(2 * taken(9496, 1536) > 228 * 1024);
+  // Two blocks share a T4's multiprocessor.
+  for (const int64_t k : {1536, 8960})
+    CHECK(2 * (plan_decode(1, 1, 1120, k, false, {true}, 75, 40, 64 * 1024).shared_bytes +
+               quantize_shared_bytes) <=
+          64 * 1024);
   CHECK(can_fuse(1, 8960));
   CHECK(!can_fuse(1, 11008));
   CHECK(!can_fuse(2, 1536));
