@@ -58,6 +58,8 @@ struct Constants {
   __device__ int after(int place) const {
     return place + tile_bytes == end ? 0 : place + tile_bytes;
   }
+  /// Of the block's tile of that number.
+  __device__ int place_of(int number) const { return number * tile_bytes % end; }
 
   /// copy(to, from, bytes) for each part of a tile's.
   template <class Copy>
@@ -115,6 +117,7 @@ template <int unit_chunks_>
 class RegisterFeed {
  public:
   static constexpr int unit_chunks = unit_chunks_;
+  static constexpr bool apart = false;
   __device__ RegisterFeed(const Linear& a, const Constants& constants)
       : a_(a), path_(a), constants_(constants) {
     start();
@@ -175,6 +178,7 @@ template <int unit_chunks_, int ahead>
 class Feed {
  public:
   static constexpr int unit_chunks = unit_chunks_;
+  static constexpr bool apart = false;
   __device__ Feed(const Linear& a, uint4* ring, int ring_bytes, const Constants& constants)
       : a_(a),
         path_(a),
@@ -241,14 +245,16 @@ class Feed {
 };
 
 /// The same from sm_90 on, for `sharers` blocks that have the same tiles each: a warp that does
-/// nothing else brings stages of a unit for each of the others, whatever those are waiting for. No
-/// more than so many stages are on their way at a time, and where `hurried` fewer before the input
-/// is there: what kernels before still read would come the later (docs/performance.md), and the
-/// ring is full in the end all the same.
-template <int unit_chunks_, int sharers, bool hurried>
+/// nothing else brings stages of a unit for each of the others, or, where these work `apart`, each
+/// of a tile for one of them, whatever they are waiting for. No more than so many stages are on
+/// their way at a time, and where `hurried` fewer before the input is there: what kernels before
+/// still read would come the later (docs/performance.md), and the ring is full in the end all the
+/// same.
+template <int unit_chunks_, int sharers, bool hurried, bool apart_>
 class BulkFeed {
  public:
   static constexpr int unit_chunks = unit_chunks_, stage_bytes = decode_stage_bytes(unit_chunks);
+  static constexpr bool apart = apart_;
 
   /// tile_bytes: from tile to tile.
   __device__ BulkFeed(const Linear& a, int tile_bytes, char* ring, int ring_bytes, int in_flight,
@@ -266,11 +272,12 @@ class BulkFeed {
       if constexpr (hurried) store_relaxed(input_flag(), 0);
       for (int i = 0; i < stages_; ++i) {
         filled_[i].init(1);
-        used_[i].init(block_warps);
+        used_[i].init(apart ? 1 : block_warps);
       }
       CopyBarrier::made();
     }
     __syncthreads();
+    if (apart && threadIdx.x < block_threads) stage_ = static_cast<int>(threadIdx.x) / 32;
   }
 
   /// All stages of the block's tiles, by one thread.
@@ -304,16 +311,23 @@ class BulkFeed {
     filled_[stage_].wait(parity_);
   }
   __device__ void read(int chunk, uint4 (&weights)[2]) const {
+    const int first = apart ? 0 : static_cast<int>(threadIdx.x) / 32 * unit_chunks;
     const auto* place = reinterpret_cast<const uint4*>(ring_ + stage_ * stage_bytes) +
-                        (static_cast<int>(threadIdx.x) / 32 * unit_chunks + chunk) * 64 +
-                        threadIdx.x % 32;
+                        (first + chunk) * 64 + threadIdx.x % 32;
     weights[0] = place[0];
     weights[1] = place[32];
   }
   __device__ void refill() {
     __syncwarp();
     if (threadIdx.x % 32 == 0) used_[stage_].arrive();
-    next();
+    if constexpr (apart)
+      parity_ ^= 1;  // the warp's next tile comes to the same stage
+    else
+      next();
+  }
+  /// Where warps work apart: each of the first so many has a stage, and every so manieth tile.
+  __device__ int stages() const {
+    return stages_;
   }
   /// A tile's constants come with a stage that each warp has waited for.
   __device__ void skip() {
@@ -570,6 +584,81 @@ class Outputs {
   float values_[places][2][2] = {};  // grouped: [gate, up][plane]
 };
 
+/// A tile's outputs from the sums of a warp that has all of it: those of a lane are of channels 2 g
+/// and 2 g + 1, in rows 2 q and 2 q + 1 of each column, where it is lane 4 g + q.
+template <int columns>
+class WarpOutputs {
+ public:
+  /// constants: of the tile; not read later.
+  __device__ WarpOutputs(const Linear& a, int64_t tile, const char* constants, int scale_bytes)
+      : a_(a), channel_(tile * 16 + pair() * 2) {
+    scale_ = reinterpret_cast<const float2*>(constants)[pair()];
+    if (a.bias) bias_ = reinterpret_cast<const float2*>(constants + scale_bytes)[pair()];
+  }
+
+  __device__ void store(const int (&sums)[columns][4]) const {
+#pragma unroll
+    for (int column = 0; column < columns; ++column)
+#pragma unroll
+      for (int e = 0; e < 2; ++e) {
+        const int row = 8 * column + static_cast<int>(threadIdx.x) % 4 * 2 + e;
+        if (row >= a_.rows) return;
+        const float x_scale = a_.x.scale[row];
+        put(row, with_bias(a_, bias_.x, dequantize(sums[column][e], x_scale, scale_.x)),
+            with_bias(a_, bias_.y, dequantize(sums[column][2 + e], x_scale, scale_.y)));
+      }
+  }
+
+ private:
+  __device__ static int pair() {
+    return static_cast<int>(threadIdx.x) % 32 / 4;
+  }
+  __device__ void put(int row, float first, float second) const {
+    float* out = a_.out + row * a_.out_stride;
+    if (a_.output == Output::silu_mul) {
+      out[channel_ / 2] = silu_mul(first, second);
+      return;
+    }
+    auto* to = reinterpret_cast<float2*>(out + channel_);
+    const float2 before = a_.output == Output::add ? *to : make_float2(0, 0);
+    *to = a_.output == Output::add ? make_float2(before.x + first, before.y + second)
+                                   : make_float2(first, second);
+  }
+
+  const Linear& a_;
+  int64_t channel_;
+  float2 scale_, bias_ = make_float2(0, 0);
+};
+
+/// Goes through the tiles of a warp that has them alone.
+template <int columns, class Feed>
+__device__ inline void multiply_apart(const Linear& a, Feed& feed, const Constants& constants) {
+  const Inputs<columns> inputs(a);
+  const int chunks = static_cast<int>(num_chunks(a.k));
+  int number = static_cast<int>(threadIdx.x) / 32;
+  if (number >= feed.stages()) return;
+  for (int64_t tile = blockIdx.x + int64_t{gridDim.x} * number; tile < a.n_tiles;
+       tile += int64_t{gridDim.x} * feed.stages(), number += feed.stages()) {
+    int sums[columns][4] = {};
+    feed.wait();
+#pragma unroll(columns < 4 ? 4 : 2)
+    for (int chunk = 0; chunk < chunks; ++chunk) {
+      uint4 weights[2];
+      feed.read(chunk, weights);
+#pragma unroll
+      for (int column = 0; column < columns; ++column) {
+        const uint4 x = inputs.read(column, chunk);
+        mma_s8(sums[column], weights[0], x.x, x.y);
+        mma_s8(sums[column], weights[1], x.z, x.w);
+      }
+    }
+    const WarpOutputs<columns> outputs(a, tile, constants.data + constants.place_of(number),
+                                       constants.scale_bytes);
+    feed.refill();
+    outputs.store(sums);
+  }
+}
+
 /// Goes through the block's tiles.
 template <class UnitInputs, int columns, bool grouped, class Feed>
 __device__ inline void multiply_tiles(const Linear& a, Feed& feed, const Constants& constants,
@@ -695,17 +784,19 @@ __device__ inline void work(Parameters& p, Feed& feed, const Constants& constant
                          InputsAtHand<columns, Feed::unit_chunks>>;
   if constexpr (fused == Fused::slice)
     multiply_slice(a, feed, constants, *slice, sums_memory);
+  else if constexpr (Feed::apart)
+    multiply_apart<columns>(a, feed, constants);
   else
     multiply_tiles<UnitInputs, columns, grouped>(a, feed, constants, sums_memory);
 }
 
 /// The same with weights by bulk copies, `tile_bytes` from tile to tile.
-template <int columns, int unit_chunks, bool grouped, Fused fused>
+template <int columns, int unit_chunks, bool grouped, Fused fused, bool apart>
 __device__ inline void work_by_bulk_copies(Parameters& p, int tile_bytes, char* ring,
                                            const Constants& constants, const Slice* slice,
                                            char* sums) {
   constexpr int sharers = fused == Fused::slice ? row_slices : 1;
-  BulkFeed<unit_chunks, sharers, fused != Fused::no && !grouped> feed(
+  BulkFeed<unit_chunks, sharers, fused != Fused::no && !grouped, apart> feed(
       p.linear, tile_bytes, ring, p.ring_bytes, p.in_flight, p.early, constants);
   if constexpr (fused == Fused::slice) sync_cluster();
   if (threadIdx.x < block_threads)
@@ -728,8 +819,8 @@ __global__ void __launch_bounds__(decode_threads(ahead), shared_by(columns, fuse
       Slice::cut(p.linear, p.source, p.slice_chunks);
       const Slice slice(reinterpret_cast<SliceExchange*>(behind_sums));
       const Constants constants(p.linear, p.constant_tiles, behind_sums + sizeof(SliceExchange));
-      work_by_bulk_copies<columns, unit_chunks, grouped, fused>(p, tile_bytes, ring, constants,
-                                                                &slice, sums);
+      work_by_bulk_copies<columns, unit_chunks, grouped, fused, false>(p, tile_bytes, ring,
+                                                                       constants, &slice, sums);
     }
     return;
   }
@@ -739,20 +830,23 @@ __global__ void __launch_bounds__(decode_threads(ahead), shared_by(columns, fuse
       RegisterFeed<unit_chunks> feed(p.linear, constants);
       work<columns, grouped, fused>(p, feed, constants, nullptr, sums);
     }
-  } else if constexpr (ahead != by_bulk_copies) {
+  } else if constexpr (ahead > by_bulk_copies) {
     if constexpr (code_architecture >= 80 && code_architecture < 90) {
       Feed<unit_chunks, ahead> feed(p.linear, reinterpret_cast<uint4*>(ring), p.ring_bytes,
                                     constants);
       work<columns, grouped, fused>(p, feed, constants, nullptr, sums);
     }
   } else if constexpr (code_architecture >= 90) {
-    work_by_bulk_copies<columns, unit_chunks, grouped, fused>(p, tile_bytes, ring, constants,
-                                                              nullptr, sums);
+    work_by_bulk_copies<columns, unit_chunks, grouped, fused, ahead == tile_a_warp>(
+        p, tile_bytes, ring, constants, nullptr, sums);
   }
 }
 
 template <int columns, bool grouped, Fused fused = Fused::no>
 auto kernel_for(const DecodePlan& plan) {
+  if constexpr (columns > 1 && !grouped)
+    if (plan.ahead == tile_a_warp)
+      return linear_decode_kernel<columns, 3, tile_a_warp, false, fused>;
   if (plan.ahead == by_bulk_copies)
     return plan.unit_chunks == 2 ? linear_decode_kernel<columns, 2, by_bulk_copies, grouped, fused>
                                  : linear_decode_kernel<columns, 3, by_bulk_copies, false, fused>;

@@ -105,6 +105,8 @@ inline constexpr int64_t max_fused_hadamard = 512;
 constexpr bool can_rotate(int64_t k, int64_t hadamard) {
   return hadamard == 1 || (k <= max_row_k && hadamard <= max_fused_hadamard);
 }
+/// The same in few registers.
+inline constexpr int64_t short_row_k = 2 * 4 * block_threads;
 /// Shared memory of the kernels that quantize, besides what they ask for.
 inline constexpr int64_t quantize_shared_bytes = 128;
 /// Shared memory through which the warps of a block exchange a row that they rotate.
@@ -125,10 +127,12 @@ constexpr int64_t staged_stride(int64_t k) {
 
 /// In place of DecodePlan::ahead: a warp of its own copies stages in bulk (sm_90).
 inline constexpr int by_bulk_copies = 0;
+/// The same, and each stage is a whole tile, which one warp multiplies alone.
+inline constexpr int tile_a_warp = -1;
 /// The same: each thread has the next unit in registers (sm_75).
 inline constexpr int in_registers = 1;
 constexpr int decode_threads(int ahead) {
-  return ahead == by_bulk_copies ? block_threads + 32 : block_threads;
+  return ahead <= by_bulk_copies ? block_threads + 32 : block_threads;
 }
 /// Bytes of a chunk of a tile.
 inline constexpr int chunk_bytes = 16 * chunk_k;
@@ -220,8 +224,9 @@ constexpr int64_t alone_bytes(int64_t shared_limit) {
 /// Of a ring that bulk copies fill, at most. Multiplications of long rows, down's, come in turns
 /// with those of short ones: blocks of both find room on a multiprocessor.
 constexpr int64_t max_ring_bytes(int64_t k) {
-  return (k > 2 * 4 * block_threads ? 72 : 120) * 1024;
+  return (k > short_row_k ? 72 : 120) * 1024;
 }
+static_assert(max_ring_bytes(1) / decode_stage_bytes(3) <= block_warps);
 /// Of that on its way: enough to keep the memory busy, and little enough that it answers others
 /// soon (docs/performance.md).
 inline constexpr int64_t max_in_flight_bytes = 48 * 1024;
@@ -230,13 +235,22 @@ inline constexpr int64_t max_in_flight_bytes = 48 * 1024;
 /// weights are in no hurry then, and what the kernels before still read is.
 inline constexpr int64_t early_in_flight_bytes = 24 * 1024;
 
+/// Whether warps of a block have tiles of their own, each a stage, and wait for none of the others:
+/// where there are many, as one warp takes longer over the last, and more than 8 rows.
+constexpr bool can_work_apart(int columns, int64_t tiles, int64_t k, int planes, bool grouped) {
+  return columns > 1 && tiles >= block_warps && num_chunks(k) <= 3 * block_warps && planes == 1 &&
+         !grouped;
+}
+
 /// Fills in what brings the weights of `tiles` tiles a block, of k values in rings for rows of
 /// `row_k`. hurried: the input is waited for with few stages on their way.
-constexpr void plan_ring(DecodePlan& plan, int64_t tiles, int64_t k, int64_t row_k, bool grouped,
-                         bool hurried, int architecture, bool large) {
+constexpr void plan_ring(DecodePlan& plan, int64_t tiles, int64_t k, int64_t row_k, int planes,
+                         bool grouped, bool hurried, int architecture, bool large) {
   plan.unit_chunks = grouped || warp_chunks(k, 2) < warp_chunks(k, 3) ? 2 : 3;
   if (architecture >= 90) {
-    plan.ahead = by_bulk_copies;
+    plan.ahead =
+        can_work_apart(plan.columns, tiles, k, planes, grouped) ? tile_a_warp : by_bulk_copies;
+    if (plan.ahead == tile_a_warp) plan.unit_chunks = 3;
     const int64_t stage = decode_stage_bytes(plan.unit_chunks);
     const int64_t of_tile = ceil_div(num_chunks(k), block_warps * plan.unit_chunks);
     const int64_t all = tiles * of_tile, most = max_ring_bytes(row_k) / stage;
@@ -261,10 +275,21 @@ constexpr void plan_ring(DecodePlan& plan, int64_t tiles, int64_t k, int64_t row
 /// most.
 constexpr bool can_slice(int64_t n_tiles, int64_t k, bool grouped, const DecodeInput& input,
                          int64_t resident) {
-  return input.fused && !grouped && input.slices_of > 0 && k > 2 * 4 * block_threads &&
+  return input.fused && !grouped && input.slices_of > 0 && k > short_row_k &&
          (row_slices - 1) * slice_chunks(k, input.slices_of) < num_chunks(k) &&
          slice_chunks(k, input.slices_of) * chunk_k <= max_slice_k && resident >= row_slices &&
          ceil_div(n_tiles, resident / row_slices) <= row_slices;
+}
+
+/// Blocks of a multiplication on each multiprocessor. On sm_75 shared memory and registers have
+/// room for three where a block has few rows: as many as leave the busiest multiprocessor the
+/// least.
+constexpr int64_t resident_blocks(int64_t n_tiles, bool few_registers, int architecture,
+                                  int64_t multiprocessors) {
+  const auto busiest = [&](int64_t blocks) {
+    return blocks * ceil_div(n_tiles, blocks * multiprocessors);
+  };
+  return architecture < 80 && few_registers && busiest(3) < busiest(2) ? 3 : 2;
 }
 
 /// rows times planes: at most max_decode_rows. Weights do not depend on the kernels before, so what
@@ -278,14 +303,17 @@ constexpr DecodePlan plan_decode(int64_t rows, int planes, int64_t n_tiles, int6
   const int64_t all_rows = rows * planes;
   plan.columns = all_rows <= 8 ? 1 : all_rows <= 16 ? 2 : 4;
   const bool large = architecture >= 80 && shared_limit >= 160 * 1024;
-  const int64_t resident = multiprocessors * (large ? 1 : 2);
+  const bool few_registers = plan.columns == 1 && !(input.fused && k > short_row_k);
+  const int64_t resident =
+      multiprocessors *
+      (large ? 1 : resident_blocks(n_tiles, few_registers, architecture, multiprocessors));
   const bool sliced = architecture >= 90 && can_slice(n_tiles, k, grouped, input, resident);
   plan.slices = sliced ? row_slices : 1;
   const int64_t block_k = sliced ? slice_chunks(k, input.slices_of) * chunk_k : k;
   const int64_t sharers = n_tiles < resident / plan.slices ? n_tiles : resident / plan.slices;
   const int64_t tiles = ceil_div(n_tiles, sharers);
   plan.blocks = static_cast<int>((sliced ? ceil_div(n_tiles, tiles) : sharers) * plan.slices);
-  plan_ring(plan, tiles, block_k, k, grouped, input.fused && !grouped, architecture, large);
+  plan_ring(plan, tiles, block_k, k, planes, grouped, input.fused && !grouped, architecture, large);
   if (sliced) plan.constant_tiles = row_slices;
   plan.shared_bytes =
       plan.ring_bytes + decode_sum_bytes(plan.columns) +
@@ -296,8 +324,9 @@ constexpr DecodePlan plan_decode(int64_t rows, int planes, int64_t n_tiles, int6
   // it.
   const int64_t allowed =
       (architecture >= 80 ? shared_limit : (input.fused ? 64 : 32) * 1024) - quantize_shared_bytes;
-  const bool reread = grouped || plan.columns > max_columns_ahead ||
-                      (tiles > 1 && num_chunks(block_k) > block_warps * plan.unit_chunks);
+  const bool reread = grouped || plan.ahead == tile_a_warp ||
+                      (tiles > 1 && (plan.columns > max_columns_ahead ||
+                                     num_chunks(block_k) > block_warps * plan.unit_chunks));
   plan.staged = (input.fused || reread) && plan.shared_bytes + staged <= allowed;
   if (plan.staged)
     plan.shared_bytes += staged;

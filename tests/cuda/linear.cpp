@@ -271,6 +271,7 @@ const std::vector<Case>& cases() {
       for (const auto& [n, k] : {std::pair{16, 64}, {40, 4}, {100, 260}, {176, 1100}})
         list.push_back({rows, n, k});
     list.push_back({3, 2100, 128});  // more tiles than blocks
+    for (int64_t rows : {1, 12, 25}) list.push_back({rows, 600, 1500});
     list.push_back({130, 300, 700});
     for (int64_t rows : {5, 70}) {
       for (const auto& [a, w] : {std::pair{127, 127}, {-127, -128}, {127, -128}, {-127, 127}})
@@ -459,7 +460,7 @@ TEST_CASE("cuda: a multiplication that normalizes its input gives the bits of tw
       constexpr int64_t rows = 1;
       CAPTURE(k);
       REQUIRE(kernels::cuda::can_fuse(rows, k));
-      const Problem p({rows, 80, k}, grouped, 1, planes);
+      const Problem p({rows, k < 8960 ? 600 : 80, k}, grouped, 1, planes);
       const DeviceWeights w(p);
       Values values;
       std::vector<float> x(rows * p.shape.k), norm(p.shape.k);

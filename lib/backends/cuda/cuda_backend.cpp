@@ -440,8 +440,7 @@ void CudaBackend::attend_rows(kernels::cuda::SplitAttention task) {
   const int64_t most = std::max<int64_t>(1, partial_floats / row_floats);
   for (int64_t first = 0; first < step_.split_rows(); first += most) {
     task.rows = std::min(most, step_.split_rows() - first);
-    // All of a step's rows need no list, which would have to be read first.
-    task.row_list = task.rows == step_.rows() ? nullptr : step_.view().split_rows + first;
+    task.row_list = step_.view().split_rows + first;
     kernels::cuda::attention_split(task, queue_);
   }
 }
