@@ -248,8 +248,8 @@ class Feed {
 /// nothing else brings stages of a unit for each of the others, or, where these work `apart`, each
 /// of a tile for one of them, whatever they are waiting for. No more than so many stages are on
 /// their way at a time, and where `hurried` fewer before the input is there: what kernels before
-/// still read would come the later (docs/performance.md), and the ring is full in the end all the
-/// same.
+/// still read would come the later (docs/performance/cuda.md), and the ring is full in the end all
+/// the same.
 template <int unit_chunks_, int sharers, bool hurried, bool apart_>
 class BulkFeed {
  public:

@@ -169,7 +169,7 @@ struct DecodeInput {
 };
 
 /// With so many columns at most, a warp has room for the activations of a unit in registers: where
-/// it reads none twice, they need not go through shared memory (docs/performance.md).
+/// it reads none twice, they need not go through shared memory (docs/performance/cuda.md).
 inline constexpr int max_columns_ahead = 2;
 
 struct DecodePlan {
@@ -228,7 +228,7 @@ constexpr int64_t max_ring_bytes(int64_t k) {
 }
 static_assert(max_ring_bytes(1) / decode_stage_bytes(3) <= block_warps);
 /// Of that on its way: enough to keep the memory busy, and little enough that it answers others
-/// soon (docs/performance.md).
+/// soon (docs/performance/cuda.md).
 inline constexpr int64_t max_in_flight_bytes = 48 * 1024;
 
 /// The same while a kernel that normalizes and quantizes its own input has yet to wait for it: its

@@ -47,7 +47,7 @@ TEST_CASE("cuda: logits are the CPU's, as a prompt and token by token") {
         CAPTURE(chunk);
         const double cosine = least_cosine(alone(cuda, ids, chunk), expected, vocab);
         // A flipped rounding grows: the CPU with another KV cache is as far from itself
-        // (docs/performance.md).
+        // (docs/performance/cuda.md).
         CHECK(cosine > 0.998);
       }
     }
