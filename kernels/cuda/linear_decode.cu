@@ -58,8 +58,6 @@ struct Constants {
   __device__ int after(int place) const {
     return place + tile_bytes == end ? 0 : place + tile_bytes;
   }
-  /// Of the block's tile of that number.
-  __device__ int place_of(int number) const { return number * tile_bytes % end; }
 
   /// copy(to, from, bytes) for each part of a tile's.
   template <class Copy>
@@ -652,8 +650,9 @@ __device__ inline void multiply_apart(const Linear& a, Feed& feed, const Constan
         mma_s8(sums[column], weights[1], x.z, x.w);
       }
     }
-    const WarpOutputs<columns> outputs(a, tile, constants.data + constants.place_of(number),
-                                       constants.scale_bytes);
+    const WarpOutputs<columns> outputs(
+        a, tile, constants.data + number * constants.tile_bytes % constants.end,
+        constants.scale_bytes);
     feed.refill();
     outputs.store(sums);
   }
