@@ -16,7 +16,7 @@ namespace octet::kernels::simd {
 /// instructions of clamping, rounding and scaling cost none beside them (Zen 4). The polynomial is
 /// our own fit of 2^f over [-1/2, 1/2] by least relative error, 2e-9. NaN stays NaN.
 inline __m512 exp512(__m512 x) {
-  x = _mm512_max_ps(_mm512_set1_ps(-110.0f), _mm512_min_ps(_mm512_set1_ps(87.3f), x));
+  x = _mm512_max_ps(_mm512_set1_ps(-110.0f), _mm512_min_ps(_mm512_set1_ps(100.0f), x));
   const __m512 log2_e = _mm512_set1_ps(0x1.715476p+0f), rest = _mm512_set1_ps(0x1.4ae0cp-26f);
   const __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, log2_e), _MM_FROUND_TO_NEAREST_INT);
   const __m512 f = _mm512_fmadd_ps(x, rest, _mm512_fmsub_ps(x, log2_e, n));
@@ -88,7 +88,7 @@ struct Vector {
       return _mm256_fmadd_ps(a, b, c);
     }
   }
-  /// e^x, for x up to 87 (beyond as for 87.3), to 1.1 units in the last place.
+  /// e^x; on AVX-512 to 1.1 units in the last place.
   static type exp(type x) {
     if constexpr (size == 16) {
 #if defined(__AVX512F__)
