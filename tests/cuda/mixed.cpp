@@ -23,7 +23,7 @@ Model with_schemes(const Device& device, const char* name, const Schemes& scheme
   auto store = std::make_unique<MemoryStore>(stored_tensors(all, schemes));
   ModelOptions options;
   options.device = device;
-  options.max_rows = 256;
+  options.max_rows = 40;  // not whole tiles of rows
   const std::unique_ptr<ThreadPool> pool = make_pool(options);
   TensorWriter(*checkpoint, all, schemes, *store, *pool).write(all, {}, nullptr);
   return make_model(checkpoint->config(), schemes, {}, two_planes, {}, std::move(store), options,

@@ -135,7 +135,7 @@ TEST_CASE("cuda: plans for warpgroups cover rows and channels, and keep to share
   const auto size = [&](int64_t rows, int64_t n) {
     return plan_warpgroup_prefill(rows, n / 16, false, 1, 132, limit).size;
   };
-  // As measured (docs/performance.md).
+  // As measured (docs/performance/cuda.md).
   CHECK(size(2048, 17920) == WarpgroupSize::large);
   CHECK(size(2048, 2048) == WarpgroupSize::large);
   CHECK(size(2048, 1536) == WarpgroupSize::medium);

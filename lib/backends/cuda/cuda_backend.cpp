@@ -195,14 +195,15 @@ void CudaBackend::allocate(int64_t max_rows) {
   workspace_.v = workspace_.k + padded_n(kv);
 
   const int64_t width = max_width();
-  const int64_t rows = most_planes(weights_->view()) * std::max(max_rows, logit_group);
-  quantized_ = DeviceMemory(tiled_bytes(rows, width), "the buffers of a step");
+  const int64_t planes = most_planes(weights_->view()), rows = std::max(max_rows, logit_group);
+  const int64_t quantized_bytes = planes * tiled_bytes(rows, width);  // each plane ends its tiles
+  quantized_ = DeviceMemory(quantized_bytes, "the buffers of a step");
   // Products of warpgroups read whole tiles, though they use nothing behind the last row.
-  check(cudaMemsetAsync(quantized_.as<void>(), 0, static_cast<size_t>(tiled_bytes(rows, width)),
+  check(cudaMemsetAsync(quantized_.as<void>(), 0, static_cast<size_t>(quantized_bytes),
                         stream_.get()),
         "cudaMemset");
   // Also for the queries of prefill attention over an int8 cache: its input is used up by then.
-  scales_ = DeviceMemory(rows * std::max(num_groups(width), config_.num_heads) * 4,
+  scales_ = DeviceMemory(planes * rows * std::max(num_groups(width), config_.num_heads) * 4,
                          "the buffers of a step");
   if (weights_->any_f16()) allocate_halves();
   if (weights_->gate_up_apart()) allocate_gate_up();
