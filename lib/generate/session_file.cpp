@@ -77,8 +77,8 @@ bool finite_block(const ModelConfig& config, const KvLayout& layout, const std::
                   int64_t count) {
   for (int64_t layer = 0; layer < config.num_layers; ++layer)
     for (int64_t head = 0; head < layout.kv_heads; ++head) {
-      const std::byte* keys = block + layout.keys(layer, head);
-      const std::byte* values = block + layout.values(layer, head);
+      const std::byte* keys = block + layout.keys(layer, head) * layout.part_bytes;
+      const std::byte* values = block + layout.values(layer, head) * layout.part_bytes;
       const int64_t d = config.head_dim, scales = kernels::kv_s8_scales(d);
       const bool finite = layout.type == KvCacheType::f16
                               ? finite_values<uint16_t>(keys, values, d, count)
@@ -157,8 +157,7 @@ void Session::save(const std::string& path) const {
   writer.write(0, 0, std::as_bytes(std::span(sequence.tokens)));
   std::vector<std::byte> host(static_cast<size_t>(block_bytes));
   for (int64_t i = 0; i < blocks; ++i) {
-    pool.memory().read(host.data(), sequence.cache.blocks()[static_cast<size_t>(i)]->data,
-                       block_bytes);
+    pool.read(host.data(), *sequence.cache.blocks()[static_cast<size_t>(i)]);
     writer.write(1, static_cast<uint64_t>(i * block_bytes), host);
   }
   writer.finish();
@@ -196,7 +195,7 @@ Session Session::load(const Model& model, const std::string& path, const Session
         std::min<int64_t>(kv_block, std::ssize(ids) - static_cast<int64_t>(i) * kv_block);
     require(finite_block(model.config(), pool.layout(), from, count), ErrorCode::InvalidFile, path,
             ": 'kv' holds a value that is not finite");
-    pool.memory().write(impl.sequence.cache.blocks()[i]->data, from, pool.layout().block_bytes);
+    pool.write(*impl.sequence.cache.blocks()[i], from);
   }
   impl.sequence.tokens = std::move(ids);
   impl.sequence.tokens.reserve(static_cast<size_t>(session.context()));

@@ -4,6 +4,7 @@
 
 #include <cstring>
 
+#include "kernels/types.h"
 #include "lib/core/error.h"
 #include "lib/core/huge_pages.h"
 #include "lib/model/kv_pool.h"
@@ -13,6 +14,7 @@ namespace {
 
 class HostKvMemory : public KvMemory {
  public:
+  int64_t blocks_per_slab() const override { return kernels::kv_span / kernels::kv_block; }
   std::byte* take(int64_t bytes, int64_t positions) override {
     const int64_t memory = sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
     require(bytes <= memory, ErrorCode::OutOfMemory, "the KV cache of a context of ", positions,

@@ -13,7 +13,7 @@ KvCache::KvCache(KvPool& pool, int64_t context) : pool_(pool), max_blocks_(kv_bl
 void KvCache::extend(int64_t length, int64_t rows) {
   for (int64_t block = length / kernels::kv_block; block < kv_blocks(length + rows); ++block)
     if (block == static_cast<int64_t>(blocks_.size()))
-      blocks_.push_back(pool_.take());
+      blocks_.push_back(pool_.take(blocks_.empty() ? nullptr : blocks_.back()));
     else
       pool_.make_own(blocks_[static_cast<size_t>(block)], block * kernels::kv_block < length);
 }

@@ -18,10 +18,10 @@ class KvCache {
 
   /// One block, layer and kv head.
   std::byte* keys(int64_t block, int64_t layer, int64_t kv_head) const {
-    return blocks_[static_cast<size_t>(block)]->data + pool_.layout().keys(layer, kv_head);
+    return blocks_[static_cast<size_t>(block)]->part(pool_.layout().keys(layer, kv_head));
   }
   std::byte* values(int64_t block, int64_t layer, int64_t kv_head) const {
-    return blocks_[static_cast<size_t>(block)]->data + pool_.layout().values(layer, kv_head);
+    return blocks_[static_cast<size_t>(block)]->part(pool_.layout().values(layer, kv_head));
   }
   KvCacheType type() const { return pool_.layout().type; }
   KvPool& pool() const { return pool_; }

@@ -1,6 +1,8 @@
 #include "lib/model/kv_pool.h"
 
 #include <algorithm>
+#include <span>
+#include <utility>
 
 #include "kernels/types.h"
 #include "lib/core/error.h"
@@ -9,20 +11,48 @@ namespace octet {
 namespace {
 
 /// Bytes of a block's keys, or values, of one head.
-int64_t head_block_bytes(int64_t head_dim, KvCacheType type) {
+int64_t kv_part_bytes(int64_t head_dim, KvCacheType type) {
   if (type == KvCacheType::int8) return kernels::kv_s8_bytes(head_dim);
   return kernels::kv_block * head_dim * (type == KvCacheType::f32 ? 4 : 2);
 }
 
 }  // namespace
 
+struct KvSlab {
+  std::byte* memory;
+  std::span<KvBlock> blocks;
+  KvExtent* extent;
+  int64_t used = 0;
+
+  int64_t free() const { return std::ssize(blocks) - used; }
+};
+
 /// Blocks that were taken from the memory together.
 struct KvExtent {
-  std::byte* memory = nullptr;
+  /// Of `count` blocks of zeroed memory.
+  KvExtent(std::byte* address, int64_t count, const KvLayout& layout, int64_t blocks_per_slab);
+
+  std::byte* memory;
   std::vector<KvBlock> blocks;
-  KvBlock* free = nullptr;
+  std::vector<KvSlab> slabs;
   int64_t used = 0;
 };
+
+KvExtent::KvExtent(std::byte* address, int64_t count, const KvLayout& layout,
+                   int64_t blocks_per_slab)
+    : memory(address), blocks(static_cast<size_t>(count)) {
+  slabs.reserve(static_cast<size_t>((count + blocks_per_slab - 1) / blocks_per_slab));
+  for (int64_t first = 0; first < count; first += blocks_per_slab) {
+    const int64_t size = std::min(blocks_per_slab, count - first);
+    std::byte* const slab = memory + first * layout.block_bytes;
+    slabs.push_back(
+        {slab, std::span(blocks).subspan(static_cast<size_t>(first), static_cast<size_t>(size)),
+         this});
+    for (int64_t i = 0; i < size; ++i)
+      blocks[static_cast<size_t>(first + i)] = {slab + i * layout.part_bytes,
+                                                size * layout.part_bytes, &slabs.back()};
+  }
+}
 
 const char* to_string(KvCacheType type) noexcept {
   switch (type) {
@@ -53,8 +83,9 @@ int64_t kv_blocks(int64_t positions) {
 KvLayout::KvLayout(const ModelConfig& config, KvCacheType cache_type)
     : type(cache_type),
       kv_heads(config.num_kv_heads),
-      head_bytes(head_block_bytes(config.head_dim, cache_type)),
-      block_bytes(2 * config.num_layers * config.num_kv_heads * head_bytes) {}
+      parts(2 * config.num_layers * config.num_kv_heads),
+      part_bytes(kv_part_bytes(config.head_dim, cache_type)),
+      block_bytes(parts * part_bytes) {}
 
 KvPool::KvPool(const ModelConfig& config, KvCacheType type, KvMemory& memory)
     : layout_(config, type), memory_(memory) {}
@@ -75,14 +106,14 @@ void KvPool::reserve(int64_t blocks) {
             "the KV cache of a context of ", positions, " tokens needs ",
             static_cast<double>(missing) * static_cast<double>(layout_.block_bytes) / 1e9,
             " GB, more than an address space holds");
-    auto extent = std::make_unique<KvExtent>();
-    extent->blocks.resize(static_cast<size_t>(missing));
     extents_.reserve(extents_.size() + 1);
-    extent->memory = memory_.take(bytes, positions);
-    for (int64_t i = missing; i-- > 0;) {
-      KvBlock& block = extent->blocks[static_cast<size_t>(i)];
-      block = {extent->memory + i * layout_.block_bytes, extent.get(), extent->free, 0};
-      extent->free = &block;
+    std::byte* const memory = memory_.take(bytes, positions);
+    std::unique_ptr<KvExtent> extent;
+    try {
+      extent = std::make_unique<KvExtent>(memory, missing, layout_, memory_.blocks_per_slab());
+    } catch (...) {
+      memory_.give_back(memory, bytes);
+      throw;
     }
     extents_.push_back(std::move(extent));
     capacity_ += missing;
@@ -102,14 +133,27 @@ void KvPool::unreserve(int64_t blocks) noexcept {
   });
 }
 
-KvBlock* KvPool::take_locked() {
+/// A wholly free one if there is one, for sequences that grow in turns.
+KvSlab& KvPool::emptiest_slab() const {
+  KvSlab* best = nullptr;
+  for (const auto& extent : extents_)
+    for (KvSlab& slab : extent->slabs)
+      if (!best || slab.free() > best->free()) best = &slab;
+  return *best;
+}
+
+KvBlock* KvPool::take_locked(const KvBlock* after) {
   require(used_ < reserved_, ErrorCode::Internal, "KV cache: ", used_, " of ", reserved_,
           " reserved blocks are in use, and one more is wanted");
-  const auto extent =
-      std::find_if(extents_.begin(), extents_.end(), [](const auto& e) { return e->free; });
-  KvBlock* const block = (*extent)->free;
-  (*extent)->free = block->next_free;
-  ++(*extent)->used;
+  const auto is_free = [](const KvBlock& block) { return block.owners == 0; };
+  KvSlab* slab = after ? after->slab : nullptr;
+  KvBlock* block = slab ? slab->blocks.data() + (after - slab->blocks.data() + 1) : nullptr;
+  if (!slab || block == slab->blocks.data() + slab->blocks.size() || !is_free(*block)) {
+    slab = &emptiest_slab();
+    block = &*std::find_if(slab->blocks.begin(), slab->blocks.end(), is_free);
+  }
+  ++slab->used;
+  ++slab->extent->used;
   ++used_;
   block->owners = 1;
   return block;
@@ -117,16 +161,16 @@ KvBlock* KvPool::take_locked() {
 
 void KvPool::release_locked(KvBlock* block) noexcept {
   if (--block->owners > 0) return;
-  memory_.discard(block->data, layout_.block_bytes);
-  block->next_free = block->extent->free;
-  block->extent->free = block;
-  --block->extent->used;
+  KvSlab& slab = *block->slab;
+  // Pages hold parts of several blocks.
+  if (--slab.used == 0) memory_.discard(slab.memory, std::ssize(slab.blocks) * layout_.block_bytes);
+  --slab.extent->used;
   --used_;
 }
 
-KvBlock* KvPool::take() {
+KvBlock* KvPool::take(const KvBlock* after) {
   std::lock_guard lock(mutex_);
-  return take_locked();
+  return take_locked(after);
 }
 
 void KvPool::share(KvBlock* block) noexcept {
@@ -142,9 +186,32 @@ void KvPool::release(KvBlock* block) noexcept {
 void KvPool::make_own(KvBlock*& block, bool keep_content) {
   std::lock_guard lock(mutex_);
   if (block->owners == 1) return;
-  KvBlock* const own = take_locked();
-  if (keep_content) memory_.copy(own->data, block->data, layout_.block_bytes);
+  KvBlock* const own = take_locked(nullptr);
+  if (keep_content)
+    each_run(std::min(run_of(*own), run_of(*block)), [&](int64_t part, int64_t bytes) {
+      memory_.copy(own->part(part), block->part(part), bytes);
+    });
   release_locked(std::exchange(block, own));
+}
+
+void KvPool::read(std::byte* host, const KvBlock& block) const {
+  each_run(run_of(block), [&](int64_t part, int64_t bytes) {
+    memory_.read(host + part * layout_.part_bytes, block.part(part), bytes);
+  });
+}
+
+void KvPool::write(const KvBlock& block, const std::byte* host) const {
+  each_run(run_of(block), [&](int64_t part, int64_t bytes) {
+    memory_.write(block.part(part), host + part * layout_.part_bytes, bytes);
+  });
+}
+
+int64_t KvPool::run_of(const KvBlock& block) const {
+  return block.stride == layout_.part_bytes ? layout_.parts : 1;
+}
+
+void KvPool::each_run(int64_t run, FunctionRef<void(int64_t, int64_t)> work) const {
+  for (int64_t part = 0; part < layout_.parts; part += run) work(part, run * layout_.part_bytes);
 }
 
 int64_t KvPool::blocks_in_use() const {

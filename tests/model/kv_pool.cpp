@@ -3,8 +3,10 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <map>
+#include <vector>
 
 #include "lib/core/error.h"
 #include "lib/model/kv_cache.h"
@@ -25,6 +27,7 @@ ModelConfig small_config() {
 /// The host's memory, with an account of what is taken.
 class Counting : public KvMemory {
  public:
+  int64_t blocks_per_slab() const override { return host_kv_memory().blocks_per_slab(); }
   std::byte* take(int64_t bytes, int64_t positions) override {
     if (taken + bytes > limit)
       fail(ErrorCode::OutOfMemory, positions, " positions need ", bytes, " bytes, there are ",
@@ -58,12 +61,15 @@ class Counting : public KvMemory {
 };
 
 void fill(const KvPool& pool, const KvBlock* block, int value) {
-  std::memset(block->data, value, static_cast<size_t>(pool.layout().block_bytes));
+  pool.write(*block, std::vector(static_cast<size_t>(pool.layout().block_bytes),
+                                 static_cast<std::byte>(value))
+                         .data());
 }
 bool holds(const KvPool& pool, const KvBlock* block, int value) {
-  for (int64_t i = 0; i < pool.layout().block_bytes; ++i)
-    if (block->data[i] != static_cast<std::byte>(value)) return false;
-  return true;
+  std::vector<std::byte> bytes(static_cast<size_t>(pool.layout().block_bytes));
+  pool.read(bytes.data(), *block);
+  return std::all_of(bytes.begin(), bytes.end(),
+                     [&](std::byte byte) { return byte == static_cast<std::byte>(value); });
 }
 
 }  // namespace
@@ -158,20 +164,68 @@ TEST_CASE("a shared block is copied when one of its owners writes, and only then
   CHECK(holds(pool, b.blocks()[0], 1));
 }
 
-TEST_CASE("discarding a block leaves its neighbours as they are") {
-  // Blocks smaller than a page, and not a multiple of one.
+TEST_CASE("discarding a slab leaves its neighbours as they are") {
+  // Slabs of 6 KB: they share pages.
   ModelConfig config = small_config();
-  config.num_layers = 1;
   config.num_kv_heads = 1;
-  config.head_dim = 8;
+  config.head_dim = 1;
   KvPool pool(config, KvCacheType::f16);
-  KvReservation reservation(pool, 9);
+  KvReservation reservation(pool, 20);
   std::vector<KvBlock*> blocks;
-  for (int i = 0; i < 9; ++i) {
-    blocks.push_back(pool.take());
+  for (int i = 0; i < 20; ++i) {
+    blocks.push_back(pool.take(blocks.empty() ? nullptr : blocks.back()));
     fill(pool, blocks.back(), 10 + i);
   }
-  for (size_t i : {1u, 4u, 5u}) pool.release(blocks[i]);
-  for (size_t i : {0u, 2u, 3u, 6u, 7u, 8u}) CHECK(holds(pool, blocks[i], 10 + static_cast<int>(i)));
-  for (size_t i : {0u, 2u, 3u, 6u, 7u, 8u}) pool.release(blocks[i]);
+  const auto kept = [&](int i) { return i < 8 || i >= 16 || i == 12; };
+  for (int i = 0; i < 20; ++i)
+    if (!kept(i)) pool.release(blocks[static_cast<size_t>(i)]);
+  CHECK(holds(pool, blocks[12], 22));
+  pool.release(blocks[12]);
+  for (int i = 0; i < 20; ++i)
+    if (kept(i) && i != 12) CHECK(holds(pool, blocks[static_cast<size_t>(i)], 10 + i));
+  CHECK(pool.blocks_in_use() == 12);
+  for (int i = 0; i < 20; ++i)
+    if (kept(i) && i != 12) pool.release(blocks[static_cast<size_t>(i)]);
+}
+
+TEST_CASE("a head's keys of neighbouring blocks are one piece of memory") {
+  KvPool pool(small_config(), KvCacheType::f16);
+  const KvLayout& layout = pool.layout();
+  KvReservation reservation(pool, 20);  // slabs of 8, 8 and 4
+  KvCache a(pool, 2048), b(pool, 2048);
+  const auto pieces = [&](const KvCache& cache) {
+    int count = 1;
+    for (int64_t i = 1; i < std::ssize(cache.blocks()); ++i) {
+      const bool beside = cache.keys(i, 2, 1) == cache.keys(i - 1, 2, 1) + layout.part_bytes;
+      CHECK(beside == (cache.values(i, 0, 0) == cache.values(i - 1, 0, 0) + layout.part_bytes));
+      count += beside ? 0 : 1;
+    }
+    return count;
+  };
+  // They grow in turns.
+  for (int64_t length = 0; length < 8 * 64; length += 64) {
+    a.extend(length, 64);
+    b.extend(length, 64);
+  }
+  CHECK(pieces(a) == 1);
+  CHECK(pieces(b) == 1);
+  a.extend(8 * 64, 3 * 64);
+  CHECK(pieces(a) == 2);
+  // What is left is taken where it is, and every block has bytes of its own.
+  b.extend(8 * 64, 64);
+  for (int64_t i = 0; i < 11; ++i)
+    fill(pool, a.blocks()[static_cast<size_t>(i)], static_cast<int>(i));
+  for (int64_t i = 0; i < 9; ++i)
+    fill(pool, b.blocks()[static_cast<size_t>(i)], static_cast<int>(100 + i));
+  for (int64_t i = 0; i < 11; ++i)
+    CHECK(holds(pool, a.blocks()[static_cast<size_t>(i)], static_cast<int>(i)));
+  for (int64_t i = 0; i < 9; ++i)
+    CHECK(holds(pool, b.blocks()[static_cast<size_t>(i)], static_cast<int>(100 + i)));
+  // A block of one slab is copied to another one, whose parts lie further apart.
+  a.release_from(10 * 64);
+  KvCache c(pool, 64);
+  c.append_shared(b.blocks()[0]);
+  c.extend(32, 1);
+  CHECK(c.blocks()[0]->stride != b.blocks()[0]->stride);
+  CHECK(holds(pool, c.blocks()[0], 100));
 }

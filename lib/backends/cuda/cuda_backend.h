@@ -21,6 +21,8 @@ namespace octet::cuda {
 class DeviceKvMemory : public KvMemory {
  public:
   explicit DeviceKvMemory(int index) : index_(index) {}
+  /// Kernels find a block's parts one after the other.
+  int64_t blocks_per_slab() const override { return 1; }
   std::byte* take(int64_t bytes, int64_t positions) override;
   void give_back(std::byte* memory, int64_t bytes) noexcept override;
   void discard(std::byte*, int64_t) noexcept override {}
