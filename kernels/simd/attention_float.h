@@ -60,7 +60,10 @@ struct FloatCache {
       Products<rows, vectors> tile;
       for (int64_t block = 0; block < span.blocks(); ++block) {
         const auto* values = static_cast<const T*>(span.values[block]) + d;
-        const auto* next = static_cast<const T*>(span.after_values(block)) + d;
+        const bool last = block + 1 == span.blocks();  // then come the next dimensions of the first
+        const int64_t next_d =
+            last && d + vectors * V::size < a.head_dim ? d + vectors * V::size : d;
+        const auto* next = static_cast<const T*>(span.after_values(block)) + next_d;
         for (int64_t j = 0; j < span.filled(block); ++j) {
           tile.prefetch(next + j * a.head_dim);
           tile.add(a.scratch + block * kv_block + j, kv_span, values + j * a.head_dim, count);
