@@ -79,6 +79,8 @@ struct GemmS8 {
   /// Packed weights that the caller multiplies with next, or null: kernels may bring some of them
   /// into the cache. Never dereferenced, so they may also end sooner than a kernel thinks.
   const int8_t* next = nullptr;
+  /// w lies in pages of 2 MB: for kernels that then read it in another order.
+  bool huge_pages = false;
 };
 
 /// The same with one scale a group of 128 along K, for weights and activations:
@@ -100,6 +102,7 @@ struct GemmS8Grouped {
   int64_t ldc;
   Store store;
   const int8_t* next = nullptr;
+  bool huge_pages = false;
 };
 
 /// c [m, n] int32 = a x W^T, for tests of the integer part: operands as in GemmS8.

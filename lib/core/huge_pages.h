@@ -13,4 +13,9 @@ inline void ask_for_huge_pages([[maybe_unused]] void* memory, [[maybe_unused]] s
 #endif
 }
 
+/// Whether most of what is in memory of the mapping that `address` lies in is in pages of 2 MB; not
+/// where the system does not say. Reads the process's page tables: a millisecond a GB of small
+/// pages.
+bool in_huge_pages(const void* address);
+
 }  // namespace octet

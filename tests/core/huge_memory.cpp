@@ -3,10 +3,16 @@
 #include <octet/error.h>
 
 #include <doctest/doctest.h>
+#include <sys/mman.h>
 
 #include <cstdint>
+#include <cstring>
+#include <fstream>
 #include <limits>
+#include <string>
 #include <utility>
+
+#include "lib/core/huge_pages.h"
 
 using namespace octet;
 
@@ -36,4 +42,22 @@ TEST_CASE("huge memory that cannot be had is OutOfMemory") {
     }
     CHECK(code == ErrorCode::OutOfMemory);
   }
+}
+
+TEST_CASE("the pages under memory are found") {
+  const size_t bytes = size_t{16} << 20;
+  HugeMemory memory(bytes), small(bytes);
+  madvise(small.data(), bytes, MADV_NOHUGEPAGE);
+  CHECK_FALSE(in_huge_pages(memory.data()));  // none are there yet
+  std::memset(memory.data(), 1, bytes);
+  std::memset(small.data(), 1, bytes);
+  CHECK_FALSE(in_huge_pages(small.data() + bytes / 2));
+  CHECK_FALSE(in_huge_pages(nullptr));
+  std::ifstream setting("/sys/kernel/mm/transparent_hugepage/enabled");
+  std::string enabled;
+  std::getline(setting, enabled);
+  if (enabled.empty() || enabled.find("[never]") != std::string::npos)
+    MESSAGE("not run: this system has no pages of 2 MB");
+  else
+    CHECK(in_huge_pages(memory.data() + bytes / 2));
 }

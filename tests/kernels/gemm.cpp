@@ -33,6 +33,8 @@ std::vector<Shape> edge_shapes() {
       for (int64_t k : {1, 3, 4, 5, 127, 128, 129, 260}) shapes.push_back({m, n, k});
   for (int64_t m : {1, 4, 13, 33})
     for (int64_t n : {16, 65, 100}) shapes.push_back({m, n, 1536});
+  for (int64_t m : {1, 2})
+    for (int64_t n : {256, 263, 288}) shapes.push_back({m, n, 260});
   return shapes;
 }
 
@@ -186,6 +188,8 @@ void check_f32(Problem& p, const char* op, Gemm gemm, Result result) {
         gemm.bias = with_bias ? p.bias.data() : nullptr;
         gemm.c = c.data() + 1;
         gemm.store = store;
+        // Another order of reading, for which some want many columns.
+        gemm.huge_pages = n >= 256;
         kernel.function(gemm);
         CHECK_MESSAGE(first_difference(p, c, expected) == "", kernel.name);
       }

@@ -9,6 +9,7 @@
 
 #include "lib/core/best_of.h"
 #include "lib/core/error.h"
+#include "lib/core/huge_pages.h"
 #include "lib/core/logit_scan.h"
 #include "quant/dequantize.h"
 #include "quant/pack.h"
@@ -127,6 +128,7 @@ void CpuBackend::each_row(int64_t rows, FunctionRef<void(int64_t, int)> work) {
 void CpuBackend::start(const Batch& batch) {
   batch_ = &batch;
   packed_turn_ = 0;
+  if (weights_ && !huge_pages_) huge_pages_ = in_huge_pages(weights_);
   pool_.cancel_with(batch.cancelled);
   plan_cache(batch);
   plan_attention(batch);
