@@ -99,6 +99,18 @@ __device__ inline float power_of_two(float x) {
   return y;
 }
 
+/// The largest of a warp's values.
+__device__ inline uint32_t largest_of_warp(uint32_t value) {
+#if __CUDA_ARCH__ >= 800
+  return __reduce_max_sync(0xffffffffu, value);
+#else
+#pragma unroll
+  for (int offset = 16; offset > 0; offset /= 2)
+    value = max(value, __shfl_xor_sync(0xffffffffu, value, offset));
+  return value;
+#endif
+}
+
 /// 16 bytes that are read once: they need not stay in the first-level cache.
 __device__ inline uint4 load_streaming(const uint4* global) {
   uint4 v;

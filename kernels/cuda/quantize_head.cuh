@@ -33,7 +33,7 @@ struct QuantizedHead {
   uint32_t word;
   float scale;  ///< finite also where a value is not, which is noted
   __device__ QuantizedHead(const float4& v, const FiniteCheck& check) {
-    const float absmax = combine_warp(absmax_of(v), Larger());
+    const float absmax = combine_warp(absmax_of(v), LargerMagnitude());
     const Quantizer quantize(absmax);
     word = quantize(v);
     scale = absmax <= largest_float ? quantize.scale : 0.0f;

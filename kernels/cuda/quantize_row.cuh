@@ -23,6 +23,34 @@ __device__ inline float combine_quad(float value, Combine combine) {
   return combine(value, __shfl_xor_sync(0xffffffffu, value, 2));
 }
 
+/// Two values as fp16, and what that leaves over.
+__device__ inline void split_terms(float x, float y, uint32_t& first, uint32_t& second) {
+  first = pack_halves(x, y);
+  const float2 rounded = unpack_halves(first);
+  second = pack_halves(x - rounded.x, y - rounded.y);
+}
+
+/// The largest magnitude; infinity, which stays the largest, where a value is not finite. Bits of
+/// magnitudes are in the order of these, with those of NaN last.
+__device__ inline float absmax_of(const float4& v) {
+  const auto magnitude = [](float x) { return __float_as_uint(x) & 0x7fffffffu; };
+  const uint32_t largest =
+      max(max(magnitude(v.x), magnitude(v.y)), max(magnitude(v.z), magnitude(v.w)));
+  return __uint_as_float(min(largest, 0x7f800000u));
+}
+
+struct Larger {
+  __device__ float operator()(float a, float b) const { return fmaxf(a, b); }
+};
+struct Sum {
+  __device__ float operator()(float a, float b) const { return a + b; }
+};
+/// Larger, of values that are not negative.
+struct LargerMagnitude : Larger {};
+__device__ inline float combine_warp(float value, LargerMagnitude) {
+  return __uint_as_float(largest_of_warp(__float_as_uint(value)));
+}
+
 /// The same value in every thread. Has a barrier; nobody may still read `shared`.
 template <class Combine>
 __device__ inline float combine_block(float value, Combine combine, float (&shared)[block_warps]) {
@@ -34,30 +62,6 @@ __device__ inline float combine_block(float value, Combine combine, float (&shar
   for (int w = 1; w < block_warps; ++w) value = combine(value, shared[w]);
   return value;
 }
-
-/// Two values as fp16, and what that leaves over.
-__device__ inline void split_terms(float x, float y, uint32_t& first, uint32_t& second) {
-  first = pack_halves(x, y);
-  const float2 rounded = unpack_halves(first);
-  second = pack_halves(x - rounded.x, y - rounded.y);
-}
-
-/// The larger of a and |b|; infinity, which stays the largest, where b is not finite.
-__device__ inline float larger_magnitude(float a, float b) {
-  const float magnitude = fabsf(b);
-  return magnitude <= largest_float ? fmaxf(a, magnitude) : INFINITY;
-}
-__device__ inline float absmax_of(const float4& v) {
-  return larger_magnitude(larger_magnitude(larger_magnitude(larger_magnitude(0.0f, v.x), v.y), v.z),
-                          v.w);
-}
-
-struct Larger {
-  __device__ float operator()(float a, float b) const { return fmaxf(a, b); }
-};
-struct Sum {
-  __device__ float operator()(float a, float b) const { return a + b; }
-};
 
 /// kernels/quantize_groups.h: quantize_scale().
 struct Quantizer {
@@ -198,7 +202,7 @@ template <class PlaneOf>
 __device__ inline void quantize_group(const RowSource& source, int i, float4 v, bool there,
                                       int quads, PlaneOf plane_of) {
   for (int plane = 0; plane < source.planes; ++plane) {
-    const float absmax = combine_warp(absmax_of(v), Larger());
+    const float absmax = combine_warp(absmax_of(v), LargerMagnitude());
     const Quantizer quantize(absmax);
     const auto out = plane_of(plane);
     if (there) *out.word(i) = quantize(v);
@@ -347,23 +351,22 @@ __device__ inline void quantize_row(const RowSource& source, int64_t index, int6
       quantize_group(source, i, v, i < padded, row.quads(), plane_of);
     });
   } else {
-    Quantizer before;  // of the first plane
-#pragma unroll 1
-    for (int plane = 0; plane < source.planes; ++plane) {
-      const auto value_of = [&](const float4& v) { return plane == 0 ? v : before.rest(v); };
+    const auto quantize_plane = [&](int plane, auto value_of) {
       float absmax = 0;
       row.each(row.quads(),
                [&](int, const float4& v) { absmax = fmaxf(absmax, absmax_of(value_of(v))); });
-      absmax = absmax_of_row(combine_block(absmax, Larger(), shared[1 + plane]), plane);
+      absmax = absmax_of_row(combine_block(absmax, LargerMagnitude(), shared[1 + plane]), plane);
       const Quantizer quantize(absmax);
       const Place to = plane_of(plane);
       row.each(padded, [&](int i, const float4& v) { *to.word(i) = quantize(value_of(v)); });
-      if (threadIdx.x == 0) {
+      if (threadIdx.x == block_threads - 1) {  // has few values, if any
         *to.scale = quantize.scale;
         note_absmax(source.check, absmax);
       }
-      before = quantize;
-    }
+      return quantize;
+    };
+    const Quantizer first = quantize_plane(0, [](const float4& v) { return v; });
+    if (source.planes > 1) quantize_plane(1, [&](const float4& v) { return first.rest(v); });
   }
   sync_workers();
 }

@@ -23,7 +23,7 @@ __global__ void __launch_bounds__(block_threads) split_rows_kernel(RowSource sou
   const SpreadRow<held, all_held> row(source, index, norms, shared[0], exchanged);
   float absmax = 0;
   row.each(row.quads(), [&](int, const float4& v) { absmax = fmaxf(absmax, absmax_of(v)); });
-  absmax = combine_block(absmax, Larger(), shared[1]);
+  absmax = combine_block(absmax, LargerMagnitude(), shared[1]);
   // Both are powers of two: nothing rounds.
   const float scale = exponent_of(absmax), inverse = 1.0f / scale;
   auto* first = reinterpret_cast<uint2*>(out.values + index * out.stride);

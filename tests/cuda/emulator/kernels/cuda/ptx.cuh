@@ -44,6 +44,12 @@ inline float power_of_two(float x) {
   return std::exp2(x);
 }
 
+inline uint32_t largest_of_warp(uint32_t value) {
+  for (int offset = 16; offset > 0; offset /= 2)
+    value = std::max(value, __shfl_xor_sync(0xffffffffu, value, offset));
+  return value;
+}
+
 inline void mma_f16(float (&d)[4], const uint4& a, uint32_t b0, uint32_t b1) {
   const uint32_t mine[6] = {a.x, a.y, a.z, a.w, b0, b1};
   const uint32_t* all = emulator::gather(mine, 6);
