@@ -288,17 +288,18 @@ __device__ inline void merge_parts(const float* parts, int count, int heads, int
   });
 }
 
-/// Whether this block of threads is the last of `parts` to come here, with all their writes seen.
+/// Whether this block of threads is the last of `parts` to come here, with all their writes seen:
+/// a barrier and one thread's fence order the writes of all threads.
 __device__ inline bool last_to_arrive(int32_t* arrived, int parts) {
   __shared__ bool last;
-  __threadfence();
   __syncthreads();
   if (threadIdx.x == 0) {
+    __threadfence();
     last = atomicAdd(arrived, 1) == parts - 1;
     if (last) *arrived = 0;
+    __threadfence();
   }
   __syncthreads();
-  if (last) __threadfence();
   return last;
 }
 
