@@ -6,7 +6,7 @@
 
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/linear_output.cuh"
-#include "kernels/cuda/linear_slice.cuh"
+#include "kernels/cuda/linear_row.cuh"
 #include "kernels/cuda/quantize_row.cuh"
 
 namespace octet::kernels::cuda {
@@ -322,6 +322,14 @@ class BulkFeed {
       parity_ ^= 1;  // the warp's next tile comes to the same stage
     else
       next();
+  }
+  __device__ int tiles() const {
+    const int first = static_cast<int>(blockIdx.x) / sharers,
+              step = static_cast<int>(gridDim.x) / sharers;
+    return (static_cast<int>(a_.n_tiles) - first + step - 1) / step;
+  }
+  __device__ RingReader<unit_chunks> reader() const {
+    return {ring_, stages_};
   }
   /// Where warps work apart: each of the first so many has a stage, and every so manieth tile.
   __device__ int stages() const {
@@ -697,34 +705,6 @@ __device__ inline void multiply_tiles(const Linear& a, Feed& feed, const Constan
   }
 }
 
-/// The same for a slice. plan_decode() gives a cluster a tile for each of its blocks at most.
-template <class Feed>
-__device__ inline void multiply_slice(const Linear& a, Feed& feed, const Constants& constants,
-                                      const Slice& slice, int* sums_memory) {
-  const WarpUnits<Feed::unit_chunks> units(a);
-  InputsAtHand<1, Feed::unit_chunks> inputs(a, units);
-  const SliceSums shared(sums_memory);
-  const int first = blockIdx.x / row_slices, step = gridDim.x / row_slices;
-  const int tiles = (static_cast<int>(a.n_tiles) - first + step - 1) / step;
-  const int own = min(Slice::rank(), tiles - 1);
-  const Outputs<1, false> outputs(a, first + own * step, 0);
-#pragma unroll 1
-  for (int tile = 0; tile < tiles; ++tile) {
-    int sums[2][1][4] = {}, unit = units.first();
-#pragma unroll 1
-    for (int begin = 0; begin < units.units; begin += block_warps, unit = units.after(unit))
-      if (unit < units.units)
-        multiply_unit(units, unit, inputs, feed, sums);
-      else
-        feed.skip();
-    shared.put(tile, sums[0][0], sums[1][0]);
-  }
-  sync_workers();
-  slice.exchange(shared, tiles);
-  if (own == Slice::rank())
-    outputs.store(slice, constants.data + own * constants.tile_bytes, constants.scale_bytes);
-}
-
 /// Copies rows and their scales.
 __device__ inline void copy_rows(const QuantizedRows& from, int rows, int64_t k, int row_scales,
                                  const QuantizedRows& to) {
@@ -743,13 +723,12 @@ static_assert(decode_sum_bytes(1) >= exchange_bytes);
 
 /// Blocks of this kernel and of those that start before it ends, on a multiprocessor.
 constexpr int shared_by(int columns, Fused fused) {
-  return columns > 1 || fused == Fused::long_row ? 2 : 3;
+  return columns > 1 || fused == Fused::long_row || fused == Fused::slice ? 2 : 3;
 }
 
 /// Quantizes the input, or takes it as it is, and multiplies.
 template <int columns, bool grouped, Fused fused, class Feed>
-__device__ inline void work(Parameters& p, Feed& feed, const Constants& constants,
-                            const Slice* slice, char* sums) {
+__device__ inline void work(Parameters& p, Feed& feed, const Constants& constants, char* sums) {
   Linear& a = p.linear;
   const int all_rows = static_cast<int>(a.rows) * a.planes;
   QuantizedRows x;
@@ -760,10 +739,7 @@ __device__ inline void work(Parameters& p, Feed& feed, const Constants& constant
     const FirstNorms norms(p.source);
     auto* exchanged = reinterpret_cast<float4*>(sums);
     wait_previous_kernels();
-    if constexpr (fused == Fused::slice)
-      quantize_row<grouped, held(fused), true>(p.source, 0, 1, norms, exchanged, x, *slice);
-    else
-      quantize_row<grouped, held(fused), true>(p.source, 0, 1, norms, exchanged, x);
+    quantize_row<grouped, held(fused), true>(p.source, 0, 1, norms, exchanged, x);
   } else {
     wait_previous_kernels();
     if (p.staged) {
@@ -781,12 +757,38 @@ __device__ inline void work(Parameters& p, Feed& feed, const Constants& constant
       std::conditional_t<fused == Fused::no && !grouped && columns <= max_columns_ahead,
                          InputsAhead<columns, Feed::unit_chunks>,
                          InputsAtHand<columns, Feed::unit_chunks>>;
-  if constexpr (fused == Fused::slice)
-    multiply_slice(a, feed, constants, *slice, sums_memory);
-  else if constexpr (Feed::apart)
+  if constexpr (Feed::apart)
     multiply_apart<columns>(a, feed, constants);
   else
     multiply_tiles<UnitInputs, columns, grouped>(a, feed, constants, sums_memory);
+}
+
+/// The same for a row of one scale or a slice of it. sm_90.
+template <Fused fused, class Feed>
+__device__ inline void work_on_row(Parameters& p, Feed& feed, const Constants& constants,
+                                   const Slice* slice, char* sums) {
+  Linear& a = p.linear;
+  const int row = static_cast<int>(row_bytes(a.k, Feed::unit_chunks));
+  a.x.values = reinterpret_cast<int8_t*>(constants.data) + constants.end;
+  a.x.stride = staged_stride(row);
+  a.x.scale = reinterpret_cast<float*>(a.x.values + a.planes * a.x.stride);
+  clear_behind(a.x, a.planes, static_cast<int>(activation_stride(a.k)), row);
+  RowUnits<Feed::unit_chunks, fused == Fused::row> units(a.x, a.planes, a.k, feed.tiles(),
+                                                         feed.reader());
+  RowOutputs outputs(a);
+  const FirstNorms norms(p.source);
+  auto* exchanged = reinterpret_cast<float4*>(sums);
+  auto* sums_memory = reinterpret_cast<int*>(sums);
+  wait_previous_kernels();
+  if constexpr (fused == Fused::slice) {
+    quantize_row<false, held(fused), true>(p.source, 0, 1, norms, exchanged, a.x, *slice);
+    feed.hurry();
+    multiply_slice(a, units, outputs, constants, *slice, sums_memory);
+  } else {
+    quantize_row<false, held(fused), true>(p.source, 0, 1, norms, exchanged, a.x);
+    feed.hurry();
+    multiply_row(a, units, outputs, constants, sums_memory);
+  }
 }
 
 /// The same with weights by bulk copies, `tile_bytes` from tile to tile.
@@ -798,10 +800,14 @@ __device__ inline void work_by_bulk_copies(Parameters& p, int tile_bytes, char* 
   BulkFeed<unit_chunks, sharers, fused != Fused::no && !grouped, apart> feed(
       p.linear, tile_bytes, ring, p.ring_bytes, p.in_flight, p.early, constants);
   if constexpr (fused == Fused::slice) sync_cluster();
-  if (threadIdx.x < block_threads)
-    work<columns, grouped, fused>(p, feed, constants, slice, sums);
-  else if (threadIdx.x == block_threads)
+  if (threadIdx.x < block_threads) {
+    if constexpr (fused != Fused::no && !grouped)
+      work_on_row<fused>(p, feed, constants, slice, sums);
+    else
+      work<columns, grouped, fused>(p, feed, constants, sums);
+  } else if (threadIdx.x == block_threads) {
     feed.fill();
+  }
 }
 
 template <int columns, int unit_chunks, int ahead, bool grouped, Fused fused>
@@ -827,13 +833,13 @@ __global__ void __launch_bounds__(decode_threads(ahead), shared_by(columns, fuse
   if constexpr (ahead == in_registers) {
     if constexpr (code_architecture < 80) {
       RegisterFeed<unit_chunks> feed(p.linear, constants);
-      work<columns, grouped, fused>(p, feed, constants, nullptr, sums);
+      work<columns, grouped, fused>(p, feed, constants, sums);
     }
   } else if constexpr (ahead > by_bulk_copies) {
     if constexpr (code_architecture >= 80 && code_architecture < 90) {
       Feed<unit_chunks, ahead> feed(p.linear, reinterpret_cast<uint4*>(ring), p.ring_bytes,
                                     constants);
-      work<columns, grouped, fused>(p, feed, constants, nullptr, sums);
+      work<columns, grouped, fused>(p, feed, constants, sums);
     }
   } else if constexpr (code_architecture >= 90) {
     work_by_bulk_copies<columns, unit_chunks, grouped, fused, ahead == tile_a_warp>(

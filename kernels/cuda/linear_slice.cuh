@@ -5,33 +5,25 @@
 
 namespace octet::kernels::cuda {
 
-/// The warps' sums of a cluster's tiles of a slice in shared memory, of two rows:
-/// [tile][warp][8 lanes][4].
-class SliceSums {
+/// The warps' sums of a tile in shared memory, of two rows: [warp][8 lanes][4].
+class TileSums {
  public:
-  __device__ explicit SliceSums(int* shared) : shared_(shared) {}
+  static constexpr int words(int tiles) { return tiles * block_warps * 32; }
+  __device__ explicit TileSums(const int* shared) : shared_(shared) {}
 
-  __device__ void put(int tile, const int (&a)[4], const int (&b)[4]) const {
-    const int lane = threadIdx.x % 32;
-    if (lane % 4 > 0) return;  // of other rows
-    reinterpret_cast<int4*>(shared_ + place(tile, threadIdx.x / 32))[lane / 4] =
-        make_int4(a[0] + b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3]);
-  }
-  __device__ int of_all(int tile, int row, int channel) const {
+  __device__ int of_all(int row, int channel) const {
     int sum = 0;
 #pragma unroll
     for (int w = 0; w < block_warps; ++w)
-      sum += shared_[place(tile, w) + channel / 2 * 4 + channel % 2 * 2 + row];
+      sum += shared_[w * 32 + channel / 2 * 4 + channel % 2 * 2 + row];
     return sum;
   }
 
  private:
-  __device__ static int place(int tile, int warp) {
-    return (tile * block_warps + warp) * 32;
-  }
-  int* shared_;
+  const int* shared_;
 };
-static_assert(decode_sum_bytes(1) >= row_slices * block_warps * 32 * 4);
+static_assert(decode_sum_bytes(1) >= TileSums::words(row_slices) * 4 &&
+              decode_sum_bytes(1) >= 2 * TileSums::words(row_turn) * 4);
 
 /// This block's slice of a row, and what the blocks of its cluster tell each other.
 class Slice {
@@ -68,11 +60,13 @@ class Slice {
     return absmax;
   }
   /// Sends the sums to the blocks that have these tiles, and waits for those of this block's.
-  __device__ void exchange(const SliceSums& sums, int tiles) const {
+  __device__ void exchange(const int* sums, int tiles) const {
     const int tile = static_cast<int>(threadIdx.x) / 32, lane = threadIdx.x % 32;
     if (tile < tiles)
       barrier(2).send(&exchange_->sums[rank()][lane],
-                      static_cast<uint32_t>(sums.of_all(tile, lane / 16, lane % 16)), tile);
+                      static_cast<uint32_t>(
+                          TileSums(sums + tile * TileSums::words(1)).of_all(lane / 16, lane % 16)),
+                      tile);
     if (rank() < tiles) barrier(2).wait_for_cluster();
   }
   /// Of this block's tile.

@@ -195,6 +195,17 @@ constexpr int64_t decode_sum_bytes(int columns) {
   return int64_t{decode_buffers(columns)} * block_warps * columns * 512;
 }
 
+/// Stages of a tile of k values, a unit for each warp, and the bytes of a row of these.
+constexpr int64_t row_stages(int64_t k, int unit_chunks) {
+  return ceil_div(num_chunks(k), block_warps * unit_chunks);
+}
+constexpr int64_t row_bytes(int64_t k, int unit_chunks) {
+  return row_stages(k, unit_chunks) * block_warps * unit_chunks * chunk_k;
+}
+
+/// Tiles of a turn of one row (sm_90), whose sums the warps share behind one barrier.
+inline constexpr int row_turn = 4;
+
 /// Scales of a tile and plane, and biases of a tile.
 constexpr int64_t tile_scale_bytes(int64_t k, bool grouped) {
   return grouped ? 16 * 2 * num_groups(k) : 16 * 4;
@@ -228,8 +239,8 @@ constexpr int64_t max_ring_bytes(int64_t k) {
 }
 static_assert(max_ring_bytes(1) / decode_stage_bytes(3) <= block_warps);
 /// Of that on its way: enough to keep the memory busy, and little enough that it answers others
-/// soon (docs/performance/cuda.md).
-inline constexpr int64_t max_in_flight_bytes = 48 * 1024;
+/// soon (docs/performance/cuda.md). One row is multiplied faster.
+inline constexpr int64_t max_in_flight_bytes = 48 * 1024, row_in_flight_bytes = 72 * 1024;
 
 /// The same while a kernel that normalizes and quantizes its own input has yet to wait for it: its
 /// weights are in no hurry then, and what the kernels before still read is.
@@ -255,12 +266,15 @@ constexpr void plan_ring(DecodePlan& plan, int64_t tiles, int64_t k, int64_t row
     const int64_t of_tile = ceil_div(num_chunks(k), block_warps * plan.unit_chunks);
     const int64_t all = tiles * of_tile, most = max_ring_bytes(row_k) / stage;
     const int64_t stages = all < most ? all : most;
-    plan.in_flight = static_cast<int>(max_in_flight_bytes / stage);
+    plan.in_flight =
+        static_cast<int>((hurried ? row_in_flight_bytes : max_in_flight_bytes) / stage);
     if (plan.in_flight > stages) plan.in_flight = static_cast<int>(stages);
     plan.early = hurried ? static_cast<int>(early_in_flight_bytes / stage) : plan.in_flight;
     plan.ring_bytes = static_cast<int>(stages * (stage + stage_barrier_bytes));
-    // A tile's last stage may be filled again before the tile's sums are multiplied by scales.
-    plan.constant_tiles = static_cast<int>(ceil_div(stages, of_tile)) + 1;
+    // A tile's last stage may be filled again before the tile's sums are multiplied by scales:
+    // those of a turn of one row wait for its last tile, and the turn before may not have ended.
+    const int64_t held = ceil_div(stages, of_tile) + (hurried ? 2 * row_turn : 1);
+    plan.constant_tiles = static_cast<int>(held < tiles ? held : tiles);
     return;
   }
   plan.ahead = architecture < 80 ? in_registers : large ? 12 / plan.unit_chunks : 2;
@@ -319,7 +333,9 @@ constexpr DecodePlan plan_decode(int64_t rows, int planes, int64_t n_tiles, int6
       plan.ring_bytes + decode_sum_bytes(plan.columns) +
       plan.constant_tiles * (planes * tile_scale_bytes(k, grouped) + tile_bias_bytes) +
       (sliced ? int64_t{sizeof(SliceExchange)} : 0);
-  const int64_t staged = all_rows * (staged_stride(block_k) + 4 * (grouped ? num_groups(k) : 1));
+  const int64_t row_k =
+      input.fused && architecture >= 90 ? row_bytes(block_k, plan.unit_chunks) : block_k;
+  const int64_t staged = all_rows * (staged_stride(row_k) + 4 * (grouped ? num_groups(k) : 1));
   // sm_75 has 64 KB a multiprocessor, of which each of two blocks gets half where it can do with
   // it.
   const int64_t allowed =
