@@ -24,8 +24,15 @@ struct Parameters {
 };
 
 /// How a block's input is quantized, if it is: a row that its threads hold in few registers, a
-/// longer one, or its block's slice of one.
-enum class Fused : uint8_t { no, row, long_row, slice };
+/// longer one, or its block's slice of one. Or it has a slice of rows that are quantized.
+enum class Fused : uint8_t { no, row, long_row, slice, no_but_slices };
+/// Whether the blocks of a cluster have a slice each.
+constexpr bool is_sliced(Fused fused) {
+  return fused == Fused::slice || fused == Fused::no_but_slices;
+}
+constexpr bool is_fused(Fused fused) {
+  return fused != Fused::no && fused != Fused::no_but_slices;
+}
 constexpr int held(Fused fused) {
   return fused == Fused::slice ? 4 : fused == Fused::long_row ? 10 : 2;
 }
@@ -242,9 +249,37 @@ class Feed {
   int constants_place_ = 0;
 };
 
+/// Two warps that share a tile: each multiplies half of K, and has the outputs of every other row.
+struct WarpPair {
+  static constexpr int count = block_warps / 2;
+  __device__ static int number() { return static_cast<int>(threadIdx.x) / 64; }
+  /// The second: it has odd rows.
+  __device__ static int second() { return static_cast<int>(threadIdx.x) / 32 % 2; }
+
+  /// Of sums [4]: of rows 2 q and 2 q + 1 of two channels. Returns this warp's rows'.
+  template <int columns>
+  __device__ static void exchange(const int (&sums)[columns][4], int2* shared,
+                                  int2 (&own)[columns]) {
+    int2* const of_pair = shared + number() * 64 * columns + threadIdx.x % 32;
+    const int warp = second();
+    sync_pair();  // the last are read
+#pragma unroll
+    for (int c = 0; c < columns; ++c)
+      of_pair[(2 * c + warp) * 32] =
+          warp ? make_int2(sums[c][0], sums[c][2]) : make_int2(sums[c][1], sums[c][3]);
+    sync_pair();
+#pragma unroll
+    for (int c = 0; c < columns; ++c) {
+      const int2 other = of_pair[(2 * c + 1 - warp) * 32];
+      own[c] = warp ? make_int2(sums[c][1] + other.x, sums[c][3] + other.y)
+                    : make_int2(sums[c][0] + other.x, sums[c][2] + other.y);
+    }
+  }
+};
+
 /// The same from sm_90 on, for `sharers` blocks that have the same tiles each: a warp that does
 /// nothing else brings stages of a unit for each of the others, or, where these work `apart`, each
-/// of a tile for one of them, whatever they are waiting for. No more than so many stages are on
+/// of a tile for a pair of them, whatever they are waiting for. No more than so many stages are on
 /// their way at a time, and where `hurried` fewer before the input is there: what kernels before
 /// still read would come the later (docs/performance/cuda.md), and the ring is full in the end all
 /// the same.
@@ -270,12 +305,12 @@ class BulkFeed {
       if constexpr (hurried) store_relaxed(input_flag(), 0);
       for (int i = 0; i < stages_; ++i) {
         filled_[i].init(1);
-        used_[i].init(apart ? 1 : block_warps);
+        used_[i].init(apart ? 2 : block_warps);
       }
       CopyBarrier::made();
     }
     __syncthreads();
-    if (apart && threadIdx.x < block_threads) stage_ = static_cast<int>(threadIdx.x) / 32;
+    if (apart && threadIdx.x < block_threads) stage_ = WarpPair::number();
   }
 
   /// All stages of the block's tiles, by one thread.
@@ -306,6 +341,9 @@ class BulkFeed {
   }
 
   __device__ void wait() {
+    // Another pair had the stage before: until it is done, the phase before may seem to be the
+    // next.
+    if constexpr (apart) used_[stage_].wait(parity_ ^ 1);
     filled_[stage_].wait(parity_);
   }
   __device__ void read(int chunk, uint4 (&weights)[2]) const {
@@ -319,7 +357,7 @@ class BulkFeed {
     __syncwarp();
     if (threadIdx.x % 32 == 0) used_[stage_].arrive();
     if constexpr (apart)
-      parity_ ^= 1;  // the warp's next tile comes to the same stage
+      next_of_pair();
     else
       next();
   }
@@ -330,10 +368,6 @@ class BulkFeed {
   }
   __device__ RingReader<unit_chunks> reader() const {
     return {ring_, stages_};
-  }
-  /// Where warps work apart: each of the first so many has a stage, and every so manieth tile.
-  __device__ int stages() const {
-    return stages_;
   }
   /// A tile's constants come with a stage that each warp has waited for.
   __device__ void skip() {
@@ -353,6 +387,11 @@ class BulkFeed {
   }
   __device__ void next() {
     if (++stage_ == stages_) stage_ = 0, parity_ ^= 1;
+  }
+  /// There are as many stages as pairs at least.
+  __device__ void next_of_pair() {
+    stage_ += WarpPair::count;
+    if (stage_ >= stages_) stage_ -= stages_, parity_ ^= 1;
   }
   /// tile: whose constants come too, or -1.
   __device__ void fill_stage(const char* from, int bytes, int64_t tile, int place) {
@@ -485,13 +524,22 @@ class SharedSums {
     sync_workers();
   }
   __device__ int of_warp(int warp, int row, int channel) const {
-    return turn_[warp * warp_sums + row / 8 * tile_sums + (channel / 2 * 4 + row % 8 / 2) * 4 +
-                 channel % 2 * 2 + row % 2];
+    return turn_[warp * warp_sums + place_of_sum(row, channel)];
   }
   __device__ int of_all(int row, int channel) const {
     int sum = 0;
 #pragma unroll
     for (int w = 0; w < block_warps; ++w) sum += of_warp(w, row, channel);
+    return sum;
+  }
+  /// Those of place i of [columns][lanes].
+  __device__ int4 of_place(int i) const {
+    int4 sum = make_int4(0, 0, 0, 0);
+#pragma unroll
+    for (int w = 0; w < block_warps; ++w) {
+      const int4 more = reinterpret_cast<const int4*>(turn_ + w * warp_sums)[i];
+      sum = make_int4(sum.x + more.x, sum.y + more.y, sum.z + more.z, sum.w + more.w);
+    }
     return sum;
   }
 
@@ -590,33 +638,31 @@ class Outputs {
   float values_[places][2][2] = {};  // grouped: [gate, up][plane]
 };
 
-/// A tile's outputs from the sums of a warp that has all of it: those of a lane are of channels 2 g
-/// and 2 g + 1, in rows 2 q and 2 q + 1 of each column, where it is lane 4 g + q.
+/// A tile's outputs from the sums of a pair of warps. A lane has channels 2 g and 2 g + 1 in one
+/// row of each column, 2 q or, of the second warp, 2 q + 1, where it is lane 4 g + q.
 template <int columns>
-class WarpOutputs {
+class PairOutputs {
  public:
   /// constants: of the tile; not read later.
-  __device__ WarpOutputs(const Linear& a, int64_t tile, const char* constants, int scale_bytes)
-      : a_(a), channel_(tile * 16 + pair() * 2) {
-    scale_ = reinterpret_cast<const float2*>(constants)[pair()];
-    if (a.bias) bias_ = reinterpret_cast<const float2*>(constants + scale_bytes)[pair()];
+  __device__ PairOutputs(const Linear& a, int64_t tile, const char* constants, int scale_bytes)
+      : a_(a), channel_(tile * 16 + channels() * 2) {
+    scale_ = reinterpret_cast<const float2*>(constants)[channels()];
+    if (a.bias) bias_ = reinterpret_cast<const float2*>(constants + scale_bytes)[channels()];
   }
 
-  __device__ void store(const int (&sums)[columns][4]) const {
+  __device__ void store(const int2 (&sums)[columns]) const {
 #pragma unroll
-    for (int column = 0; column < columns; ++column)
-#pragma unroll
-      for (int e = 0; e < 2; ++e) {
-        const int row = 8 * column + static_cast<int>(threadIdx.x) % 4 * 2 + e;
-        if (row >= a_.rows) return;
-        const float x_scale = a_.x.scale[row];
-        put(row, with_bias(a_, bias_.x, dequantize(sums[column][e], x_scale, scale_.x)),
-            with_bias(a_, bias_.y, dequantize(sums[column][2 + e], x_scale, scale_.y)));
-      }
+    for (int column = 0; column < columns; ++column) {
+      const int row = 8 * column + static_cast<int>(threadIdx.x) % 4 * 2 + WarpPair::second();
+      if (row >= a_.rows) return;
+      const float x_scale = a_.x.scale[row];
+      put(row, with_bias(a_, bias_.x, dequantize(sums[column].x, x_scale, scale_.x)),
+          with_bias(a_, bias_.y, dequantize(sums[column].y, x_scale, scale_.y)));
+    }
   }
 
  private:
-  __device__ static int pair() {
+  __device__ static int channels() {
     return static_cast<int>(threadIdx.x) % 32 / 4;
   }
   __device__ void put(int row, float first, float second) const {
@@ -636,19 +682,20 @@ class WarpOutputs {
   float2 scale_, bias_ = make_float2(0, 0);
 };
 
-/// Goes through the tiles of a warp that has them alone.
+/// Goes through the tiles of a pair of warps.
 template <int columns, class Feed>
-__device__ inline void multiply_apart(const Linear& a, Feed& feed, const Constants& constants) {
+__device__ inline void multiply_apart(const Linear& a, Feed& feed, const Constants& constants,
+                                      int* sums_memory) {
   const Inputs<columns> inputs(a);
-  const int chunks = static_cast<int>(num_chunks(a.k));
-  int number = static_cast<int>(threadIdx.x) / 32;
-  if (number >= feed.stages()) return;
+  const int chunks = static_cast<int>(num_chunks(a.k)), half = (chunks + 1) / 2;
+  const int first = WarpPair::second() * half, end = min(first + half, chunks);
+  int number = WarpPair::number();
   for (int64_t tile = blockIdx.x + int64_t{gridDim.x} * number; tile < a.n_tiles;
-       tile += int64_t{gridDim.x} * feed.stages(), number += feed.stages()) {
+       tile += int64_t{gridDim.x} * WarpPair::count, number += WarpPair::count) {
     int sums[columns][4] = {};
     feed.wait();
 #pragma unroll(columns < 4 ? 4 : 2)
-    for (int chunk = 0; chunk < chunks; ++chunk) {
+    for (int chunk = first; chunk < end; ++chunk) {
       uint4 weights[2];
       feed.read(chunk, weights);
 #pragma unroll
@@ -658,11 +705,13 @@ __device__ inline void multiply_apart(const Linear& a, Feed& feed, const Constan
         mma_s8(sums[column], weights[1], x.z, x.w);
       }
     }
-    const WarpOutputs<columns> outputs(
+    int2 own[columns];
+    WarpPair::exchange(sums, reinterpret_cast<int2*>(sums_memory), own);
+    const PairOutputs<columns> outputs(
         a, tile, constants.data + number * constants.tile_bytes % constants.end,
         constants.scale_bytes);
     feed.refill();
-    outputs.store(sums);
+    outputs.store(own);
   }
 }
 
@@ -705,37 +754,85 @@ __device__ inline void multiply_tiles(const Linear& a, Feed& feed, const Constan
   }
 }
 
-/// Copies rows and their scales.
+/// The same for slices of more rows, whose sums come tile by tile.
+template <int columns, class Feed>
+__device__ inline void multiply_slices(const Linear& a, Feed& feed, const Constants& constants,
+                                       const SliceOfRows<columns>& slice, int* sums_memory) {
+  const WarpUnits<Feed::unit_chunks> units(a);
+  InputsAtHand<columns, Feed::unit_chunks> inputs(a, units);
+  SharedSums<columns> shared(sums_memory);
+  const int first = blockIdx.x / row_slices, step = gridDim.x / row_slices;
+  const int tiles = (static_cast<int>(a.n_tiles) - first + step - 1) / step;
+  const int own = min(slice.rank(), tiles - 1);
+  const Outputs<columns, false> outputs(a, first + own * step, 0);
+#pragma unroll 1
+  for (int tile = 0; tile < tiles; ++tile) {
+    int sums[1][columns][4] = {}, unit = units.first();
+#pragma unroll 1
+    for (int begin = 0; begin < units.units; begin += block_warps, unit = units.after(unit))
+      if (unit < units.units)
+        multiply_unit(units, unit, inputs, feed, sums);
+      else
+        feed.skip();
+    shared.share(sums[0]);
+    for (int i = threadIdx.x; i < columns * 32; i += block_threads)
+      slice.send(tile, i, shared.of_place(i));
+  }
+  if (own != slice.rank()) return;
+  slice.wait();
+  outputs.store(slice, constants.data + own * constants.tile_bytes, constants.scale_bytes);
+}
+
+/// Copies rows, up to 8 a column, and their scales. A warp has every eighth row; much is asked for
+/// before any of it is stored.
+template <int columns, int steps>
 __device__ inline void copy_rows(const QuantizedRows& from, int rows, int64_t k, int row_scales,
                                  const QuantizedRows& to) {
-  const int pieces = static_cast<int>(activation_stride(k) / 16);
-  for (int i = threadIdx.x; i < rows * pieces; i += block_threads) {
-    const int row = i / pieces, piece = i % pieces * 16;
-    *reinterpret_cast<uint4*>(to.values + row * to.stride + piece) =
-        *reinterpret_cast<const uint4*>(from.values + row * from.stride + piece);
+  const int pieces = static_cast<int>(activation_stride(k) / 16), warp = threadIdx.x / 32;
+  for (int first = threadIdx.x % 32; first < pieces; first += 32 * steps) {
+    uint4 read[steps][columns];
+    const auto each = [&](auto visit) {
+#pragma unroll
+      for (int s = 0; s < steps; ++s)
+#pragma unroll
+        for (int c = 0; c < columns; ++c) {
+          const int row = warp + c * block_warps, piece = first + s * 32;
+          if (row < rows && piece < pieces) visit(read[s][c], row, piece * 16);
+        }
+    };
+    each([&](uint4& v, int row, int at) {
+      v = *reinterpret_cast<const uint4*>(from.values + row * from.stride + at);
+    });
+    each([&](uint4& v, int row, int at) {
+      *reinterpret_cast<uint4*>(to.values + row * to.stride + at) = v;
+    });
   }
   for (int i = threadIdx.x; i < rows * row_scales; i += block_threads) to.scale[i] = from.scale[i];
   sync_workers();
 }
 
 /// There are no sums yet while a block quantizes its input.
-static_assert(decode_sum_bytes(1) >= exchange_bytes);
+static_assert(decode_sum_bytes(1) >= exchange_bytes(block_threads));
 
 /// Blocks of this kernel and of those that start before it ends, on a multiprocessor.
 constexpr int shared_by(int columns, Fused fused) {
   return columns > 1 || fused == Fused::long_row || fused == Fused::slice ? 2 : 3;
 }
 
+template <int columns, Fused fused>
+using BlockSlice = std::conditional_t<fused == Fused::slice, Slice, SliceOfRows<columns>>;
+
 /// Quantizes the input, or takes it as it is, and multiplies.
 template <int columns, bool grouped, Fused fused, class Feed>
-__device__ inline void work(Parameters& p, Feed& feed, const Constants& constants, char* sums) {
+__device__ inline void work(Parameters& p, Feed& feed, const Constants& constants,
+                            const BlockSlice<columns, fused>* slice, char* sums) {
   Linear& a = p.linear;
   const int all_rows = static_cast<int>(a.rows) * a.planes;
   QuantizedRows x;
   x.values = reinterpret_cast<int8_t*>(constants.data) + constants.end;
   x.stride = staged_stride(a.k);
   x.scale = reinterpret_cast<float*>(x.values + all_rows * x.stride);
-  if constexpr (fused != Fused::no) {
+  if constexpr (is_fused(fused)) {
     const FirstNorms norms(p.source);
     auto* exchanged = reinterpret_cast<float4*>(sums);
     wait_previous_kernels();
@@ -743,22 +840,25 @@ __device__ inline void work(Parameters& p, Feed& feed, const Constants& constant
   } else {
     wait_previous_kernels();
     if (p.staged) {
-      copy_rows(a.x, all_rows, a.k, grouped ? static_cast<int>(num_groups(a.k)) : 1, x);
+      copy_rows<columns, grouped ? 2 : 3>(a.x, all_rows, a.k,
+                                          grouped ? static_cast<int>(num_groups(a.k)) : 1, x);
     } else if constexpr (!grouped) {  // of one tile or of all: read behind a barrier
       auto* scales = reinterpret_cast<float*>(x.values);
       if (static_cast<int>(threadIdx.x) < all_rows) scales[threadIdx.x] = a.x.scale[threadIdx.x];
       a.x.scale = scales;
     }
   }
-  if (fused != Fused::no || p.staged) a.x = x;
+  if (is_fused(fused) || p.staged) a.x = x;
   feed.hurry();
   auto* sums_memory = reinterpret_cast<int*>(sums);
   using UnitInputs =
       std::conditional_t<fused == Fused::no && !grouped && columns <= max_columns_ahead,
                          InputsAhead<columns, Feed::unit_chunks>,
                          InputsAtHand<columns, Feed::unit_chunks>>;
-  if constexpr (Feed::apart)
-    multiply_apart<columns>(a, feed, constants);
+  if constexpr (is_sliced(fused))
+    multiply_slices(a, feed, constants, *slice, sums_memory);
+  else if constexpr (Feed::apart)
+    multiply_apart<columns>(a, feed, constants, sums_memory);
   else
     multiply_tiles<UnitInputs, columns, grouped>(a, feed, constants, sums_memory);
 }
@@ -794,17 +894,17 @@ __device__ inline void work_on_row(Parameters& p, Feed& feed, const Constants& c
 /// The same with weights by bulk copies, `tile_bytes` from tile to tile.
 template <int columns, int unit_chunks, bool grouped, Fused fused, bool apart>
 __device__ inline void work_by_bulk_copies(Parameters& p, int tile_bytes, char* ring,
-                                           const Constants& constants, const Slice* slice,
-                                           char* sums) {
-  constexpr int sharers = fused == Fused::slice ? row_slices : 1;
-  BulkFeed<unit_chunks, sharers, fused != Fused::no && !grouped, apart> feed(
+                                           const Constants& constants,
+                                           const BlockSlice<columns, fused>* slice, char* sums) {
+  constexpr int sharers = is_sliced(fused) ? row_slices : 1;
+  BulkFeed<unit_chunks, sharers, is_fused(fused) && !grouped, apart> feed(
       p.linear, tile_bytes, ring, p.ring_bytes, p.in_flight, p.early, constants);
-  if constexpr (fused == Fused::slice) sync_cluster();
+  if constexpr (is_sliced(fused)) sync_cluster();
   if (threadIdx.x < block_threads) {
-    if constexpr (fused != Fused::no && !grouped)
+    if constexpr (is_fused(fused) && !grouped)
       work_on_row<fused>(p, feed, constants, slice, sums);
     else
-      work<columns, grouped, fused>(p, feed, constants, sums);
+      work<columns, grouped, fused>(p, feed, constants, slice, sums);
   } else if (threadIdx.x == block_threads) {
     feed.fill();
   }
@@ -817,13 +917,17 @@ __global__ void __launch_bounds__(decode_threads(ahead), shared_by(columns, fuse
   const int tile_bytes = static_cast<int>(num_chunks(p.linear.k)) * chunk_bytes;
   char* ring = dynamic_shared<char>();
   char* sums = ring + p.ring_bytes;
-  char* behind_sums = sums + decode_sum_bytes(columns);
+  char* behind_sums = sums + decode_sum_bytes(columns, ahead);
   // Weights do not depend on the kernels before. plan_decode() has no use for what is left empty.
-  if constexpr (fused == Fused::slice) {
+  if constexpr (is_sliced(fused)) {
     if constexpr (code_architecture >= 90) {
-      Slice::cut(p.linear, p.source, p.slice_chunks);
-      const Slice slice(reinterpret_cast<SliceExchange*>(behind_sums));
-      const Constants constants(p.linear, p.constant_tiles, behind_sums + sizeof(SliceExchange));
+      using Exchange = std::conditional_t<is_fused(fused), SliceExchange, RowsExchange<columns>>;
+      if constexpr (is_fused(fused))
+        Slice::cut(p.linear, p.source, p.slice_chunks);
+      else
+        SliceOfRows<columns>::cut(p.linear, p.slice_chunks);
+      const BlockSlice<columns, fused> slice(reinterpret_cast<Exchange*>(behind_sums));
+      const Constants constants(p.linear, p.constant_tiles, behind_sums + sizeof(Exchange));
       work_by_bulk_copies<columns, unit_chunks, grouped, fused, false>(p, tile_bytes, ring,
                                                                        constants, &slice, sums);
     }
@@ -833,25 +937,25 @@ __global__ void __launch_bounds__(decode_threads(ahead), shared_by(columns, fuse
   if constexpr (ahead == in_registers) {
     if constexpr (code_architecture < 80) {
       RegisterFeed<unit_chunks> feed(p.linear, constants);
-      work<columns, grouped, fused>(p, feed, constants, sums);
+      work<columns, grouped, fused>(p, feed, constants, nullptr, sums);
     }
   } else if constexpr (ahead > by_bulk_copies) {
     if constexpr (code_architecture >= 80 && code_architecture < 90) {
       Feed<unit_chunks, ahead> feed(p.linear, reinterpret_cast<uint4*>(ring), p.ring_bytes,
                                     constants);
-      work<columns, grouped, fused>(p, feed, constants, sums);
+      work<columns, grouped, fused>(p, feed, constants, nullptr, sums);
     }
   } else if constexpr (code_architecture >= 90) {
-    work_by_bulk_copies<columns, unit_chunks, grouped, fused, ahead == tile_a_warp>(
+    work_by_bulk_copies<columns, unit_chunks, grouped, fused, ahead == tile_a_pair>(
         p, tile_bytes, ring, constants, nullptr, sums);
   }
 }
 
 template <int columns, bool grouped, Fused fused = Fused::no>
 auto kernel_for(const DecodePlan& plan) {
-  if constexpr (columns > 1 && !grouped)
-    if (plan.ahead == tile_a_warp)
-      return linear_decode_kernel<columns, 3, tile_a_warp, false, fused>;
+  if constexpr (!grouped && fused == Fused::no)
+    if (plan.ahead == tile_a_pair)
+      return linear_decode_kernel<columns, 3, tile_a_pair, false, fused>;
   if (plan.ahead == by_bulk_copies)
     return plan.unit_chunks == 2 ? linear_decode_kernel<columns, 2, by_bulk_copies, grouped, fused>
                                  : linear_decode_kernel<columns, 3, by_bulk_copies, false, fused>;
@@ -864,13 +968,18 @@ auto kernel_for(const DecodePlan& plan) {
   return plan.ahead == 2 ? linear_decode_kernel<columns, 3, 2, false, fused>
                          : linear_decode_kernel<columns, 3, 4, false, fused>;
 }
+template <int columns, Fused fused>
+auto kernel_of_slices(const DecodePlan& plan) {
+  return plan.unit_chunks == 2 ? linear_decode_kernel<columns, 2, by_bulk_copies, false, fused>
+                               : linear_decode_kernel<columns, 3, by_bulk_copies, false, fused>;
+}
 template <bool grouped>
 auto kernel_for(const DecodePlan& plan, const Linear& linear, bool fused) {
   if constexpr (!grouped)
     if (plan.slices > 1)
-      return plan.unit_chunks == 2
-                 ? linear_decode_kernel<1, 2, by_bulk_copies, false, Fused::slice>
-                 : linear_decode_kernel<1, 3, by_bulk_copies, false, Fused::slice>;
+      return plan.columns == 1   ? kernel_of_slices<1, Fused::slice>(plan)
+             : plan.columns == 2 ? kernel_of_slices<2, Fused::no_but_slices>(plan)
+                                 : kernel_of_slices<4, Fused::no_but_slices>(plan);
   if (fused && linear.k > held(Fused::row) * 4 * block_threads)
     return kernel_for<1, grouped, Fused::long_row>(plan);
   if (fused) return kernel_for<1, grouped, Fused::row>(plan);
@@ -884,8 +993,9 @@ auto kernel_for(const DecodePlan& plan, const Linear& linear, bool fused) {
 void linear_decode(const Linear& linear, const RowSource* fused, const Queue& queue) {
   DecodeInput input{fused != nullptr};
   // A norm needs the whole row, and a Hadamard block is in one slice.
-  if (fused && !fused->norm && queue.clusters)
-    input.slices_of = fused->hadamard > chunk_k ? fused->hadamard / chunk_k : 1;
+  if (queue.clusters && !(fused && fused->norm))
+    input.slices_of = fused ? ceil_div(fused->hadamard, chunk_k) : 1;
+  input.attended = queue.clusters && linear.output == Output::assign;
   const DecodePlan plan =
       plan_decode(linear.rows, linear.planes, linear.n_tiles, linear.k, linear.grouped, input,
                   queue.architecture, queue.multiprocessors, queue.shared_bytes);

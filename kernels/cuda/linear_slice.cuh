@@ -1,9 +1,14 @@
 #pragma once
-// What a cluster of blocks needs that shares out a long row of a decode multiplication. sm_90.
+// What a cluster of blocks needs that shares out long rows of a decode multiplication. sm_90.
 #include "kernels/cuda/kernels.h"
 #include "kernels/cuda/ptx.cuh"
 
 namespace octet::kernels::cuda {
+
+/// Where the sum of a row and channel lies among a warp's of a tile, [columns][32 lanes][4].
+__device__ inline int place_of_sum(int row, int channel) {
+  return row / 8 * 128 + (channel / 2 * 4 + row % 8 / 2) * 4 + channel % 2 * 2 + row % 2;
+}
 
 /// The warps' sums of a tile in shared memory, of two rows: [warp][8 lanes][4].
 class TileSums {
@@ -82,6 +87,45 @@ class Slice {
     return reinterpret_cast<CopyBarrier*>(exchange_->barriers)[i];
   }
   SliceExchange* exchange_;
+};
+
+/// The same of `columns` of 8 rows that are quantized already. Sums are sent tile by tile.
+template <int columns>
+class SliceOfRows {
+ public:
+  __device__ explicit SliceOfRows(RowsExchange<columns>* exchange) : exchange_(exchange) {
+    if (threadIdx.x > 0) return;
+    barrier().init(1);
+    barrier().expect(sizeof exchange->sums);
+  }
+  __device__ static int rank() { return Slice::rank(); }
+  /// What is left of a multiplication.
+  __device__ static void cut(Linear& linear, int chunks) {
+    const int first = rank() * chunks * int{chunk_k};
+    linear.weight = static_cast<const char*>(linear.weight) + first * 16;
+    linear.k = min(static_cast<int>(linear.k) - first, chunks * int{chunk_k});
+    linear.x.values += first;
+  }
+
+  /// The sums of place i of [columns][lanes] to the block that has their tile.
+  __device__ void send(int tile, int i, const int4& sums) const {
+    barrier().send(&exchange_->sums[rank()][4 * i], sums, tile);
+  }
+  __device__ void wait() const { barrier().wait_for_cluster(); }
+  /// Of this block's tile.
+  __device__ int of_all(int row, int channel) const {
+    int sum = 0;
+#pragma unroll
+    for (int i = 0; i < row_slices; ++i) sum += exchange_->sums[i][place_of_sum(row, channel)];
+    return sum;
+  }
+
+ private:
+  __device__ CopyBarrier& barrier() const {
+    void* const barrier = &exchange_->barrier;
+    return *static_cast<CopyBarrier*>(barrier);
+  }
+  RowsExchange<columns>* exchange_;
 };
 
 }  // namespace octet::kernels::cuda

@@ -110,7 +110,11 @@ inline constexpr int64_t short_row_k = 2 * 4 * block_threads;
 /// Shared memory of the kernels that quantize, besides what they ask for.
 inline constexpr int64_t quantize_shared_bytes = 128;
 /// Shared memory through which the warps of a block exchange a row that they rotate.
-inline constexpr int64_t exchange_bytes = 2 * 16 * block_threads;
+constexpr int64_t exchange_bytes(int threads) {
+  return 2 * 16 * threads;
+}
+/// They do for blocks of the Hadamard matrix of more values.
+inline constexpr int exchanged_hadamard = 256;
 /// Whether a decode multiplication normalizes and quantizes its input itself, in each block,
 /// instead of a kernel of its own: a launch costs more than the repeated work for one row that
 /// registers hold. For two rows or more it does not: batches of 2 and 8 got 26 and 32 % faster
@@ -127,8 +131,8 @@ constexpr int64_t staged_stride(int64_t k) {
 
 /// In place of DecodePlan::ahead: a warp of its own copies stages in bulk (sm_90).
 inline constexpr int by_bulk_copies = 0;
-/// The same, and each stage is a whole tile, which one warp multiplies alone.
-inline constexpr int tile_a_warp = -1;
+/// The same, and each stage is a whole tile, which two warps multiply alone.
+inline constexpr int tile_a_pair = -1;
 /// The same: each thread has the next unit in registers (sm_75).
 inline constexpr int in_registers = 1;
 constexpr int decode_threads(int ahead) {
@@ -161,11 +165,23 @@ struct alignas(16) SliceExchange {
   int32_t sums[row_slices][32];
   uint64_t barriers[3];
 };
+/// The same for `columns` of 8 rows that are quantized already.
+template <int columns>
+struct alignas(16) RowsExchange {
+  int32_t sums[row_slices][columns * 128];
+  uint64_t barrier;
+};
+constexpr int64_t slice_exchange_bytes(int columns) {
+  return columns == 1   ? sizeof(SliceExchange)
+         : columns == 2 ? sizeof(RowsExchange<2>)
+                        : sizeof(RowsExchange<4>);
+}
 
 /// What a decode multiplication does with its input.
 struct DecodeInput {
   bool fused;             ///< each block normalizes and quantizes it
   int64_t slices_of = 0;  ///< it may be cut into slices of a multiple of so many chunks; 0: may not
+  bool attended = false;  ///< what follows may be attention, of which blocks are to find room
 };
 
 /// With so many columns at most, a warp has room for the activations of a unit in registers: where
@@ -193,6 +209,10 @@ constexpr int decode_buffers(int columns) {
 }
 constexpr int64_t decode_sum_bytes(int columns) {
   return int64_t{decode_buffers(columns)} * block_warps * columns * 512;
+}
+/// Pairs of warps exchange half of theirs.
+constexpr int64_t decode_sum_bytes(int columns, int ahead) {
+  return ahead == tile_a_pair ? int64_t{block_warps} * columns * 256 : decode_sum_bytes(columns);
 }
 
 /// Stages of a tile of k values, a unit for each warp, and the bytes of a row of these.
@@ -246,12 +266,13 @@ inline constexpr int64_t max_in_flight_bytes = 48 * 1024, row_in_flight_bytes = 
 /// weights are in no hurry then, and what the kernels before still read is.
 inline constexpr int64_t early_in_flight_bytes = 24 * 1024;
 
-/// Whether warps of a block have tiles of their own, each a stage, and wait for none of the others:
-/// where there are many, as one warp takes longer over the last, and more than 8 rows.
-constexpr bool can_work_apart(int columns, int64_t tiles, int64_t k, int planes, bool grouped) {
-  return columns > 1 && tiles >= block_warps && num_chunks(k) <= 3 * block_warps && planes == 1 &&
+/// Whether pairs of warps of a block have tiles of their own, each a stage, and wait for none of
+/// the others: where there are many.
+constexpr bool can_work_apart(bool fused, int64_t tiles, int64_t k, int planes, bool grouped) {
+  return !fused && tiles >= block_warps && num_chunks(k) <= 3 * block_warps && planes == 1 &&
          !grouped;
 }
+static_assert(max_ring_bytes(1) / (decode_stage_bytes(3) + stage_barrier_bytes) >= block_warps / 2);
 
 /// Fills in what brings the weights of `tiles` tiles a block, of k values in rings for rows of
 /// `row_k`. hurried: the input is waited for with few stages on their way.
@@ -259,9 +280,8 @@ constexpr void plan_ring(DecodePlan& plan, int64_t tiles, int64_t k, int64_t row
                          bool grouped, bool hurried, int architecture, bool large) {
   plan.unit_chunks = grouped || warp_chunks(k, 2) < warp_chunks(k, 3) ? 2 : 3;
   if (architecture >= 90) {
-    plan.ahead =
-        can_work_apart(plan.columns, tiles, k, planes, grouped) ? tile_a_warp : by_bulk_copies;
-    if (plan.ahead == tile_a_warp) plan.unit_chunks = 3;
+    plan.ahead = can_work_apart(hurried, tiles, k, planes, grouped) ? tile_a_pair : by_bulk_copies;
+    if (plan.ahead == tile_a_pair) plan.unit_chunks = 3;
     const int64_t stage = decode_stage_bytes(plan.unit_chunks);
     const int64_t of_tile = ceil_div(num_chunks(k), block_warps * plan.unit_chunks);
     const int64_t all = tiles * of_tile, most = max_ring_bytes(row_k) / stage;
@@ -286,12 +306,13 @@ constexpr void plan_ring(DecodePlan& plan, int64_t tiles, int64_t k, int64_t row
 }
 
 /// Whether clusters, of `resident` blocks together, have each a tile for each of their blocks at
-/// most.
-constexpr bool can_slice(int64_t n_tiles, int64_t k, bool grouped, const DecodeInput& input,
-                         int64_t resident) {
-  return input.fused && !grouped && input.slices_of > 0 && k > short_row_k &&
-         (row_slices - 1) * slice_chunks(k, input.slices_of) < num_chunks(k) &&
-         slice_chunks(k, input.slices_of) * chunk_k <= max_slice_k && resident >= row_slices &&
+/// most, of a row that they quantize or of more than 8 rows. (Up to 8, whole rows are as fast.)
+constexpr bool can_slice(int columns, int64_t n_tiles, int64_t k, bool grouped,
+                         const DecodeInput& input, int64_t resident) {
+  if (grouped || input.slices_of == 0 || k <= short_row_k || resident < row_slices) return false;
+  const int64_t chunks = slice_chunks(k, input.slices_of);
+  return (input.fused ? chunks * chunk_k <= max_slice_k : columns > 1) &&
+         (row_slices - 1) * chunks < num_chunks(k) &&
          ceil_div(n_tiles, resident / row_slices) <= row_slices;
 }
 
@@ -304,6 +325,19 @@ constexpr int64_t resident_blocks(int64_t n_tiles, bool few_registers, int archi
     return blocks * ceil_div(n_tiles, blocks * multiprocessors);
   };
   return architecture < 80 && few_registers && busiest(3) < busiest(2) ? 3 : 2;
+}
+
+/// Blocks, or clusters that have slices, that share out the tiles.
+constexpr int64_t num_sharers(const DecodePlan& plan, int64_t n_tiles, int64_t resident,
+                              const DecodeInput& input) {
+  const int64_t most = resident / plan.slices;
+  // Attention's blocks find no registers beside those that have many rows: one finds a
+  // multiprocessor.
+  if (input.attended && plan.columns > 1 && n_tiles <= most && 2 * n_tiles > most)
+    return ceil_div(n_tiles, 2);
+  // Clusters of blocks that fill a multiprocessor do not find room on all of them.
+  if (plan.slices > 1 && plan.columns > 1) return ceil_div(n_tiles, row_slices);
+  return n_tiles < most ? n_tiles : most;
 }
 
 /// rows times planes: at most max_decode_rows. Weights do not depend on the kernels before, so what
@@ -321,18 +355,19 @@ constexpr DecodePlan plan_decode(int64_t rows, int planes, int64_t n_tiles, int6
   const int64_t resident =
       multiprocessors *
       (large ? 1 : resident_blocks(n_tiles, few_registers, architecture, multiprocessors));
-  const bool sliced = architecture >= 90 && can_slice(n_tiles, k, grouped, input, resident);
+  const bool sliced =
+      architecture >= 90 && can_slice(plan.columns, n_tiles, k, grouped, input, resident);
   plan.slices = sliced ? row_slices : 1;
   const int64_t block_k = sliced ? slice_chunks(k, input.slices_of) * chunk_k : k;
-  const int64_t sharers = n_tiles < resident / plan.slices ? n_tiles : resident / plan.slices;
+  const int64_t sharers = num_sharers(plan, n_tiles, resident, input);
   const int64_t tiles = ceil_div(n_tiles, sharers);
   plan.blocks = static_cast<int>((sliced ? ceil_div(n_tiles, tiles) : sharers) * plan.slices);
   plan_ring(plan, tiles, block_k, k, planes, grouped, input.fused && !grouped, architecture, large);
   if (sliced) plan.constant_tiles = row_slices;
   plan.shared_bytes =
-      plan.ring_bytes + decode_sum_bytes(plan.columns) +
+      plan.ring_bytes + decode_sum_bytes(plan.columns, plan.ahead) +
       plan.constant_tiles * (planes * tile_scale_bytes(k, grouped) + tile_bias_bytes) +
-      (sliced ? int64_t{sizeof(SliceExchange)} : 0);
+      (sliced ? slice_exchange_bytes(plan.columns) : 0);
   const int64_t row_k =
       input.fused && architecture >= 90 ? row_bytes(block_k, plan.unit_chunks) : block_k;
   const int64_t staged = all_rows * (staged_stride(row_k) + 4 * (grouped ? num_groups(k) : 1));
@@ -340,7 +375,7 @@ constexpr DecodePlan plan_decode(int64_t rows, int planes, int64_t n_tiles, int6
   // it.
   const int64_t allowed =
       (architecture >= 80 ? shared_limit : (input.fused ? 64 : 32) * 1024) - quantize_shared_bytes;
-  const bool reread = grouped || plan.ahead == tile_a_warp ||
+  const bool reread = grouped || plan.ahead == tile_a_pair ||
                       (tiles > 1 && (plan.columns > max_columns_ahead ||
                                      num_chunks(block_k) > block_warps * plan.unit_chunks));
   plan.staged = (input.fused || reread) && plan.shared_bytes + staged <= allowed;

@@ -169,9 +169,15 @@ __device__ inline void wait_copies() {
 #endif
 }
 
-/// Waits for the first block_threads threads of a block, of which some may have more.
+/// Waits for the first `threads` of a block, of which some may have more.
+template <int threads = block_threads>
 __device__ inline void sync_workers() {
-  asm volatile("bar.sync 1, %0;" ::"n"(block_threads) : "memory");
+  asm volatile("bar.sync 1, %0;" ::"n"(threads) : "memory");
+}
+
+/// Waits for both warps of a pair of neighbours.
+__device__ inline void sync_pair() {
+  asm volatile("bar.sync %0, 64;" ::"r"(2 + threadIdx.x / 64) : "memory");
 }
 
 /// A word of shared memory that threads of a block write and read at any time, for what orders
@@ -238,6 +244,17 @@ class CopyBarrier {
         "st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.u32 [to], %1, [barrier];\n}" ::
             "r"(static_cast<uint32_t>(__cvta_generic_to_shared(shared))),
         "r"(value), "r"(address()), "r"(rank)
+        : "memory");
+  }
+  /// The same of 16 bytes.
+  __device__ void send(void* shared, const int4& value, int rank) {
+    asm volatile(
+        "{\n.reg .b32 to, barrier;\n"
+        "mapa.shared::cluster.u32 to, %0, %6;\n"
+        "mapa.shared::cluster.u32 barrier, %5, %6;\n"
+        "st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v4.b32 [to], {%1, %2, %3, %4}, "
+        "[barrier];\n}" ::"r"(static_cast<uint32_t>(__cvta_generic_to_shared(shared))),
+        "r"(value.x), "r"(value.y), "r"(value.z), "r"(value.w), "r"(address()), "r"(rank)
         : "memory");
   }
   /// Starts to copy a multiple of 16 bytes that others read too.

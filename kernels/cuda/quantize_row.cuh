@@ -1,6 +1,7 @@
 #pragma once
-// RMSNorm and quantization of rows by a block of threads. All kernels that quantize do it here,
-// with block_threads threads and in one order, so that fused or not, the bits are the same.
+// RMSNorm and quantization of rows by a block of threads. All kernels that quantize do it here.
+// Those of norms have block_threads threads and one order, so that fused or not, the bits are the
+// same; without a norm they do not depend on the threads.
 #include "kernels/cuda/kernels.h"
 #include "kernels/cuda/ptx.cuh"
 
@@ -52,14 +53,14 @@ __device__ inline float combine_warp(float value, LargerMagnitude) {
 }
 
 /// The same value in every thread. Has a barrier; nobody may still read `shared`.
-template <class Combine>
-__device__ inline float combine_block(float value, Combine combine, float (&shared)[block_warps]) {
+template <class Combine, int warps>
+__device__ inline float combine_block(float value, Combine combine, float (&shared)[warps]) {
   value = combine_warp(value, combine);
   if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = value;
-  sync_workers();
+  sync_workers<32 * warps>();
   value = shared[0];
 #pragma unroll
-  for (int w = 1; w < block_warps; ++w) value = combine(value, shared[w]);
+  for (int w = 1; w < warps; ++w) value = combine(value, shared[w]);
   return value;
 }
 
@@ -216,9 +217,10 @@ __device__ inline void quantize_group(const RowSource& source, int i, float4 v, 
 
 /// Place j of this thread in a row that a block of threads holds four values at a time: a warp has
 /// 256 neighbouring values in two places a lane, then those of 256 times its number on.
+template <int threads = block_threads>
 __device__ inline int spread_place(int j) {
   const int thread = static_cast<int>(threadIdx.x);
-  return j / 2 * 2 * block_threads + thread / 32 * 64 + j % 2 * 32 + thread % 32;
+  return j / 2 * 2 * threads + thread / 32 * 64 + j % 2 * 32 + thread % 32;
 }
 
 /// The first weights of a norm that a thread needs, which can be read before the rows are ready.
@@ -237,20 +239,22 @@ struct FirstNorms {
 
 /// A row of the source, spread over a block of threads four values at a time. The first `held` of a
 /// thread's places stay in registers; the others, if there may be any, are read again each time.
-template <int held, bool all_held>
+template <int held, bool all_held, int threads = block_threads>
 class SpreadRow {
   static_assert(held % 2 == 0);
+  static constexpr bool may_have_norm = threads == block_threads;
 
  public:
-  /// exchanged: of exchange_bytes, if rows are rotated.
+  /// exchanged: of exchange_bytes(threads), if rows are rotated in blocks over exchanged_hadamard.
   __device__ SpreadRow(const RowSource& source, int64_t index, const FirstNorms& norms,
-                       float (&shared)[block_warps], float4* exchanged)
+                       float (&shared)[threads / 32], float4* exchanged)
       : x_(source_row(source, index)),
         weight_(reinterpret_cast<const float4*>(source.norm)),
         quads_(static_cast<int>(source.k / 4)) {
 #pragma unroll
-    for (int j = 0; j < held; ++j) held_[j] = at(spread_place(j));
-    if (weight_) normalize(source, norms, shared);
+    for (int j = 0; j < held; ++j) held_[j] = at(place(j));
+    if constexpr (may_have_norm)
+      if (weight_) normalize(source, norms, shared);
     if (source.hadamard > 1) rotate(source, exchanged);
   }
 
@@ -259,11 +263,11 @@ class SpreadRow {
   __device__ void each(int count, Visit visit) const {
 #pragma unroll
     for (int j = 0; j < held; ++j)
-      if (spread_place(j) < count) visit(spread_place(j), held_[j]);
+      if (place(j) < count) visit(place(j), held_[j]);
     if constexpr (!all_held)
 #pragma unroll 4
-      for (int j = held; j * block_threads < count; ++j) {
-        const int i = spread_place(j);
+      for (int j = held; j * threads < count; ++j) {
+        const int i = place(j);
         if (i >= count) continue;
         const float4 v = at(i);
         visit(i, normed_ && i < quads_ ? norm(v, factor_, weight_[i]) : v);
@@ -274,18 +278,21 @@ class SpreadRow {
   }
 
  private:
+  __device__ static int place(int j) {
+    return spread_place<threads>(j);
+  }
   __device__ void normalize(const RowSource& source, const FirstNorms& norms,
-                            float (&shared)[block_warps]) {
+                            float (&shared)[threads / 32]) {
     float sum = 0;
     each(quads_, [&](int, const float4& v) { sum += sum_of_squares(v); });
     factor_ = norm_factor(combine_block(sum, Sum(), shared), source);
     normed_ = true;
 #pragma unroll
     for (int j = 0; j < held; ++j)
-      if (spread_place(j) < quads_)
-        held_[j] = norm(
-            held_[j], factor_,
-            j < FirstNorms::held ? norms.weight[j % FirstNorms::held] : weight_[spread_place(j)]);
+      if (place(j) < quads_)
+        held_[j] =
+            norm(held_[j], factor_,
+                 j < FirstNorms::held ? norms.weight[j % FirstNorms::held] : weight_[place(j)]);
   }
 
   /// All of the row is held (can_rotate()). The step of distance 128 is between a lane's two
@@ -294,12 +301,12 @@ class SpreadRow {
     const int block = source.hadamard;
 #pragma unroll
     for (int j = 0; j < held; j += 2) {
-      if (j * block_threads >= quads_) break;
+      if (j * threads >= quads_) break;
       float4 &low = held_[j], &high = held_[j + 1];
       low = hadamard_of_warp(low, block);
       high = hadamard_of_warp(high, block);
       if (block > 128) hadamard_step_of(low, high);
-      if (block > 256) exchange(low, high, exchanged);
+      if (block > exchanged_hadamard) exchange(low, high, exchanged);
       low = low * source.hadamard_scale;
       high = high * source.hadamard_scale;
     }
@@ -308,11 +315,11 @@ class SpreadRow {
     const unsigned thread = threadIdx.x, other = thread ^ 32;
     const float sign = thread & 32 ? -1.0f : 1.0f;
     exchanged[thread] = low;
-    exchanged[block_threads + thread] = high;
-    sync_workers();
+    exchanged[threads + thread] = high;
+    sync_workers<threads>();
     low = hadamard_step(low, exchanged[other], sign);
-    high = hadamard_step(high, exchanged[block_threads + other], sign);
-    sync_workers();
+    high = hadamard_step(high, exchanged[threads + other], sign);
+    sync_workers<threads>();
   }
 
   __device__ float4 at(int i) const {
@@ -332,17 +339,17 @@ struct WholeRow {
 };
 
 /// Row `index` of the source, by a block of threads, to the same row of `out`, which has `rows` of
-/// each plane and may be in shared or in global memory. exchanged: of exchange_bytes, if the source
-/// is rotated. absmax_of_row(the block's, plane): where others have more of the row, over these
-/// too. Ends with a barrier.
+/// each plane and may be in shared or in global memory. exchanged: of exchange_bytes(), if the
+/// source is rotated. absmax_of_row(the block's, plane): where others have more of the row, over
+/// these too. Ends with a barrier.
 template <bool grouped, int held, bool all_held, class Place = PlaneRow,
-          class AbsmaxOfRow = WholeRow>
+          class AbsmaxOfRow = WholeRow, int threads = block_threads>
 __device__ inline void quantize_row(const RowSource& source, int64_t index, int64_t rows,
                                     const FirstNorms& norms, float4* exchanged,
                                     const QuantizedRows& out,
                                     const AbsmaxOfRow& absmax_of_row = {}) {
-  __shared__ float shared[3][block_warps];
-  const SpreadRow<held, all_held> row(source, index, norms, shared[0], exchanged);
+  __shared__ float shared[3][threads / 32];
+  const SpreadRow<held, all_held, threads> row(source, index, norms, shared[0], exchanged);
   const int padded = static_cast<int>(Place::stride(source.k) / 4);
   const int row_scales = grouped ? static_cast<int>(num_groups(source.k)) : 1;
   const auto plane_of = [&](int plane) { return Place(out, plane, rows, index, row_scales); };
@@ -368,7 +375,7 @@ __device__ inline void quantize_row(const RowSource& source, int64_t index, int6
     const Quantizer first = quantize_plane(0, [](const float4& v) { return v; });
     if (source.planes > 1) quantize_plane(1, [&](const float4& v) { return first.rest(v); });
   }
-  sync_workers();
+  sync_workers<threads>();
 }
 
 }  // namespace octet::kernels::cuda

@@ -5,15 +5,28 @@
 namespace octet::kernels::cuda {
 namespace {
 
-template <bool grouped, int held, bool all_held, class Place>
-__global__ void __launch_bounds__(block_threads)
-    quantize_rows_kernel(RowSource source, QuantizedRows out) {
-  __shared__ float4 exchanged[exchange_bytes / sizeof(float4)];
+template <bool grouped, int held, bool all_held, class Place, int threads>
+__device__ inline void quantize_block_row(const RowSource& source, const QuantizedRows& out) {
+  auto* exchanged = dynamic_shared<float4>();
   allow_next_kernel();
   const FirstNorms norms(source);
   wait_previous_kernels();
-  quantize_row<grouped, held, all_held, Place>(source, blockIdx.x, gridDim.x, norms, exchanged,
-                                               out);
+  quantize_row<grouped, held, all_held, Place, WholeRow, threads>(source, blockIdx.x, gridDim.x,
+                                                                  norms, exchanged, out);
+}
+
+template <bool grouped, int held, bool all_held, class Place>
+__global__ void __launch_bounds__(block_threads)
+    quantize_rows_kernel(RowSource source, QuantizedRows out) {
+  quantize_block_row<grouped, held, all_held, Place, block_threads>(source, out);
+}
+
+/// Long rows of few sequences: more threads, to each of which there is less to do, with so few
+/// registers that a block finds room beside one of a multiplication.
+constexpr int wide_threads = 512, wide_held = 6;
+template <bool grouped>
+__global__ void __maxnreg__(56) quantize_wide_rows_kernel(RowSource source, QuantizedRows out) {
+  quantize_block_row<grouped, wide_held, true, PlaneRow, wide_threads>(source, out);
 }
 
 template <class Place>
@@ -24,14 +37,26 @@ auto kernel_for(bool grouped, bool is_short) {
                              : quantize_rows_kernel<false, long_held, false, Place>;
 }
 
+bool is_wide(const RowSource& source, const QuantizedRows& out, int64_t rows) {
+  return !source.norm && !out.tiled && rows <= max_decode_rows && source.k > short_row_k &&
+         source.k <= wide_held * 4 * wide_threads;
+}
+
 }  // namespace
 
 void quantize_rows(const RowSource& source, const QuantizedRows& out, int64_t rows, bool grouped,
                    const Queue& queue) {
+  const bool wide = is_wide(source, out, rows);
+  const int threads = wide ? wide_threads : block_threads;
   const bool is_short = source.k <= short_held * 4 * block_threads;
-  const auto kernel =
-      out.tiled ? kernel_for<TiledRow>(grouped, is_short) : kernel_for<PlaneRow>(grouped, is_short);
-  launch(kernel, {dim3(extent(rows)), block_threads}, queue, source, out);
+  const auto kernel = wide && grouped ? quantize_wide_rows_kernel<true>
+                      : wide          ? quantize_wide_rows_kernel<false>
+                      : out.tiled     ? kernel_for<TiledRow>(grouped, is_short)
+                                      : kernel_for<PlaneRow>(grouped, is_short);
+  launch(kernel,
+         {dim3(extent(rows)), threads,
+          source.hadamard > exchanged_hadamard ? exchange_bytes(threads) : 0},
+         queue, source, out);
 }
 
 }  // namespace octet::kernels::cuda

@@ -14,7 +14,7 @@ __device__ inline float exponent_of(float absmax) {
 /// held: of quantize_rows().
 template <int held, bool all_held>
 __global__ void __launch_bounds__(block_threads) split_rows_kernel(RowSource source, HalfRows out) {
-  __shared__ float4 exchanged[exchange_bytes / sizeof(float4)];
+  __shared__ float4 exchanged[exchange_bytes(block_threads) / sizeof(float4)];
   __shared__ float shared[2][block_warps];
   allow_next_kernel();
   const FirstNorms norms(source);

@@ -482,37 +482,57 @@ TEST_CASE("cuda: a multiplication that normalizes its input gives the bits of tw
     }
 }
 
-TEST_CASE("cuda: a multiplication of slices of a row gives the bits of two kernels") {
-  if (!has_cuda()) return;
+/// A queue of a device with so many multiprocessors, with clusters where this one has them.
+kernels::cuda::Queue cluster_queue(int multiprocessors) {
   kernels::cuda::Queue queue = default_queue();
   int clusters = 0;
   cuda::check(cudaDeviceGetAttribute(&clusters, cudaDevAttrClusterLaunch, 0),
               "cudaDeviceGetAttribute");
   queue.clusters = clusters > 0 && queue.architecture >= 90;
+  queue.multiprocessors = multiprocessors;
+  return queue;
+}
+
+TEST_CASE("cuda: a multiplication of slices of rows gives the bits of one of whole rows") {
+  if (!has_cuda()) return;
   for (const int multiprocessors : {8, 132})
-    for (const auto& [k, planes, block] : {std::tuple<int64_t, int, int>{2560, 1, 1},
-                                           {2564, 2, 1},
-                                           {8704, 2, 512},
-                                           {8960, 1, 256}}) {
+    for (const auto& [rows, k, planes, block] :
+         {std::tuple<int64_t, int64_t, int, int>{1, 2560, 1, 1},
+          {1, 2564, 2, 1},
+          {1, 8704, 2, 512},
+          {1, 8960, 1, 256},
+          {2, 2564, 1, 1},
+          {8, 8960, 1, 256},
+          {4, 8704, 2, 512},
+          {9, 2564, 1, 1},
+          {16, 8960, 1, 256},
+          {17, 2560, 1, 1},
+          {32, 8960, 1, 256}}) {
       CAPTURE(k);
-      queue.multiprocessors = multiprocessors;
-      const Problem p({1, 80, k}, false, 1, planes);
+      CAPTURE(rows);
+      const kernels::cuda::Queue queue = cluster_queue(multiprocessors);
+      kernels::cuda::Queue whole = queue;
+      whole.clusters = false;
+      const Problem p({rows, 80, k}, false, 1, planes);
       const DeviceWeights w(p);
       Values values;
-      std::vector<float> x(k), before(p.columns);
+      std::vector<float> x(rows * k), before(rows * p.columns);
       for (float& value : x) value = values.real();
       for (float& value : before) value = values.real();
-      const OnGpu<float> source(x), scale(planes), sliced(before), apart(before);
-      const OnGpu<int8_t> q(planes * activation_stride(k));
+      const OnGpu<float> source(x), scale(rows * planes), sliced(before), apart(before);
+      const OnGpu<int8_t> q(rows * planes * activation_stride(k));
       const OnGpu<int32_t> bad(std::vector<int32_t>{1000});
       const kernels::cuda::RowSource from =
           source_of(source.data(), k, k, planes, bad.data(), block);
       kernels::cuda::Linear linear = linear_of(p, w, q, scale, sliced, kernels::cuda::Output::add);
-      kernels::cuda::linear_decode(linear, &from, queue);
-      kernels::cuda::quantize_rows(from, linear.x, 1, false, queue);
+      const bool fused = kernels::cuda::can_fuse(rows, k);
+      if (!fused) kernels::cuda::quantize_rows(from, linear.x, rows, false, queue);
+      kernels::cuda::linear_decode(linear, fused ? &from : nullptr, queue);
+      kernels::cuda::quantize_rows(from, linear.x, rows, false, queue);
       linear.out = apart.data();
-      kernels::cuda::linear_decode(linear, nullptr, queue);
+      kernels::cuda::linear_decode(linear, nullptr, whole);
       CHECK(first_difference(sliced.host(), apart.host(), p.columns) == "");
+      CHECK(bad.host()[0] == 1000);
     }
 }
 

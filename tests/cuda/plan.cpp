@@ -48,7 +48,7 @@ TEST_CASE("cuda: decode plans cover all tiles, and keep to every device's shared
               CHECK(plan.blocks >= 1);
               CHECK(plan.blocks <= n / 16);
               CHECK(plan.shared_bytes + quantize_shared_bytes <= limit);
-              if (can_fuse(rows, k) || plan.ahead == tile_a_warp) CHECK(plan.staged);
+              if (can_fuse(rows, k) || plan.ahead == tile_a_pair) CHECK(plan.staged);
             }
         }
   // A token of the 1.5B: weights of gate and up, far ahead; of q, k and v all at once.

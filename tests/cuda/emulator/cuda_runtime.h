@@ -32,6 +32,9 @@ struct float2 {
 struct float4 {
   float x, y, z, w;
 };
+struct int2 {
+  int x, y;
+};
 struct int4 {
   int x, y, z, w;
 };
@@ -47,6 +50,9 @@ inline float2 make_float2(float x, float y) {
 inline float4 make_float4(float x, float y, float z, float w) {
   return {x, y, z, w};
 }
+inline int2 make_int2(int x, int y) {
+  return {x, y};
+}
 inline int4 make_int4(int x, int y, int z, int w) {
   return {x, y, z, w};
 }
@@ -61,6 +67,8 @@ extern std::byte* shared_memory;
 void sync_threads();
 /// The first `threads` threads of the block.
 void sync_first(int threads);
+/// This thread's warp and its neighbour.
+void sync_pair();
 /// Lets the block's other threads run; what changes what they wait for is progress.
 void give_way();
 void note_progress();

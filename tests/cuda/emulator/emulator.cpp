@@ -41,6 +41,7 @@ struct Fiber {
 std::vector<std::unique_ptr<Fiber>> fibers;
 std::vector<Warp> warps;
 Barrier block_barrier, workers_barrier;
+std::vector<Barrier> pair_barriers;
 int block_alive = 0, current = 0;
 uint64_t progress = 0;
 jmp_buf scheduler;
@@ -92,6 +93,7 @@ void wait(Barrier& barrier, const int& alive) {
 void run_block(int threads) {
   warps.assign(static_cast<size_t>(threads / 32), Warp{});
   block_barrier = workers_barrier = {};
+  pair_barriers.assign(static_cast<size_t>(threads / 64) + 1, Barrier{});
   block_alive = threads;
   for (int i = 0; i < threads; ++i) {
     Fiber& fiber = *fibers[static_cast<size_t>(i)];
@@ -118,6 +120,9 @@ void sync_threads() {
 
 void sync_first(int threads) {
   wait(workers_barrier, threads);
+}
+void sync_pair() {
+  wait(pair_barriers[static_cast<size_t>(current / 64)], 64);
 }
 void give_way() {
   yield();

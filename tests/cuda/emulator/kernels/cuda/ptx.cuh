@@ -94,8 +94,12 @@ inline void commit_copies() {}
 template <int pending>
 void wait_copies() {}
 
-inline void sync_workers() {
-  emulator::sync_first(block_threads);
+template <int threads = block_threads>
+void sync_workers() {
+  emulator::sync_first(threads);
+}
+inline void sync_pair() {
+  emulator::sync_pair();
 }
 
 class CopyBarrier {
@@ -120,6 +124,7 @@ class CopyBarrier {
   // There are no clusters here: plans do without.
   void wait_for_cluster() const {}
   void send(void*, uint32_t, int) {}
+  void send(void*, const int4&, int) {}
   void copy_kept(void* shared, const void* global, int bytes) { copy(shared, global, bytes); }
   void copy(void* shared, const void* global, int bytes) {
     std::memcpy(shared, global, static_cast<size_t>(bytes));
