@@ -6,6 +6,7 @@
 
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/linear_output.cuh"
+#include "kernels/cuda/linear_pair.cuh"
 #include "kernels/cuda/linear_row.cuh"
 #include "kernels/cuda/quantize_row.cuh"
 
@@ -249,34 +250,6 @@ class Feed {
   int constants_place_ = 0;
 };
 
-/// Two warps that share a tile: each multiplies half of K, and has the outputs of every other row.
-struct WarpPair {
-  static constexpr int count = block_warps / 2;
-  __device__ static int number() { return static_cast<int>(threadIdx.x) / 64; }
-  /// The second: it has odd rows.
-  __device__ static int second() { return static_cast<int>(threadIdx.x) / 32 % 2; }
-
-  /// Of sums [4]: of rows 2 q and 2 q + 1 of two channels. Returns this warp's rows'.
-  template <int columns>
-  __device__ static void exchange(const int (&sums)[columns][4], int2* shared,
-                                  int2 (&own)[columns]) {
-    int2* const of_pair = shared + number() * 64 * columns + threadIdx.x % 32;
-    const int warp = second();
-    sync_pair();  // the last are read
-#pragma unroll
-    for (int c = 0; c < columns; ++c)
-      of_pair[(2 * c + warp) * 32] =
-          warp ? make_int2(sums[c][0], sums[c][2]) : make_int2(sums[c][1], sums[c][3]);
-    sync_pair();
-#pragma unroll
-    for (int c = 0; c < columns; ++c) {
-      const int2 other = of_pair[(2 * c + 1 - warp) * 32];
-      own[c] = warp ? make_int2(sums[c][1] + other.x, sums[c][3] + other.y)
-                    : make_int2(sums[c][0] + other.x, sums[c][2] + other.y);
-    }
-  }
-};
-
 /// The same from sm_90 on, for `sharers` blocks that have the same tiles each: a warp that does
 /// nothing else brings stages of a unit for each of the others, or, where these work `apart`, each
 /// of a tile for a pair of them, whatever they are waiting for. No more than so many stages are on
@@ -483,11 +456,10 @@ class InputsAhead {
   uint4 x_[unit_chunks][columns];
 };
 
-/// sums += the next unit's weights x activations; with two chains, every other product goes to sums
-/// of its own, so that the tensor cores need not wait for the last.
-template <int columns, int chains, int unit_chunks, class Inputs, class Feed>
+/// sums += the next unit's weights x activations.
+template <int columns, int unit_chunks, class Inputs, class Feed>
 __device__ inline void multiply_unit(const WarpUnits<unit_chunks>& units, int unit, Inputs& inputs,
-                                     Feed& feed, int (&sums)[chains][columns][4]) {
+                                     Feed& feed, int (&sums)[columns][4]) {
   feed.wait();
 #pragma unroll
   for (int c = 0; c < unit_chunks; ++c) {
@@ -497,8 +469,8 @@ __device__ inline void multiply_unit(const WarpUnits<unit_chunks>& units, int un
 #pragma unroll
     for (int column = 0; column < columns; ++column) {
       const uint4 x = inputs.read(unit, c, column);
-      mma_s8(sums[0][column], weights[0], x.x, x.y);
-      mma_s8(sums[chains - 1][column], weights[1], x.z, x.w);
+      mma_s8(sums[column], weights[0], x.x, x.y);
+      mma_s8(sums[column], weights[1], x.z, x.w);
     }
   }
   inputs.ask_behind(unit);
@@ -638,50 +610,6 @@ class Outputs {
   float values_[places][2][2] = {};  // grouped: [gate, up][plane]
 };
 
-/// A tile's outputs from the sums of a pair of warps. A lane has channels 2 g and 2 g + 1 in one
-/// row of each column, 2 q or, of the second warp, 2 q + 1, where it is lane 4 g + q.
-template <int columns>
-class PairOutputs {
- public:
-  /// constants: of the tile; not read later.
-  __device__ PairOutputs(const Linear& a, int64_t tile, const char* constants, int scale_bytes)
-      : a_(a), channel_(tile * 16 + channels() * 2) {
-    scale_ = reinterpret_cast<const float2*>(constants)[channels()];
-    if (a.bias) bias_ = reinterpret_cast<const float2*>(constants + scale_bytes)[channels()];
-  }
-
-  __device__ void store(const int2 (&sums)[columns]) const {
-#pragma unroll
-    for (int column = 0; column < columns; ++column) {
-      const int row = 8 * column + static_cast<int>(threadIdx.x) % 4 * 2 + WarpPair::second();
-      if (row >= a_.rows) return;
-      const float x_scale = a_.x.scale[row];
-      put(row, with_bias(a_, bias_.x, dequantize(sums[column].x, x_scale, scale_.x)),
-          with_bias(a_, bias_.y, dequantize(sums[column].y, x_scale, scale_.y)));
-    }
-  }
-
- private:
-  __device__ static int channels() {
-    return static_cast<int>(threadIdx.x) % 32 / 4;
-  }
-  __device__ void put(int row, float first, float second) const {
-    float* out = a_.out + row * a_.out_stride;
-    if (a_.output == Output::silu_mul) {
-      out[channel_ / 2] = silu_mul(first, second);
-      return;
-    }
-    auto* to = reinterpret_cast<float2*>(out + channel_);
-    const float2 before = a_.output == Output::add ? *to : make_float2(0, 0);
-    *to = a_.output == Output::add ? make_float2(before.x + first, before.y + second)
-                                   : make_float2(first, second);
-  }
-
-  const Linear& a_;
-  int64_t channel_;
-  float2 scale_, bias_ = make_float2(0, 0);
-};
-
 /// Goes through the tiles of a pair of warps.
 template <int columns, class Feed>
 __device__ inline void multiply_apart(const Linear& a, Feed& feed, const Constants& constants,
@@ -732,23 +660,23 @@ __device__ inline void multiply_tiles(const Linear& a, Feed& feed, const Constan
       const int groups = static_cast<int>(num_groups(a.k));
 #pragma unroll 1
       for (int first = 0; first < groups; first += block_warps, unit = units.after(unit)) {
-        int sums[1][columns][4] = {};
+        int sums[columns][4] = {};
         if (unit < units.units)
           multiply_unit(units, unit, inputs, feed, sums);
         else
           feed.skip();
-        shared.share(sums[0]);
+        shared.share(sums);
         outputs.add_groups(shared, of_tile, constants.scale_bytes, first);
       }
     } else {
-      int sums[1][columns][4] = {};
+      int sums[columns][4] = {};
 #pragma unroll 1
       for (int first = 0; first < units.units; first += block_warps, unit = units.after(unit))
         if (unit < units.units)
           multiply_unit(units, unit, inputs, feed, sums);
         else
           feed.skip();
-      shared.share(sums[0]);
+      shared.share(sums);
     }
     outputs.store(shared, of_tile, constants.scale_bytes);
   }
@@ -767,14 +695,14 @@ __device__ inline void multiply_slices(const Linear& a, Feed& feed, const Consta
   const Outputs<columns, false> outputs(a, first + own * step, 0);
 #pragma unroll 1
   for (int tile = 0; tile < tiles; ++tile) {
-    int sums[1][columns][4] = {}, unit = units.first();
+    int sums[columns][4] = {}, unit = units.first();
 #pragma unroll 1
     for (int begin = 0; begin < units.units; begin += block_warps, unit = units.after(unit))
       if (unit < units.units)
         multiply_unit(units, unit, inputs, feed, sums);
       else
         feed.skip();
-    shared.share(sums[0]);
+    shared.share(sums);
     for (int i = threadIdx.x; i < columns * 32; i += block_threads)
       slice.send(tile, i, shared.of_place(i));
   }
@@ -820,7 +748,7 @@ constexpr int shared_by(int columns, Fused fused) {
 }
 
 template <int columns, Fused fused>
-using BlockSlice = std::conditional_t<fused == Fused::slice, Slice, SliceOfRows<columns>>;
+using BlockSlice = std::conditional_t<is_fused(fused), Slice, SliceOfRows<columns>>;
 
 /// Quantizes the input, or takes it as it is, and multiplies.
 template <int columns, bool grouped, Fused fused, class Feed>
