@@ -14,9 +14,10 @@ inline constexpr int block_tiles = 2;
 /// tiles side by side were read a quarter faster than 2 (Zen 4; 8 were not faster than 4).
 inline constexpr int few_rows = 6;
 inline constexpr int few_rows_tiles = 4;
-/// One row over pages of 2 MB reads one tile after the other, a single stream, 3 to 4 % faster (Zen
-/// 4; over pages of 4 KB 6 to 14 % slower): if there are enough columns, as a stream starts slowly,
-/// and tiles are not much longer than its 24 KB.
+/// One row over pages of 2 MB reads one tile after the other, a single stream, on AMD's processors:
+/// 3 to 4 % faster on Zen 4 (over pages of 4 KB 6 to 14 % slower; on Emerald Rapids, 8 threads, 7
+/// and 8 % slower). If there are enough columns, as a stream starts slowly, and tiles are not much
+/// longer than its 24 KB.
 inline constexpr int64_t single_stream_columns = 256, single_stream_k = 2048;
 
 /// The columns of one block of `tiles` tiles, or fewer where n ends. The others are then the first
@@ -42,7 +43,8 @@ template <class Gemm, class Block>
 void for_few_rows(const Gemm& g, const Block& block) {
   const int64_t tiles = padded_n(g.n) / tile_n;
   if constexpr (requires { g.huge_pages; })
-    if (g.huge_pages && g.m == 1 && g.n >= single_stream_columns && g.k <= single_stream_k)
+    if (g.huge_pages && g.m == 1 && __builtin_cpu_is("amd") && g.n >= single_stream_columns &&
+        g.k <= single_stream_k)
       return for_each_block<1, 1>(g, 0, tiles, block);
   const int64_t fours = tiles / few_rows_tiles * few_rows_tiles;
   for_each_block<few_rows, few_rows_tiles>(g, 0, fours, block);
