@@ -12,6 +12,7 @@
 #include "bench/probes.h"
 #include "lib/core/aligned.h"
 #include "lib/core/huge_memory.h"
+#include "lib/core/huge_pages.h"
 
 namespace {
 
@@ -104,6 +105,7 @@ void run_gemm(benchmark::State& state, void (*function)(const Gemm&), Isa isa, c
   std::vector<std::remove_pointer_t<decltype(Gemm::c)>> c(s.m * s.n);
   Gemm gemm = describe<Gemm>(s, x);
   gemm.c = c.data();
+  gemm.single_stream = reads_single_stream(isa) && in_huge_pages(weights().w);
   const int64_t size = s.n * s.k;
   int64_t at = 0, bytes = 0;
   for (auto _ : state) {

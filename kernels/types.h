@@ -79,8 +79,8 @@ struct GemmS8 {
   /// Packed weights that the caller multiplies with next, or null: kernels may bring some of them
   /// into the cache. Never dereferenced, so they may also end sooner than a kernel thinks.
   const int8_t* next = nullptr;
-  /// w lies in pages of 2 MB: for kernels that then read it in another order.
-  bool huge_pages = false;
+  /// One row: a kernel may read w as one stream, where it else reads several places in turn.
+  bool single_stream = false;
 };
 
 /// The same with one scale a group of 128 along K, for weights and activations:
@@ -102,7 +102,7 @@ struct GemmS8Grouped {
   int64_t ldc;
   Store store;
   const int8_t* next = nullptr;
-  bool huge_pages = false;
+  bool single_stream = false;
 };
 
 /// c [m, n] int32 = a x W^T, for tests of the integer part: operands as in GemmS8.
@@ -115,6 +115,7 @@ struct GemmS8S32 {
   int32_t* c;
   int64_t ldc;
   const int8_t* next = nullptr;
+  bool single_stream = false;
 };
 
 /// One row of activations to int8, `q = rint(x * (127 / absmax))`, round half to even,

@@ -14,10 +14,8 @@ inline constexpr int block_tiles = 2;
 /// tiles side by side were read a quarter faster than 2 (Zen 4; 8 were not faster than 4).
 inline constexpr int few_rows = 6;
 inline constexpr int few_rows_tiles = 4;
-/// One row over pages of 2 MB reads one tile after the other, a single stream, on AMD's processors:
-/// 3 to 4 % faster on Zen 4 (over pages of 4 KB 6 to 14 % slower; on Emerald Rapids, 8 threads, 7
-/// and 8 % slower). If there are enough columns, as a stream starts slowly, and tiles are not much
-/// longer than its 24 KB.
+/// A single stream is one tile after the other: if there are enough columns, as it starts slowly,
+/// and tiles are not much longer than 24 KB (Zen 4; K = 8,960: 2 % slower).
 inline constexpr int64_t single_stream_columns = 256, single_stream_k = 2048;
 
 /// The columns of one block of `tiles` tiles, or fewer where n ends. The others are then the first
@@ -42,10 +40,8 @@ struct Columns {
 template <class Gemm, class Block>
 void for_few_rows(const Gemm& g, const Block& block) {
   const int64_t tiles = padded_n(g.n) / tile_n;
-  if constexpr (requires { g.huge_pages; })
-    if (g.huge_pages && g.m == 1 && __builtin_cpu_is("amd") && g.n >= single_stream_columns &&
-        g.k <= single_stream_k)
-      return for_each_block<1, 1>(g, 0, tiles, block);
+  if (g.single_stream && g.m == 1 && g.n >= single_stream_columns && g.k <= single_stream_k)
+    return for_each_block<1, 1>(g, 0, tiles, block);
   const int64_t fours = tiles / few_rows_tiles * few_rows_tiles;
   for_each_block<few_rows, few_rows_tiles>(g, 0, fours, block);
   for_each_block<few_rows, block_tiles>(g, fours, tiles, block);

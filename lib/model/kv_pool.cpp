@@ -137,8 +137,10 @@ void KvPool::unreserve(int64_t blocks) noexcept {
 KvSlab& KvPool::emptiest_slab() const {
   KvSlab* best = nullptr;
   for (const auto& extent : extents_)
-    for (KvSlab& slab : extent->slabs)
+    for (KvSlab& slab : extent->slabs) {
+      if (slab.used == 0) return slab;
       if (!best || slab.free() > best->free()) best = &slab;
+    }
   return *best;
 }
 

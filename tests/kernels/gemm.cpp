@@ -188,8 +188,7 @@ void check_f32(Problem& p, const char* op, Gemm gemm, Result result) {
         gemm.bias = with_bias ? p.bias.data() : nullptr;
         gemm.c = c.data() + 1;
         gemm.store = store;
-        // Another order of reading, for which some want many columns.
-        gemm.huge_pages = n >= 256;
+        gemm.single_stream = n >= 256;
         kernel.function(gemm);
         CHECK_MESSAGE(first_difference(p, c, expected) == "", kernel.name);
       }

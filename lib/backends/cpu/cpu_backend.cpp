@@ -128,7 +128,8 @@ void CpuBackend::each_row(int64_t rows, FunctionRef<void(int64_t, int)> work) {
 void CpuBackend::start(const Batch& batch) {
   batch_ = &batch;
   packed_turn_ = 0;
-  if (weights_ && !huge_pages_) huge_pages_ = in_huge_pages(weights_);
+  if (weights_ && !single_stream_)
+    single_stream_ = kernels::reads_single_stream(table_.isa) && in_huge_pages(weights_);
   pool_.cancel_with(batch.cancelled);
   plan_cache(batch);
   plan_attention(batch);

@@ -193,10 +193,10 @@ class CpuBackend : public Backend {
     AlignedBuffer<int8_t> s8;
     AlignedBuffer<float> scale;
   };
-  PlaneBuffers planes_[2][2];       // x for w8a8, and for w8a8-g128
-  int64_t packed_turn_ = 0;         // counts the inputs of linears in a step
-  const void* weights_ = nullptr;   // some that the last step has read
-  std::optional<bool> huge_pages_;  // under the weights, once they have been read
+  PlaneBuffers planes_[2][2];          // x for w8a8, and for w8a8-g128
+  int64_t packed_turn_ = 0;            // counts the inputs of linears in a step
+  const void* weights_ = nullptr;      // some that the last step has read
+  std::optional<bool> single_stream_;  // known once pages of the weights are in memory
   std::vector<Scratch> scratch_;
   std::vector<HeadTokens> cache_items_;  // each within one block of positions
   std::vector<AttentionItem> attention_items_;

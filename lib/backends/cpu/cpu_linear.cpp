@@ -261,7 +261,7 @@ void CpuBackend::multiply_plane(const Columns& c, const Plane& x, const float* b
                                 const int8_t* next) {
   const Matrix& w = *c.task->weight;
   const int64_t stride = workspace_.x.stride, groups = num_groups(w.k), n = c.end - c.begin;
-  const bool huge_pages = huge_pages_.value_or(false);
+  const bool single_stream = single_stream_.value_or(false);
   if (bias) bias += c.begin;
   const int8_t* a = x.s8 + c.first_row * stride;
   const int8_t* packed = static_cast<const int8_t*>(w.data) + c.begin * padded_k(w.k);
@@ -269,13 +269,13 @@ void CpuBackend::multiply_plane(const Columns& c, const Plane& x, const float* b
     table_.gemm_s8s8_f32({c.rows, n, w.k, a, stride, x.scale + c.first_row, packed,
                           static_cast<const float*>(w.scale) + c.begin,
                           static_cast<const int32_t*>(w.sum) + c.begin, bias, c.out, c.ldc, store,
-                          next, huge_pages});
+                          next, single_stream});
   } else {
     const int64_t group_offset = c.begin * groups;  // [n / 16][groups][16]
     table_.gemm_s8s8_f32_g128({c.rows, n, w.k, a, stride, x.scale + c.first_row * groups, packed,
                                static_cast<const uint16_t*>(w.scale) + group_offset,
                                static_cast<const int16_t*>(w.sum) + group_offset, bias, c.out,
-                               c.ldc, store, next, huge_pages});
+                               c.ldc, store, next, single_stream});
   }
 }
 
