@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <cstdio>
 #include <memory>
+#include <optional>
+#include <string_view>
 
 #include "bench_serve.h"
 #include "common.h"
@@ -55,6 +57,12 @@ class Benchmark {
     }
   }
 
+  /// Brings weights, caches and scratch memory into being.
+  void warm_up() {
+    prefill();
+    decode();
+  }
+
   /// Tokens per second of a prompt.
   double prefill() {
     Session& session = sessions_[0];
@@ -105,11 +113,13 @@ struct Spread {
   Json json() const { return {{"min", min}, {"median", median}, {"max", max}}; }
 };
 
-/// The better of two measurements: the machine's state may change in between.
-Peaks better(const Peaks& a, const Peaks& b) {
-  return {std::max(a.int8_ops_per_second, b.int8_ops_per_second),
-          std::max(a.fp32_ops_per_second, b.fp32_ops_per_second),
-          std::max(a.read_bytes_per_second, b.read_bytes_per_second)};
+Peaks best(const std::vector<Peaks>& measured) {
+  Peaks best;
+  for (const Peaks& peaks : measured)
+    for (const auto peak :
+         {&Peaks::int8_ops_per_second, &Peaks::fp32_ops_per_second, &Peaks::read_bytes_per_second})
+      best.*peak = std::max(best.*peak, peaks.*peak);
+  return best;
 }
 
 Json peaks_json(const Peaks& peaks) {
@@ -134,6 +144,41 @@ Model load(const BenchArguments& arguments, double& seconds) {
   return model;
 }
 
+/// What each repetition of a speed gave, with the peaks measured before and after it: a shared
+/// machine changes within seconds.
+class Speed {
+ public:
+  /// peak: what bounds the speed; null if it was not measured. needs: of that, a token.
+  Speed(double Peaks::*peak, double needs) : peak_(peak), needs_(needs) {}
+
+  void add(double tokens_per_second, const Peaks& before, const Peaks& after) {
+    rates_.push_back(tokens_per_second);
+    if (!peak_) return;
+    // The better of both: the share is rather too low.
+    const double peak = std::max(before.*peak_, after.*peak_);
+    shares_.push_back(tokens_per_second * needs_ / peak);
+    repetitions_.push_back({{"tokens_per_second", tokens_per_second},
+                            {"share", shares_.back()},
+                            {"peak_before", before.*peak_},
+                            {"peak_after", after.*peak_}});
+  }
+  Spread rate() const { return Spread(rates_); }
+  /// With `share` for the key of the median of the repetitions' shares of the peak.
+  Json json(const char* share) const {
+    Json json = {{"tokens_per_second", rate().json()}, {share, nullptr}};
+    if (!peak_) return json;
+    json[share] = Spread(shares_).median;
+    json["repetitions"] = repetitions_;
+    return json;
+  }
+
+ private:
+  double Peaks::*peak_;
+  double needs_;
+  std::vector<double> rates_, shares_;
+  Json repetitions_ = Json::array();
+};
+
 /// Bytes of weights, keys and values that a token needs, at the mean depth that a run sees.
 double decode_bytes(const BenchArguments& arguments, const Model& model, int64_t depth) {
   const double mean = static_cast<double>(depth) + static_cast<double>(arguments.generate + 1) / 2;
@@ -141,25 +186,31 @@ double decode_bytes(const BenchArguments& arguments, const Model& model, int64_t
          mean * static_cast<double>(model.kv_bytes_per_token());
 }
 
-/// {"prefill": {...}, "decode": {...}} of one depth.
-Json speeds(const BenchArguments& arguments, const Model& model, const Peaks& peaks, int64_t depth,
-            const Spread& prefill, const Spread& decode) {
-  // The float schemes multiply in fp32.
-  const double operations =
-      is_int8(model.scheme()) ? peaks.int8_ops_per_second : peaks.fp32_ops_per_second;
-  return {{"prefill",
-           {{"tokens", arguments.prompt},
-            {"depth", depth},
-            {"tokens_per_second", prefill.json()},
-            {"share_of_peak", prefill.median * linear_operations(model.config()) / operations}}},
-          {"decode",
-           {{"tokens", arguments.generate},
-            {"depth", depth},
-            {"batch", arguments.batch},
-            {"tokens_per_second", decode.json()},
-            {"share_of_bandwidth", decode.median * decode_bytes(arguments, model, depth) /
-                                       peaks.read_bytes_per_second}}}};
-}
+/// One depth's sequences and speeds.
+struct Depth {
+  Benchmark sequences;
+  Speed prefill, decode;
+
+  Depth(const BenchArguments& arguments, const Model& model, int64_t depth, const Depth* shallower,
+        bool has_peaks)
+      : sequences(arguments, model, depth, shallower ? &shallower->sequences : nullptr),
+        // The float schemes multiply in fp32.
+        prefill(!has_peaks                ? nullptr
+                : is_int8(model.scheme()) ? &Peaks::int8_ops_per_second
+                                          : &Peaks::fp32_ops_per_second,
+                linear_operations(model.config())),
+        decode(has_peaks ? &Peaks::read_bytes_per_second : nullptr,
+               decode_bytes(arguments, model, depth)) {}
+
+  /// {"prefill": {...}, "decode": {...}}
+  Json json(const BenchArguments& arguments, int64_t depth) const {
+    Json of_prefill = prefill.json("share_of_peak"), of_decode = decode.json("share_of_bandwidth");
+    of_prefill.update({{"tokens", arguments.prompt}, {"depth", depth}});
+    of_decode.update(
+        {{"tokens", arguments.generate}, {"depth", depth}, {"batch", arguments.batch}});
+    return {{"prefill", of_prefill}, {"decode", of_decode}};
+  }
+};
 
 /// The line of least squares through the time of a step by depth.
 Json step_line(const std::vector<std::pair<int64_t, double>>& seconds_at) {
@@ -186,8 +237,12 @@ void print(const Json& result) {
                   rate["min"].get<double>(), rate["max"].get<double>());
     return std::string(line);
   };
-  const Json& peaks = result["peaks"];
-  const auto giga = [&](const char* key) { return peaks[key].get<double>() / 1e9; };
+  const auto share = [](const Json& value, const char* of) {
+    char words[64] = "";
+    if (!value.is_null())
+      std::snprintf(words, sizeof words, "  %.1f %% of the %s", 100 * value.get<double>(), of);
+    return std::string(words);
+  };
   std::printf("%s, %s, KV cache %s, %s, %d threads\n", result["shape"].get<std::string>().c_str(),
               result["scheme"].get<std::string>().c_str(),
               result["kv_cache"].get<std::string>().c_str(),
@@ -196,13 +251,12 @@ void print(const Json& result) {
   for (const Json& at : many ? result["depths"] : Json::array({result})) {
     const Json &prefill = at["prefill"], &decode = at["decode"];
     if (many) std::printf("depth %lld\n", decode["depth"].get<long long>());
-    std::printf("prefill %5lld     %s  %.1f %% of the peak\n", prefill["tokens"].get<long long>(),
+    std::printf("prefill %5lld     %s%s\n", prefill["tokens"].get<long long>(),
                 text(prefill["tokens_per_second"]).c_str(),
-                100 * prefill["share_of_peak"].get<double>());
-    std::printf("decode  %5lld x%-3lld%s  %.1f %% of the bandwidth\n",
-                decode["tokens"].get<long long>(), decode["batch"].get<long long>(),
-                text(decode["tokens_per_second"]).c_str(),
-                100 * decode["share_of_bandwidth"].get<double>());
+                share(prefill["share_of_peak"], "peak").c_str());
+    std::printf("decode  %5lld x%-3lld%s%s\n", decode["tokens"].get<long long>(),
+                decode["batch"].get<long long>(), text(decode["tokens_per_second"]).c_str(),
+                share(decode["share_of_bandwidth"], "bandwidth").c_str());
   }
   if (many) {
     const Json& line = result["step_by_depth"];
@@ -210,9 +264,12 @@ void print(const Json& result) {
                 1e3 * line["seconds"].get<double>(),
                 1e6 * line["seconds_per_cached_token"].get<double>(), line["r2"].get<double>());
   }
-  std::printf("peaks: int8 %.1f GOP/s, fp32 %.1f GFLOP/s, read %.1f GB/s\n",
-              giga("int8_ops_per_second"), giga("fp32_ops_per_second"),
-              giga("read_bytes_per_second"));
+  if (const Json& peaks = result["peaks"]; !peaks.is_null()) {
+    const auto giga = [&](const char* key) { return peaks[key].get<double>() / 1e9; };
+    std::printf("peaks: int8 %.1f GOP/s, fp32 %.1f GFLOP/s, read %.1f GB/s\n",
+                giga("int8_ops_per_second"), giga("fp32_ops_per_second"),
+                giga("read_bytes_per_second"));
+  }
   std::printf("load %.2f s, peak memory %.0f MB\n", result["load_seconds"].get<double>(),
               result["peak_rss_bytes"].get<double>() / 1e6);
 }
@@ -222,60 +279,65 @@ void check_rising(const std::vector<int64_t>& depths) {
     throw Error(ErrorCode::InvalidArgument, "--depth: several depths must rise");
 }
 
+/// Repeats prefill and decode of each depth in turns. Returns the CPU's peaks before, between and
+/// after them; a GPU's limits are not measured.
+std::vector<Peaks> measure(const BenchArguments& arguments, std::vector<Depth>& depths,
+                           bool has_peaks) {
+  std::optional<PeakProbe> probe;
+  if (has_peaks) probe.emplace(arguments.threads);
+  std::vector<Peaks> peaks;
+  const auto look = [&] { peaks.push_back(probe ? probe->measure() : Peaks()); };
+  const auto add = [&](Speed& speed, double rate) {
+    look();
+    speed.add(rate, peaks[peaks.size() - 2], peaks.back());
+  };
+  look();
+  for (int repetition = 0; repetition < arguments.repetitions; ++repetition)
+    for (Depth& depth : depths) {
+      add(depth.prefill, depth.sequences.prefill());
+      add(depth.decode, depth.sequences.decode());
+    }
+  return peaks;
+}
+
+/// The speeds of all depths, with the line through their steps.
+void add_depths(const BenchArguments& arguments, const std::vector<Depth>& depths, Json& result) {
+  std::vector<std::pair<int64_t, double>> seconds_at;
+  for (size_t i = 0; i < depths.size(); ++i) {
+    result["depths"].push_back(depths[i].json(arguments, arguments.depths[i]));
+    seconds_at.emplace_back(arguments.depths[i],
+                            static_cast<double>(arguments.batch) / depths[i].decode.rate().median);
+  }
+  result["step_by_depth"] = step_line(seconds_at);
+}
+
 void run(const BenchArguments& arguments) {
   check_rising(arguments.depths);
-  if (arguments.serve.on) {
-    double load_seconds = 0;
-    return bench_serve(load(arguments, load_seconds), arguments.serve, arguments.json);
-  }
-  const Peaks before = measure_peaks(arguments.threads);
-  reset_peak_rss();  // the probe's buffer is not the model's
   double load_seconds = 0;
   const Model model = load(arguments, load_seconds);
-  const size_t depths = arguments.depths.size();
-  std::vector<Benchmark> benchmarks;
-  benchmarks.reserve(depths);  // each reads from the one before
+  if (arguments.serve.on) return bench_serve(model, arguments.serve, arguments.json);
+  const bool has_peaks = std::string_view(model.device()) == "cpu";
+  std::vector<Depth> depths;
+  depths.reserve(arguments.depths.size());  // each reads from the one before
   for (const int64_t depth : arguments.depths) {
-    benchmarks.emplace_back(arguments, model, depth,
-                            benchmarks.empty() ? nullptr : &benchmarks.back());
-    benchmarks.back().decode();  // warm-up: brings weights and caches into memory
+    depths.emplace_back(arguments, model, depth, depths.empty() ? nullptr : &depths.back(),
+                        has_peaks);
+    depths.back().sequences.warm_up();
   }
-  std::vector<std::vector<double>> prefill(depths), decode(depths);
-  for (int repetition = 0; repetition < arguments.repetitions; ++repetition)
-    for (size_t i = 0; i < depths; ++i) {
-      prefill[i].push_back(benchmarks[i].prefill());
-      decode[i].push_back(benchmarks[i].decode());
-    }
-  const uint64_t rss = peak_rss_bytes();
-  const Peaks after = measure_peaks(arguments.threads);
-  const Peaks peaks = better(before, after);
-  Json by_depth = Json::array();
-  std::vector<std::pair<int64_t, double>> seconds_at;
-  for (size_t i = 0; i < depths; ++i) {
-    const Spread decode_rate(decode[i]);
-    by_depth.push_back(
-        speeds(arguments, model, peaks, arguments.depths[i], Spread(prefill[i]), decode_rate));
-    seconds_at.emplace_back(arguments.depths[i],
-                            static_cast<double>(arguments.batch) / decode_rate.median);
-  }
+  const uint64_t rss = peak_rss_bytes();  // the probe's buffer is not the model's
+  const std::vector<Peaks> peaks = measure(arguments, depths, has_peaks);
   Json result = {{"shape", arguments.shape.empty() ? arguments.path : arguments.shape},
                  {"scheme", to_string(model.scheme())},
                  {"kv_cache", to_string(model.kv_cache())},
                  {"isa", model.instruction_set()},
                  {"device", model.device()},
                  {"threads", model.threads()},
-                 {"prefill", by_depth[0]["prefill"]},
-                 {"decode", by_depth[0]["decode"]},
-                 {"peaks", peaks_json(peaks)},
-                 {"peaks_before", peaks_json(before)},
-                 {"peaks_after", peaks_json(after)},
                  {"load_seconds", load_seconds},
                  {"weight_bytes", model.weight_bytes()},
                  {"peak_rss_bytes", rss}};
-  if (depths > 1) {
-    result["depths"] = by_depth;
-    result["step_by_depth"] = step_line(seconds_at);
-  }
+  result.update(depths[0].json(arguments, arguments.depths[0]));
+  result["peaks"] = has_peaks ? peaks_json(best(peaks)) : Json();
+  if (depths.size() > 1) add_depths(arguments, depths, result);
   arguments.json ? print_json(result) : print(result);
 }
 

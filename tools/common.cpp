@@ -135,10 +135,6 @@ uint64_t peak_rss_bytes() {
   return 0;
 }
 
-void reset_peak_rss() {
-  std::ofstream("/proc/self/clear_refs") << "5";
-}
-
 std::string read_text(const std::string& path) {
   const auto all = [](std::istream& in) {
     return std::string(std::istreambuf_iterator<char>(in), {});

@@ -65,8 +65,6 @@ void print_json(const Json& object);
 
 /// The largest resident set of this process so far.
 uint64_t peak_rss_bytes();
-/// Starts that count again from what is resident now, where the system lets a process do so.
-void reset_peak_rss();
 
 /// The content of a file, or of stdin for "-". Errors: Io.
 std::string read_text(const std::string& path);

@@ -3,6 +3,7 @@
 #include <octet/export.h>
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -60,8 +61,23 @@ struct Peaks {
   double read_bytes_per_second = 0;  ///< from memory, over a buffer far larger than the caches
 };
 
-/// Runs the probes with this many threads; takes about a second and 1 GB of memory.
-/// threads: 0 for one a CPU that this process may use. Errors: InvalidArgument, OutOfMemory.
-Peaks measure_peaks(int threads = 0);
+/// Measures Peaks, as often as asked: what a shared machine can do may change within seconds. One
+/// thread at a time calls it. While it lives it has 1 GB of memory.
+class PeakProbe {
+ public:
+  /// threads: 0 for one a CPU that this process may use. Takes about half a second.
+  /// Errors: InvalidArgument, OutOfMemory.
+  explicit PeakProbe(int threads = 0);
+  PeakProbe(PeakProbe&&) noexcept;
+  PeakProbe& operator=(PeakProbe&&) noexcept;
+  ~PeakProbe();
+
+  /// The better of two runs of each probe; takes about 0.15 s.
+  Peaks measure();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
 
 }  // namespace octet

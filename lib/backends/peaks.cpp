@@ -16,7 +16,7 @@ namespace {
 
 constexpr uint64_t read_buffer_bytes = uint64_t{1} << 30;
 constexpr uint64_t read_piece_bytes = uint64_t{1} << 22;
-constexpr int repetitions = 5;
+constexpr int repetitions = 2;
 
 /// The best of some repetitions of work(), which returns what it did: amount per second.
 template <class Work>
@@ -51,29 +51,45 @@ uint64_t calibrate(kernels::PeakFunction probe) {
 
 }  // namespace
 
-Peaks measure_peaks(int threads) {
-  const kernels::Table& table = active_kernels();
-  ThreadPool pool(thread_count(threads));
-  const uint64_t int8_iterations = calibrate(table.peak_int8);
-  const uint64_t fp32_iterations = calibrate(table.peak_fp32);
+struct PeakProbe::Impl {
+  const kernels::Table& table;
+  ThreadPool pool;
+  uint64_t int8_iterations, fp32_iterations;
+  AlignedBuffer<std::byte> buffer;
+
+  explicit Impl(int threads)
+      : table(active_kernels()),
+        pool(thread_count(threads)),
+        int8_iterations(calibrate(table.peak_int8)),
+        fp32_iterations(calibrate(table.peak_fp32)),
+        buffer(read_buffer_bytes) {
+    // Written by the threads that read it: the memory is really there, and near.
+    each_piece([](std::byte* piece) { std::memset(piece, 1, read_piece_bytes); });
+  }
+
+  template <class Visit>
+  void each_piece(Visit visit) {
+    pool.for_each(read_buffer_bytes / read_piece_bytes, [&](int64_t i, int) {
+      visit(buffer.data() + static_cast<uint64_t>(i) * read_piece_bytes);
+    });
+  }
+};
+
+PeakProbe::PeakProbe(int threads) : impl_(std::make_unique<Impl>(threads)) {}
+PeakProbe::PeakProbe(PeakProbe&&) noexcept = default;
+PeakProbe& PeakProbe::operator=(PeakProbe&&) noexcept = default;
+PeakProbe::~PeakProbe() = default;
+
+Peaks PeakProbe::measure() {
+  Impl& p = *impl_;
   Peaks peaks;
   peaks.int8_ops_per_second =
-      best_rate([&] { return run_probe(pool, table.peak_int8, int8_iterations); });
+      best_rate([&] { return run_probe(p.pool, p.table.peak_int8, p.int8_iterations); });
   peaks.fp32_ops_per_second =
-      best_rate([&] { return run_probe(pool, table.peak_fp32, fp32_iterations); });
-
-  const AlignedBuffer<std::byte> buffer(read_buffer_bytes);
-  const int64_t pieces = read_buffer_bytes / read_piece_bytes;
-  // Written by the threads that read it: the memory is really there, and near.
-  pool.for_each(pieces, [&](int64_t i, int) {
-    std::memset(buffer.data() + static_cast<uint64_t>(i) * read_piece_bytes, 1, read_piece_bytes);
-  });
+      best_rate([&] { return run_probe(p.pool, p.table.peak_fp32, p.fp32_iterations); });
   std::atomic<uint64_t> sum{0};
   peaks.read_bytes_per_second = best_rate([&] {
-    pool.for_each(pieces, [&](int64_t i, int) {
-      sum += table.read_sum(buffer.data() + static_cast<uint64_t>(i) * read_piece_bytes,
-                            read_piece_bytes);
-    });
+    p.each_piece([&](const std::byte* piece) { sum += p.table.read_sum(piece, read_piece_bytes); });
     return read_buffer_bytes;
   });
   return peaks;
