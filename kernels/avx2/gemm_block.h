@@ -22,6 +22,11 @@ template <int tiles>
 struct Weights {
   /// With more rows than one asking ahead did not pay.
   static constexpr bool asks_ahead = tiles == row_tiles;
+  /// Bytes ahead that lines are asked for into the second level, and then into the first: the
+  /// processor's own prefetching into that is too slow where each line takes two loads. Measured on
+  /// two Zen 4 threads that read 60 GB/s, a step: 1.5 KB in place of 1.25 3 % longer; without the
+  /// second asking 4.5 %, 64 bytes ahead 3 %, 512 4 %, 384 0.
+  static constexpr int64_t far = 1280, near = 256;
   const int8_t* first;
   int64_t stride;       ///< from tile to tile, in bytes
   const int8_t* after;  ///< what is read after them; null if they are not to be asked for
@@ -33,15 +38,19 @@ struct Weights {
         after(!asks_ahead || !ahead.stream ? nullptr
               : ahead.from                 ? ahead.from
                                            : first) {}
-  /// Asks for the lines 1.5 KB after chunk c, into the second level; where the tiles end, for those
-  /// of the next block. Always inline: GCC 12 drops calls of functions that only prefetch.
+  /// Asks for the lines after chunk c; where the tiles end, for those of the next block.
   [[gnu::always_inline]] void prefetch(int64_t c) const {
-    constexpr int64_t distance = 1536;
-    const int64_t at = 64 * c + distance;
+    ask<far, _MM_HINT_T1>(64 * c);
+    ask<near, _MM_HINT_T0>(64 * c);
+  }
+  /// Always inline: GCC 12 drops calls of functions that only prefetch.
+  template <int64_t distance, _mm_hint level>
+  [[gnu::always_inline]] void ask(int64_t at) const {
+    at += distance;
     const int8_t* const from = at < stride ? first + at : after + (at - stride);
 #pragma GCC unroll 4
     for (int t = 0; t < tiles; ++t)
-      _mm_prefetch(reinterpret_cast<const char*>(from + t * stride), _MM_HINT_T1);
+      _mm_prefetch(reinterpret_cast<const char*>(from + t * stride), level);
   }
 };
 
