@@ -87,7 +87,7 @@ struct Cursor {
       ask<chunks, _MM_HINT_T1>(8192, next);
       ask<chunks, _MM_HINT_T0>(2048, next);
     } else {
-      constexpr int64_t distance = tiles == 1 ? 2048 : tiles == few_rows_tiles ? 1536 : 4096;
+      constexpr int64_t distance = tiles == 1 ? 2048 : tiles == few_rows_tiles ? 1280 : 4096;
       ask<chunks, _MM_HINT_T1>(distance, next);
     }
   }
