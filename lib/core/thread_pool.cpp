@@ -21,23 +21,35 @@ void pause() {
 #endif
 }
 
+}  // namespace
+
+/// A few lines: more would keep the thread from seeing that the next loop has begun. False if
+/// nothing is left.
+bool ThreadPool::Wanted::ask_for_some() {
+  constexpr int lines = 4, line = 64;
+  if (bytes <= 0) return false;
+  for (int i = 0; i < lines; ++i, address += line)
+    __builtin_prefetch(reinterpret_cast<const void*>(address), 0, 2);
+  bytes -= lines * line;
+  return true;
+}
+
 /// Spins until done() or the spin time is over; returns done().
 template <class Done>
-bool spin_until(Done done) {
+bool ThreadPool::spin_until(int thread, Done done) {
+  Wanted& wanted = wanted_[static_cast<size_t>(thread)];
   const auto deadline = std::chrono::steady_clock::now() + spin_time;
   do {
     for (int i = 0; i < 64; ++i) {
       if (done()) return true;
-      pause();
+      if (!wanted.ask_for_some()) pause();
     }
   } while (std::chrono::steady_clock::now() < deadline);
   return done();
 }
 
-}  // namespace
-
 ThreadPool::ThreadPool(int threads)
-    : next_(static_cast<size_t>(std::max(threads, 0))), threads_(threads) {
+    : next_(static_cast<size_t>(std::max(threads, 0))), wanted_(next_.size()), threads_(threads) {
   require(threads >= 1, ErrorCode::InvalidArgument, "threads: ", threads, ", at least 1 expected");
   try {
     for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { worker(i); });
@@ -51,6 +63,7 @@ ThreadPool::ThreadPool(int threads)
 
 ThreadPool::ThreadPool(const Executor& executor)
     : next_(static_cast<size_t>(std::max(executor.threads, 0))),
+      wanted_(next_.size()),
       threads_(executor.threads),
       executor_(executor) {
   require(threads_ >= 1, ErrorCode::InvalidArgument, "executor.threads: ", threads_,
@@ -98,7 +111,7 @@ void ThreadPool::run_team() {
   wake_workers();
   take_items(0);
   const auto finished = [&] { return busy_.load(std::memory_order_acquire) == 0; };
-  while (!spin_until(finished)) std::this_thread::yield();
+  while (!spin_until(0, finished)) std::this_thread::yield();
 }
 
 void ThreadPool::run_executor() {
@@ -139,7 +152,7 @@ void ThreadPool::worker(int thread) {
   uint64_t seen = 0;
   const auto changed = [&] { return loop_.load(std::memory_order_seq_cst) != seen; };
   for (;;) {
-    if (!spin_until(changed)) {
+    if (!spin_until(thread, changed)) {
       std::unique_lock lock(mutex_);
       asleep_.fetch_add(1, std::memory_order_seq_cst);
       wake_.wait(lock, changed);

@@ -171,12 +171,13 @@ class CpuBackend : public Backend {
     int64_t item, next;
     int64_t first_row, rows;
   };
+  void each_dealt_item(int64_t items, FunctionRef<void(const PartItem&, int thread)> work);
   void each_part(int64_t items, FunctionRef<void(const PartItem&, int thread)> work);
   int64_t columns_per_item(int64_t n, int64_t k) const;
   int64_t last_columns(int64_t small, int64_t k) const;
   /// The weights of item `item` of a linear, or null.
   const int8_t* item_weights(const Matrix& w, int64_t item) const;
-  void bring_closer(const Matrix* following, int64_t items_left) const;
+  void bring_closer(const Matrix* following, const PartItem& done, int64_t items, int thread);
   float* gate_up_scratch(Scratch& scratch, int64_t columns);
 
   const ModelConfig& config_;
