@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <exception>
 #include <mutex>
+#include <span>
 #include <thread>
 #include <vector>
 
@@ -30,11 +31,12 @@ class ThreadPool {
 
   int threads() const { return threads_; }
 
-  /// Has this thread, from whose `work` it is called, ask for so many bytes of memory while it
-  /// waits for others, here or after later loops: they come into its second-level cache meanwhile.
-  /// In place of what it was to ask for until now. An executor's threads do not wait here, nor ask.
-  void prefetch_while_waiting(int thread, const void* data, int64_t bytes) {
-    wanted_[static_cast<size_t>(thread)] = {reinterpret_cast<uintptr_t>(data), bytes};
+  /// Has this thread, from whose `work` it is called, ask for some memory while it waits for
+  /// others, here or after later loops: it comes into its second-level cache meanwhile. In place of
+  /// what it was to ask for until now. An executor's threads do not wait here, nor ask.
+  void prefetch_while_waiting(int thread, std::span<const std::byte> memory) {
+    wanted_[static_cast<size_t>(thread)] = {reinterpret_cast<uintptr_t>(memory.data()),
+                                            static_cast<int64_t>(memory.size())};
   }
 
   /// Calls work(item, thread) for every item in [0, items), each once, handed out in rising order

@@ -166,18 +166,30 @@ class CpuBackend : public Backend {
     }
   };
   ColumnItems column_items(const Matrix& w) const;
-  /// One item of columns for one part of the rows, and the item that its thread likely takes next.
+  /// One item of columns for one part of the rows, and the item that its thread likely takes next;
+  /// as many as there are: none.
   struct PartItem {
     int64_t item, next;
     int64_t first_row, rows;
   };
-  void each_dealt_item(int64_t items, FunctionRef<void(const PartItem&, int thread)> work);
-  void each_part(int64_t items, FunctionRef<void(const PartItem&, int thread)> work);
+  /// Where an item of several linears is: in which, and which of its.
+  struct ItemPlace {
+    size_t linear;
+    int64_t item;
+  };
+  static int64_t count(std::span<const ColumnItems> linears);
+  static ItemPlace place(std::span<const ColumnItems> linears, int64_t item);
+  int64_t share(int64_t items, int64_t thread) const;
+  int64_t deal(std::span<const ColumnItems> linears);
+  void each_dealt_item(std::span<const ColumnItems> linears,
+                       FunctionRef<void(const PartItem&, int thread)> work);
+  void each_part(std::span<const ColumnItems> linears,
+                 FunctionRef<void(const PartItem&, int thread)> work);
   int64_t columns_per_item(int64_t n, int64_t k) const;
   int64_t last_columns(int64_t small, int64_t k) const;
-  /// The weights of item `item` of a linear, or null.
-  const int8_t* item_weights(const Matrix& w, int64_t item) const;
-  void bring_closer(const Matrix* following, const PartItem& done, int64_t items, int thread);
+  /// The weights from item `item` of a linear on, or null.
+  static const int8_t* item_weights(const Matrix& w, const ColumnItems& items, int64_t item);
+  void bring_closer(const Matrix* following, int thread);
   float* gate_up_scratch(Scratch& scratch, int64_t columns);
 
   const ModelConfig& config_;
@@ -199,6 +211,8 @@ class CpuBackend : public Backend {
   const void* weights_ = nullptr;      // some that the last step has read
   std::optional<bool> single_stream_;  // known once pages of the weights are in memory
   std::vector<Scratch> scratch_;
+  std::vector<ColumnItems> items_;       // of the linears at work
+  std::vector<int64_t> dealt_;           // deal()
   std::vector<HeadTokens> cache_items_;  // each within one block of positions
   std::vector<AttentionItem> attention_items_;
   std::vector<MergeItem> merge_items_;

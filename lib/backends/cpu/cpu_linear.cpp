@@ -110,50 +110,96 @@ int64_t CpuBackend::last_columns(int64_t small, int64_t k) const {
   return fast && small * k > short_item_bytes ? small / 2 : small;
 }
 
-const int8_t* CpuBackend::item_weights(const Matrix& w, int64_t item) const {
-  const int64_t column = column_items(w).begin(item);
+const int8_t* CpuBackend::item_weights(const Matrix& w, const ColumnItems& items, int64_t item) {
+  const int64_t column = items.begin(item);
   if (column >= w.n || !is_int8(w.scheme)) return nullptr;
   return static_cast<const int8_t*>(w.data) + column * padded_k(w.k);
 }
 
+int64_t CpuBackend::count(std::span<const ColumnItems> linears) {
+  int64_t items = 0;
+  for (const ColumnItems& linear : linears) items += linear.count();
+  return items;
+}
+
+CpuBackend::ItemPlace CpuBackend::place(std::span<const ColumnItems> linears, int64_t item) {
+  size_t linear = 0;
+  for (; linear < linears.size() && item >= linears[linear].count(); ++linear)
+    item -= linears[linear].count();
+  return {linear, item};
+}
+
 void CpuBackend::linear(std::span<const LinearTask> tasks, Store store, const Matrix* following) {
   plan_projections(tasks);
-  int64_t columns = 0;
-  for (const LinearTask& task : tasks) columns += column_items(*task.weight).count();
-  each_part(columns, [&](const PartItem& part, int thread) {
-    int64_t item = part.item;
-    size_t t = 0;
-    for (int64_t items; item >= (items = column_items(*tasks[t].weight).count()); ++t)
-      item -= items;
-    const LinearTask& task = tasks[t];
-    const ColumnItems all = column_items(*task.weight);
-    const int64_t begin = all.begin(item);
-    multiply({&task, part.first_row, part.rows, begin, all.begin(item + 1), store,
-              task.out + part.first_row * all.n + begin, all.n,
-              item_weights(*task.weight, item + part.next - part.item)},
+  items_.clear();
+  for (const LinearTask& task : tasks) items_.push_back(column_items(*task.weight));
+  const auto weights = [&](const ItemPlace& at) {
+    return at.linear < tasks.size()
+               ? item_weights(*tasks[at.linear].weight, items_[at.linear], at.item)
+               : nullptr;
+  };
+  each_part(items_, [&](const PartItem& part, int thread) {
+    const ItemPlace at = place(items_, part.item);
+    const LinearTask& task = tasks[at.linear];
+    const ColumnItems& all = items_[at.linear];
+    const int64_t begin = all.begin(at.item);
+    multiply({&task, part.first_row, part.rows, begin, all.begin(at.item + 1), store,
+              task.out + part.first_row * all.n + begin, all.n, weights(place(items_, part.next))},
              thread);
-    bring_closer(following, part, columns, thread);
+    if (part.next >= count(items_)) bring_closer(following, thread);
   });
 }
 
-/// Calls work for each of `items` items of columns, with all of a few rows. Items are dealt out:
-/// each thread begins with those whose number it has modulo the threads, and so with weights that
-/// it has asked for before (bring_closer()), then takes others'.
-void CpuBackend::each_dealt_item(int64_t items, FunctionRef<void(const PartItem&, int)> work) {
-  const int64_t threads = pool_.threads(), each = (items + threads - 1) / threads;
-  const auto one = [&](int64_t index, int thread) {
-    const int64_t item = index % each * threads + index / each;
-    if (item < items) work({item, item + threads, 0, workspace_.x.rows}, thread);
-  };
-  pool_.for_each(each * threads, one, threads);
+/// Of `items` items those before a thread's share.
+int64_t CpuBackend::share(int64_t items, int64_t thread) const {
+  return items * thread / pool_.threads();
 }
 
-/// Calls work for each of `items` items of columns and each part of the rows: each thread's own, or
-/// as many as make enough items of them. Threads begin with the part that holds the rows which they
+/// dealt_ = the items that each thread begins with, thread after thread: of each run a contiguous
+/// share, whose weights are one piece of memory. Returns how many places each thread has there;
+/// those it does not need are -1.
+int64_t CpuBackend::deal(std::span<const ColumnItems> linears) {
+  const int64_t threads = pool_.threads();
+  int64_t places = 0;
+  for (const ColumnItems& linear : linears)
+    for (const ColumnItems::Run& run : linear.runs) places += (run.items + threads - 1) / threads;
+  dealt_.assign(static_cast<size_t>(places * threads), -1);
+  for (int64_t thread = 0; thread < threads; ++thread) {
+    int64_t* to = dealt_.data() + thread * places;
+    int64_t first = 0;
+    for (const ColumnItems& linear : linears)
+      for (const ColumnItems::Run& run : linear.runs) {
+        for (int64_t i = share(run.items, thread); i < share(run.items, thread + 1); ++i)
+          *to++ = first + i;
+        first += run.items;
+      }
+  }
+  return places;
+}
+
+/// Calls work for each item of columns, with all of a few rows. Each thread begins with the items
+/// that it is dealt, and so with weights that it has asked for before (bring_closer()), then takes
+/// others'.
+void CpuBackend::each_dealt_item(std::span<const ColumnItems> linears,
+                                 FunctionRef<void(const PartItem&, int)> work) {
+  const int64_t places = deal(linears), items = count(linears), rows = workspace_.x.rows;
+  const auto one = [&](int64_t index, int thread) {
+    const int64_t item = dealt_[static_cast<size_t>(index)];
+    if (item < 0) return;
+    const bool last = (index + 1) % places == 0;
+    const int64_t next = last ? -1 : dealt_[static_cast<size_t>(index + 1)];
+    work({item, next < 0 ? items : next, 0, rows}, thread);
+  };
+  pool_.for_each(places * pool_.threads(), one, pool_.threads());
+}
+
+/// Calls work for each item of columns and each part of the rows: each thread's own, or as many as
+/// make enough items of them. Threads begin with the part that holds the rows which they
 /// norm and quantize, so that these move between fewer cores (of a prefill with 16 threads 7 %).
-void CpuBackend::each_part(int64_t items, FunctionRef<void(const PartItem&, int)> work) {
-  const int64_t rows = workspace_.x.rows, own = row_parts(rows);
-  if (rows <= memory_bound_rows) return each_dealt_item(items, work);
+void CpuBackend::each_part(std::span<const ColumnItems> linears,
+                           FunctionRef<void(const PartItem&, int)> work) {
+  const int64_t rows = workspace_.x.rows, own = row_parts(rows), items = count(linears);
+  if (rows <= memory_bound_rows) return each_dealt_item(linears, work);
   const bool few = is_int8(scheme_) && items < items_per_thread * pool_.threads();
   const int64_t parts =
       own > 1 || !few ? own : std::clamp<int64_t>(rows / int8_rows, 1, pool_.threads());
@@ -170,19 +216,23 @@ void CpuBackend::each_part(int64_t items, FunctionRef<void(const PartItem&, int)
   pool_.for_each(items * parts, one, parts);
 }
 
-/// After a thread's last items of a linear, with few rows: the memory would idle while threads wait
-/// for each other and one of them norms and quantizes. So each asks meanwhile for the weights that
-/// it begins with next (a step: two Zen 4 threads -1 %, 16 threads of an Emerald Rapids -8 %).
-void CpuBackend::bring_closer(const Matrix* following, const PartItem& done, int64_t items,
-                              int thread) {
-  if (workspace_.x.rows > memory_bound_rows || done.next < items) return;
-  const int8_t* const first = following ? item_weights(*following, thread) : nullptr;
-  int64_t bytes = 0;
-  if (first) {
-    const ColumnItems next = column_items(*following);
-    bytes = (next.begin(thread + 1) - next.begin(thread)) * padded_k(following->k);
+/// When a thread has no more items: the memory would idle while threads wait for each other and one
+/// of them norms and quantizes. So each asks meanwhile for the weights that it begins with next
+/// (of a step of few rows 1 % on two Zen 4 threads, 8 % on 16 of an Emerald Rapids).
+void CpuBackend::bring_closer(const Matrix* following, int thread) {
+  if (workspace_.x.rows > memory_bound_rows) return;
+  if (!following || !is_int8(following->scheme)) return pool_.prefetch_while_waiting(thread, {});
+  const ColumnItems items = column_items(*following);
+  const auto* data = static_cast<const std::byte*>(following->data);
+  int64_t first = 0;
+  for (const ColumnItems::Run& run : items.runs) {
+    const int64_t begin = items.begin(first + share(run.items, thread)) * padded_k(following->k);
+    const int64_t end = items.begin(first + share(run.items, thread + 1)) * padded_k(following->k);
+    if (begin < end)
+      return pool_.prefetch_while_waiting(
+          thread, {data + begin, static_cast<size_t>(std::min(end - begin, bring_bytes))});
+    first += run.items;
   }
-  pool_.prefetch_while_waiting(thread, first, std::min(bytes, bring_bytes));
 }
 
 float* CpuBackend::gate_up_scratch(Scratch& scratch, int64_t columns) {
@@ -204,24 +254,24 @@ bool CpuBackend::gate_up(const LinearTask& gate, const LinearTask& up, int64_t r
   const int64_t rotated = whole_blocks ? large.items * large.columns : 0;
   // Both products of the same columns, their combination and, where it has whole blocks, its
   // rotation, while they are in the cache.
-  each_part(items.count(), [&](const PartItem& part, int thread) {
+  each_part({&items, 1}, [&](const PartItem& part, int thread) {
     const int64_t begin = items.begin(part.item), end = items.begin(part.item + 1);
     const int64_t columns = end - begin;
     // Rows of `columns` values: rows of n would fall on few sets of the cache.
     float* const gates = gate_up_scratch(scratch_[static_cast<size_t>(thread)], columns);
     float* const ups = gates + part.rows * columns;
     multiply({&tasks[0], part.first_row, part.rows, begin, end, Store::assign, gates, columns,
-              item_weights(*up.weight, part.item)},
+              item_weights(*up.weight, items, part.item)},
              thread);
     multiply({&tasks[1], part.first_row, part.rows, begin, end, Store::assign, ups, columns,
-              item_weights(*gate.weight, part.next)},
+              item_weights(*gate.weight, items, part.next)},
              thread);
     for (int64_t row = 0; row < part.rows; ++row) {
       float* const out = gate_ + (part.first_row + row) * n + begin;
       table_.silu_mul_f32(gates + row * columns, ups + row * columns, out, columns);
       if (end <= rotated) table_.hadamard_f32(out, columns, rotation);
     }
-    bring_closer(following, part, items.count(), thread);
+    if (part.next >= items.count()) bring_closer(following, thread);
   });
   set_activations(rows, n, forms, gate_);
   std::atomic<bool> finite{true};
