@@ -73,11 +73,14 @@ struct Quantizer {
     scale = absmax / 127.0f;
     if (inverse > largest_float) scale = inverse = 0.0f;
   }
+  /// Rounded by an addition whose result has the integer in its low bits (sum_value()): conversions
+  /// are slow.
   __device__ uint32_t operator()(const float4& v) const {
-    const auto byte = [&](float x) {
-      return static_cast<uint32_t>(static_cast<int>(rintf(x * inverse))) & 0xffu;
+    const auto bits = [&](float x) {
+      return __float_as_uint(__fadd_rn(__fmul_rn(x, inverse), 12582912.0f));
     };
-    return byte(v.x) | byte(v.y) << 8 | byte(v.z) << 16 | byte(v.w) << 24;
+    return __byte_perm(__byte_perm(bits(v.x), bits(v.y), 0x0040),
+                       __byte_perm(bits(v.z), bits(v.w), 0x0040), 0x5410);
   }
   /// What the quantized values leave over.
   __device__ float4 rest(const float4& v) const {
