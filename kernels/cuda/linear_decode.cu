@@ -744,7 +744,7 @@ static_assert(decode_sum_bytes(1) >= exchange_bytes(block_threads));
 
 /// Blocks of this kernel and of those that start before it ends, on a multiprocessor.
 constexpr int shared_by(int columns, Fused fused) {
-  return columns > 1 || fused == Fused::long_row || fused == Fused::slice ? 2 : 3;
+  return columns > 1 || fused == Fused::long_row ? 2 : 3;
 }
 
 template <int columns, Fused fused>

@@ -21,12 +21,17 @@ class RingReader {
 
   /// This lane's weights of the next unit. What lies behind a tile's end is any.
   __device__ void read(uint4 (&weights)[unit_chunks][2]) {
+    each([&](int c, const uint4& first, const uint4& second) {
+      weights[c][0] = first;
+      weights[c][1] = second;
+    });
+  }
+  /// The same: take(chunk, first, second half).
+  template <class Take>
+  __device__ void each(Take take) {
     filled_->wait(parity_);
 #pragma unroll
-    for (int c = 0; c < unit_chunks; ++c) {
-      weights[c][0] = weights_[c * 64];
-      weights[c][1] = weights_[c * 64 + 32];
-    }
+    for (int c = 0; c < unit_chunks; ++c) take(c, weights_[c * 64], weights_[c * 64 + 32]);
     __syncwarp();
     if (threadIdx.x % 32 == 0) filled_[stages_].arrive();
     next();
@@ -69,7 +74,8 @@ class RowUnits {
            warp() * unit_chunks * 4 + lane() % 4),
         stages_(static_cast<int>(row_stages(k, unit_chunks))),
         left_(tiles * stages_) {
-    if (ahead && left_ > 0) ring_.read(weights_);
+    if constexpr (ahead)
+      if (left_ > 0) ring_.read(weights_);
   }
 
   /// The warp's sums of the next tile, to its place among those of the tile (TileSums).
@@ -78,14 +84,18 @@ class RowUnits {
     const uint4* x = x_;
 #pragma unroll 1
     for (int stage = 0; stage < stages_; ++stage, x += block_warps * unit_chunks * 4) {
-      if (!ahead) ring_.read(weights_);
-#pragma unroll
-      for (int c = 0; c < unit_chunks; ++c) {
+      const auto multiply_chunk = [&](int c, const uint4& first, const uint4& second) {
         const uint4 values = x[c * 4];
-        mma_s8(even, weights_[c][0], values.x, values.y);
-        mma_s8(odd, weights_[c][1], values.z, values.w);
+        mma_s8(even, first, values.x, values.y);
+        mma_s8(odd, second, values.z, values.w);
+      };
+      if constexpr (ahead) {
+#pragma unroll
+        for (int c = 0; c < unit_chunks; ++c) multiply_chunk(c, weights_[c][0], weights_[c][1]);
+        if (--left_ > 0) ring_.read(weights_);
+      } else {
+        ring_.each(multiply_chunk);
       }
-      if (ahead && --left_ > 0) ring_.read(weights_);
     }
     if (lane() % 4 == 0)  // of rows 0 and 1
       reinterpret_cast<int4*>(sums)[warp() * 8 + lane() / 4] =
@@ -103,7 +113,7 @@ class RowUnits {
   RingReader<unit_chunks> ring_;
   const uint4* x_;
   int stages_, left_;
-  uint4 weights_[unit_chunks][2];
+  uint4 weights_[ahead ? unit_chunks : 1][2];
 };
 
 /// A thread's outputs, of one channel of a tile. The two of a gate and its up are neighbours.
