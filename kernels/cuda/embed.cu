@@ -28,19 +28,9 @@ __device__ void dequantize(const Embed& a, int64_t id, float* out) {
   }
 }
 
-__global__ void __launch_bounds__(block_threads) embed_kernel(Embed a) {
-  allow_next_kernel();
-  wait_previous_kernels();
-  const int64_t row = blockIdx.x;
-  const StepRow step = a.step[row];
-  float* out = a.hidden + row * a.stride;
-  if (a.f16)
-    copy_halves(a, step.id, out);
-  else
-    dequantize(a, step.id, out);
-  // lib/model/rope.cpp: the angle is fp32, its cosine and sine are taken in double.
+/// lib/model/rope.cpp: the angle is fp32, its cosine and sine are taken in double.
+__device__ void take_angles(const Embed& a, const StepRow& step, float* cos_out) {
   const float* frequency = a.frequencies + step.chunk * (a.half + 1);
-  float* cos_out = a.angles + row * 2 * a.half;
   for (int64_t i = threadIdx.x; i < a.half; i += block_threads) {
     const double angle = static_cast<float>(step.position) * frequency[i];
     double sine, cosine;
@@ -50,10 +40,25 @@ __global__ void __launch_bounds__(block_threads) embed_kernel(Embed a) {
   }
 }
 
+/// A block for a row's values, one for its angles.
+__global__ void __launch_bounds__(block_threads) embed_kernel(Embed a) {
+  allow_next_kernel();
+  wait_previous_kernels();
+  const int64_t row = blockIdx.x;
+  const StepRow step = a.step[row];
+  float* out = a.hidden + row * a.stride;
+  if (blockIdx.y == 1)
+    take_angles(a, step, a.angles + row * 2 * a.half);
+  else if (a.f16)
+    copy_halves(a, step.id, out);
+  else
+    dequantize(a, step.id, out);
+}
+
 }  // namespace
 
 void embed(const Embed& embed, const Queue& queue) {
-  launch(embed_kernel, {dim3(extent(embed.rows)), block_threads}, queue, embed);
+  launch(embed_kernel, {dim3(extent(embed.rows), 2), block_threads}, queue, embed);
 }
 
 }  // namespace octet::kernels::cuda

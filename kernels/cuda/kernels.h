@@ -291,6 +291,9 @@ struct Top {
   int64_t count;
   Candidate* partial;  ///< [rows][top_blocks][max_top]
   Candidate* out;      ///< [rows][max_top]
+  /// Goes where the results go: one transfer less behind a step.
+  const int32_t* first_bad;
+  int32_t* first_bad_out;
 };
 inline constexpr int top_blocks = 64;
 void top(const Top& top, const Queue& queue);

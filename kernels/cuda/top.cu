@@ -63,6 +63,7 @@ __global__ void __launch_bounds__(block_threads) top_kernel(Top a) {
   wait_previous_kernels();
   const int64_t row = blockIdx.x;
   const Candidate* partial = a.partial + row * top_blocks * max_top;
+  if (row == 0 && threadIdx.x == 0) *a.first_bad_out = *a.first_bad;
   select(top_blocks * a.count, a.count, a.out + row * max_top, [&](int64_t i) {
     const Candidate c = partial[i / a.count * max_top + i % a.count];
     return c.id < 0 ? Key{0} : key_of(c.logit, c.id);

@@ -247,19 +247,18 @@ void CudaBackend::start(const Batch& batch) {
   check(cudaStreamSynchronize(stream_.get()), "the step before");
   batch_ = &batch;
   quantizations_ = 0;
-  step_.send(batch, stream_.get());
+  step_.plan(batch, stream_.get());
   replaying_ = false;
   const auto is_adapted = [](const Chunk& chunk) { return !chunk.adapters.empty(); };
-  if (!step_.repeatable() || step_.rows() > logit_group ||
-      std::any_of(batch.chunks.begin(), batch.chunks.end(), is_adapted))
-    return;
-  const auto graph = graphs_.find(graph_key());
-  if (graph == graphs_.end()) {
-    recording_.emplace(stream_.get());
+  const bool recordable = step_.repeatable() && step_.rows() <= logit_group &&
+                          !std::any_of(batch.chunks.begin(), batch.chunks.end(), is_adapted);
+  if (const auto graph = graphs_.find(graph_key()); recordable && graph != graphs_.end()) {
+    graph->second.launch(stream_.get());
+    replaying_ = true;
     return;
   }
-  graph->second.launch(stream_.get());
-  replaying_ = true;
+  if (recordable) recording_.emplace(stream_.get());
+  step_.send(stream_.get());
 }
 
 void CudaBackend::embed(const Matrix& table) {
@@ -482,7 +481,8 @@ kernels::cuda::Candidate* CudaBackend::best() const {
 /// The kernel writes what the host will read into the host's memory.
 void CudaBackend::select_best(int64_t logit_rows) {
   kernels::cuda::top({logit_rows, config_.vocab_size, logits_stride_, workspace_.logits,
-                      batch_->top, top_partial_.as<kernels::cuda::Candidate>(), best()},
+                      batch_->top, top_partial_.as<kernels::cuda::Candidate>(), best(),
+                      step_.view().first_bad, results_.as<int32_t>()},
                      queue_);
 }
 
@@ -525,8 +525,10 @@ StepResult CudaBackend::finish(int64_t logit_rows) {
   };
   auto* logits = logits_.as<float>();
   auto* first_bad = results_.as<int32_t>();
-  if (!top && logit_rows > 0) receive(logits, workspace_.logits, logit_rows * logits_stride_ * 4);
-  receive(first_bad, step_.view().first_bad, 4);
+  if (!top) {
+    if (logit_rows > 0) receive(logits, workspace_.logits, logit_rows * logits_stride_ * 4);
+    receive(first_bad, step_.view().first_bad, 4);
+  }
   check(cudaStreamSynchronize(stream_.get()), "a step");
   const int64_t bad = *first_bad == std::numeric_limits<int32_t>::max() ? -1 : *first_bad;
   if (!top) return {logits, nullptr, logits_stride_, bad};

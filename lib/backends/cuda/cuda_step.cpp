@@ -100,7 +100,7 @@ void CudaStep::send_tables(const Batch& batch, StepView& host, cudaStream_t stre
           "sending a step");
 }
 
-void CudaStep::send(const Batch& batch, cudaStream_t stream) {
+void CudaStep::plan(const Batch& batch, cudaStream_t stream) {
   rows_ = batch.rows();
   split_rows_ = tiles_ = launched_splits_ = 0;
   const auto chunks = static_cast<int64_t>(batch.chunks.size());
@@ -119,9 +119,13 @@ void CudaStep::send(const Batch& batch, cudaStream_t stream) {
   std::copy(batch.logit_rows.begin(), batch.logit_rows.end(), host.logit_rows);
   single_rows_ = chunks == rows_;
   repeatable_ = tiles_ == 0 && static_cast<int64_t>(batch.logit_rows.size()) == rows_;
-  const int64_t bytes = place(device_memory_.as<std::byte>(), rows_, chunks, tiles_, device_);
+  bytes_ =
+      place(device_memory_.as<std::byte>(), rows_, tiles_ > 0 ? chunks : rows_, tiles_, device_);
+}
+
+void CudaStep::send(cudaStream_t stream) {
   check(cudaMemcpyAsync(device_memory_.as<void>(), host_memory_.as<void>(),
-                        static_cast<size_t>(bytes), cudaMemcpyHostToDevice, stream),
+                        static_cast<size_t>(bytes_), cudaMemcpyHostToDevice, stream),
         "sending a step");
 }
 

@@ -23,8 +23,11 @@ class CudaStep {
   /// Errors: OutOfMemory.
   CudaStep(const ModelConfig& config, int64_t max_rows, const kernels::cuda::Queue& queue);
 
-  /// Plans a step and starts to send it. The one before must have ended.
-  void send(const Batch& batch, cudaStream_t stream);
+  /// Plans a step, whose predecessor must have ended. send() follows.
+  void plan(const Batch& batch, cudaStream_t stream);
+  /// Starts to send it: the same transfer for all steps of as many rows without tiles, so that it
+  /// can be one of a graph.
+  void send(cudaStream_t stream);
 
   const StepView& view() const { return device_; }
   int64_t rows() const { return rows_; }
@@ -62,6 +65,7 @@ class CudaStep {
   PinnedMemory host_tables_;
   int64_t table_capacity_ = 0;
   StepView device_{};
+  int64_t bytes_ = 0;  // to send
   int64_t rows_ = 0, split_rows_ = 0, tiles_ = 0, query_rows_ = 0, launched_splits_ = 0;
   bool single_rows_ = false, repeatable_ = false;
 };
