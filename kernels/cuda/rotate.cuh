@@ -12,74 +12,70 @@ __device__ inline void rotate_pair(float& low, float& high, float cosine, float 
   high = high * cosine + before * sine;
 }
 
+/// Two neighbouring values of x, or zeros.
+__device__ inline float2 read_pair(const float* x, bool there) {
+  return there ? *reinterpret_cast<const float2*>(x) : make_float2(0, 0);
+}
+
 /// The cosines and sines of the dimensions that a lane has (RotatedHead).
 struct RotaryAngles {
-  static constexpr int held = max_head_dim / 2 / 32;
-  float cosine[held], sine[held];
+  float2 cosine, sine;
   /// angles: the row's (Embed::angles).
   __device__ RotaryAngles(const float* angles, int half) {
-#pragma unroll
-    for (int j = 0; j < held; ++j) {
-      const int i = min(static_cast<int>(threadIdx.x) % 32 + 32 * j, half - 1);
-      cosine[j] = angles[i];
-      sine[j] = angles[half + i];
-    }
+    const int i = 2 * (static_cast<int>(threadIdx.x) % 32);
+    cosine = read_pair(angles + i, i < half);
+    sine = read_pair(angles + half + i, i < half);
   }
 };
 
 /// A head, normalized where it has a norm and rotated, spread over a warp: each lane has the values
-/// i, i + 32, ... of either half.
+/// 2 lane and 2 lane + 1 of either half.
 class RotatedHead {
-  static constexpr int lane_values = max_head_dim / 2 / 32;
+  static_assert(max_head_dim <= 4 * 32);
 
  public:
+  /// half: a multiple of 2.
   __device__ void read(const float* x, int half) {
     half_ = half;
-#pragma unroll
-    for (int j = 0; j < lane_values; ++j) {
-      const int i = static_cast<int>(threadIdx.x) % 32 + 32 * j;
-      low_[j] = i < half ? x[i] : 0.0f;
-      high_[j] = i < half ? x[half + i] : 0.0f;
-    }
+    low_ = read_pair(x + first(), there());
+    high_ = read_pair(x + half + first(), there());
   }
   /// norm: [head_dim] or null.
   __device__ void turn(const RotaryAngles& angles, const float* norm, float eps) {
     if (norm) normalize(norm, eps);
-#pragma unroll
-    for (int j = 0; j < lane_values; ++j)
-      rotate_pair(low_[j], high_[j], angles.cosine[j], angles.sine[j]);
+    rotate_pair(low_.x, high_.x, angles.cosine.x, angles.sine.x);
+    rotate_pair(low_.y, high_.y, angles.cosine.y, angles.sine.y);
   }
 
   /// store(d, value) for each dimension that the lane holds.
   template <class Store>
   __device__ void each(Store store) const {
-#pragma unroll
-    for (int j = 0; j < lane_values; ++j) {
-      const int i = static_cast<int>(threadIdx.x) % 32 + 32 * j;
-      if (i >= half_) return;
-      store(i, low_[j]);
-      store(half_ + i, high_[j]);
-    }
+    if (!there()) return;
+    store(first(), low_.x);
+    store(first() + 1, low_.y);
+    store(half_ + first(), high_.x);
+    store(half_ + first() + 1, high_.y);
   }
+  /// Whether the lane holds any; if not, they are zeros.
+  __device__ bool there() const { return first() < half_; }
+  __device__ float2 low() const { return low_; }
+  __device__ float2 high() const { return high_; }
 
  private:
+  __device__ static int first() { return 2 * (static_cast<int>(threadIdx.x) % 32); }
+
   __device__ void normalize(const float* norm, float eps) {
-    float sum = 0;
-#pragma unroll
-    for (int j = 0; j < lane_values; ++j) sum += low_[j] * low_[j] + high_[j] * high_[j];
+    const float sum = low_.x * low_.x + low_.y * low_.y + (high_.x * high_.x + high_.y * high_.y);
     const float scale =
         1.0f / sqrtf(combine_warp(sum, Sum()) / static_cast<float>(2 * half_) + eps);
-#pragma unroll
-    for (int j = 0; j < lane_values; ++j) {
-      const int i = static_cast<int>(threadIdx.x) % 32 + 32 * j;
-      if (i >= half_) break;
-      low_[j] = low_[j] * scale * norm[i];
-      high_[j] = high_[j] * scale * norm[half_ + i];
-    }
+    const float2 of_low = read_pair(norm + first(), there()),
+                 of_high = read_pair(norm + half_ + first(), there());
+    low_ = make_float2(low_.x * scale * of_low.x, low_.y * scale * of_low.y);
+    high_ = make_float2(high_.x * scale * of_high.x, high_.y * scale * of_high.y);
   }
 
   int half_ = 0;
-  float low_[lane_values], high_[lane_values];
+  float2 low_, high_;
 };
 
 }  // namespace octet::kernels::cuda
