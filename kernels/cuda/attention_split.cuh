@@ -5,125 +5,205 @@
 
 namespace octet::kernels::cuda {
 
-/// Floats that the warps of a group share: 16 a thread.
-constexpr int group_scores = 16 * split_group_threads;
-
 constexpr float log2_e = 1.44269504f;
 
-/// What this thread has of a cache block. Its group's four warps share out the dimensions, 32 each.
-struct SplitPlace {
-  int warp, g, q;  // lane 4 g + q of the group's warp
-  __device__ SplitPlace()
-      : warp(static_cast<int>(threadIdx.x) / 32 % 4),
-        g(static_cast<int>(threadIdx.x) % 32 / 4),
-        q(static_cast<int>(threadIdx.x) % 4) {}
-  /// fp16 keys: piece 4 s + i has positions 8 g to 8 g + 7 of this dimension.
-  __device__ int key_dim(int piece) const { return 32 * warp + piece / 4 * 16 + 4 * q + piece % 4; }
-  /// fp16 values: piece 4 t + r has dimensions value_dim() to value_dim() + 3 of this position.
-  __device__ int value_dim() const { return 32 * warp + 4 * g; }
-  __device__ int value_position(int piece) const {
-    return 16 * q + piece / 4 * 2 + piece % 2 * 8 + piece % 4 / 2;
-  }
-  /// The position of score [j][e] (Scores).
-  __device__ int score_position(int j, int e) const { return 16 * q + 8 * e + j; }
-};
-
-__device__ inline uint32_t word_of(const uint4& v, int i) {
-  return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w;
+__device__ inline uint4 load_words(const uint32_t (&words)[4]) {
+  return *reinterpret_cast<const uint4*>(words);
+}
+__device__ inline void store_words(uint32_t (&words)[4], const uint4& v) {
+  *reinterpret_cast<uint4*>(words) = v;
 }
 
-/// A group's cache blocks, one after another. A lane has head g and dimensions 8 q to 8 q + 7 of
-/// its warp's.
-class SplitGroup {
- public:
-  __device__ SplitGroup(const SplitAttention& a, const StepRow& step, int64_t kv_head)
-      : a_(a),
-        step_(step),
-        kv_head_(kv_head),
-        head_dim_(static_cast<int>(a.heads.head_dim)),
-        length_(step.position + 1) {}
+/// Where a thread is: lane 4 g + q of warp `warp`, which is the group's warp `quarter`. The lane
+/// has head g, and positions or dimensions by q.
+struct SplitPlace {
+  int warp, group, quarter, lane, g, q;
+  __device__ SplitPlace()
+      : warp(static_cast<int>(threadIdx.x) / 32),
+        group(warp / 4),
+        quarter(warp % 4),
+        lane(static_cast<int>(threadIdx.x) % 32),
+        g(lane / 4),
+        q(lane % 4) {}
+};
 
-  /// What the group has, to [heads][split_row(head_dim)].
-  __device__ void store(int heads, float* results) const {
-    const float sum = combine_quad(sum_, Sum());
-    float* head = results + place_.g * split_row(head_dim_);
-    if (place_.g >= heads) return;
-    const int d = 32 * place_.warp + 8 * place_.q;
-    if (d < head_dim_) {
-      auto* to = reinterpret_cast<float4*>(head + d);
-      to[0] = make_float4(result(0, 0), result(1, 0), result(2, 0), result(3, 0));
-      to[1] = make_float4(result(0, 1), result(1, 1), result(2, 1), result(3, 1));
-    }
-    if (place_.warp > 0 || place_.q > 0) return;
-    *reinterpret_cast<float2*>(head + head_dim_) = make_float2(max_, sum);
-  }
-
- protected:
-  /// Softmax weights, from all warps' scores, times scale(j, e), relative to the largest so far.
-  /// The scale has log2_e in it: weights are powers of two.
-  template <class Scale>
-  __device__ void weigh(int block, const float4* scores, Scale scale) {
-    float block_max = -INFINITY;
-#pragma unroll
-    for (int p = 0; p < 4; ++p) {
-      float4 sum = make_float4(0, 0, 0, 0);
-#pragma unroll
-      for (int w = 0; w < 4; ++w) {
-        const float4 s = scores[(4 * w + p) * 32 + threadIdx.x % 32];
-        sum = make_float4(sum.x + s.x, sum.y + s.y, sum.z + s.z, sum.w + s.w);
-      }
-      weight_[2 * p][0] = sum.x;
-      weight_[2 * p][1] = sum.y;
-      weight_[2 * p + 1][0] = sum.z;
-      weight_[2 * p + 1][1] = sum.w;
-    }
-    const int count = length_ - block * int{kv_block};
-#pragma unroll
-    for (int j = 0; j < 8; ++j)
-#pragma unroll
-      for (int e = 0; e < 2; ++e) {
-        weight_[j][e] =
-            place_.score_position(j, e) < count ? weight_[j][e] * scale(j, e) : -INFINITY;
-        block_max = fmaxf(block_max, weight_[j][e]);
-      }
-    const float max = fmaxf(max_, combine_quad(block_max, Larger()));
-    const float factor = power_of_two(max_ - max);
-    max_ = max;
-    sum_ *= factor;
-#pragma unroll
-    for (int j = 0; j < 8; ++j)
-#pragma unroll
-      for (int e = 0; e < 2; ++e) {
-        weight_[j][e] = power_of_two(weight_[j][e] - max);
-        sum_ += weight_[j][e];
-      }
-#pragma unroll
-    for (int n = 0; n < 4; ++n)
-#pragma unroll
-      for (int i = 0; i < 4; ++i) out_[n][i] *= factor;
-  }
-
-  __device__ bool is_own(int block) const {
-    return block == step_.position / int{kv_block};
-  }
-  __device__ int own_slot() const {
-    return step_.position % int{kv_block};
-  }
-
-  const SplitAttention& a_;
-  const StepRow& step_;
-  int64_t kv_head_;
-  int head_dim_, length_;
-  SplitPlace place_;
-  float weight_[8][2];
-  float max_ = -INFINITY, sum_ = 0;  // of the lane's head; the sum is of the lane's positions
-  /// [dimension][of neighbours], and what is to be added to these.
-  float out_[4][4] = {};
-
- private:
-  __device__ float result(int n, int e) const {
-    return out_[n][e] + out_[n][2 + e];
+/// What a block of threads has to do: cache blocks `first` to `last`, as split `split` of `parts`
+/// (num_splits(), which divides longer numbers).
+struct SplitRange {
+  int split, parts, first, last;
+  __device__ SplitRange(int length, int groups) : split(static_cast<int>(blockIdx.x)) {
+    const auto size = static_cast<unsigned>(split_blocks(length, groups));
+    constexpr auto positions = static_cast<unsigned>(kv_block);
+    const unsigned blocks = (static_cast<unsigned>(length) + positions - 1) / positions;
+    parts = static_cast<int>((blocks + size - 1) / size);
+    first = split * static_cast<int>(size);
+    last = static_cast<int>(min(first + size, blocks)) - 1;
   }
 };
+
+/// The softmax of a lane's head over its group's positions so far. Scores have log2_e in them:
+/// weights are powers of two.
+template <int groups>
+class SplitSoftmax {
+ public:
+  __device__ explicit SplitSoftmax(SplitExchange<groups>& exchange) : exchange_(exchange) {}
+
+  /// Scores, -infinity where there is no position, become weights relative to the warp's largest.
+  __device__ void begin(float (&x)[2][2]) {
+    const float largest =
+        combine_quad(fmaxf(fmaxf(x[0][0], x[0][1]), fmaxf(x[1][0], x[1][1])), Larger());
+    warp_max_ = fmaxf(largest, -largest_float);  // the warp may have no position
+    if (place_.q == 0) exchange_.maxima[place_.g][place_.warp] = warp_max_;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) x[i / 2][i % 2] = power_of_two(x[i / 2][i % 2] - warp_max_);
+  }
+
+  /// Behind a barrier of the group: relative to the largest of all so far. Returns the factor of
+  /// what was added up before.
+  __device__ float end(float (&x)[2][2]) {
+    const float4 m =
+        *reinterpret_cast<const float4*>(&exchange_.maxima[place_.g][4 * place_.group]);
+    const float max = fmaxf(max_, fmaxf(fmaxf(m.x, m.y), fmaxf(m.z, m.w)));
+    const float before = power_of_two(max_ - max), factor = power_of_two(warp_max_ - max);
+    max_ = max;
+    sum_ *= before;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      x[i / 2][i % 2] *= factor;
+      sum_ += x[i / 2][i % 2];
+    }
+    return before;
+  }
+  __device__ float max() const {
+    return max_;
+  }
+
+  /// For GroupMerge.
+  __device__ void store() const {
+    const float sum = combine_quad(sum_, Sum());
+    if (place_.q > 0) return;
+    exchange_.sums[place_.g][place_.warp] = sum;
+    if (place_.quarter == 0) exchange_.group_maxima[place_.g][place_.group] = max_;
+  }
+
+ private:
+  SplitExchange<groups>& exchange_;
+  SplitPlace place_;
+  float max_ = -INFINITY, sum_ = 0;  // the sum is of the lane's positions
+  float warp_max_ = 0;
+};
+
+/// A part of a row's result, of two dimensions of a head: these, times the sum of weights relative
+/// to the maximum, then maximum and sum. Parts of other blocks are there when none of their words
+/// is missing_word any more: neither a barrier nor a counter is waited for.
+struct SplitPart {
+  float2 value;
+  float max, sum;
+
+  __device__ void store(uint4* to) const {
+    store_shared_by_all(to, make_uint4(__float_as_uint(value.x), __float_as_uint(value.y),
+                                       __float_as_uint(max), __float_as_uint(sum)));
+  }
+};
+
+__device__ inline bool is_missing(const uint4& part) {
+  return part.x == missing_word || part.y == missing_word || part.z == missing_word ||
+         part.w == missing_word;
+}
+
+/// Of a lane's head, behind a barrier: what its block's groups have as one.
+template <int groups>
+class GroupMerge {
+ public:
+  __device__ explicit GroupMerge(const SplitExchange<groups>& exchange) {
+    const SplitPlace place;
+    max_ = exchange.group_maxima[place.g][0];
+#pragma unroll
+    for (int i = 1; i < groups; ++i) max_ = fmaxf(max_, exchange.group_maxima[place.g][i]);
+#pragma unroll
+    for (int i = 0; i < groups; ++i) {
+      const float4 s = *reinterpret_cast<const float4*>(&exchange.sums[place.g][4 * i]);
+      factor_[i] = power_of_two(exchange.group_maxima[place.g][i] - max_);
+      sum_ = fmaf(factor_[i], (s.x + s.y) + (s.z + s.w), sum_);
+    }
+  }
+  /// results(i): group i's.
+  template <class Results>
+  __device__ SplitPart part(int tile, Results results) const {
+    SplitPart all{make_float2(0, 0), max_, sum_};
+#pragma unroll
+    for (int i = 0; i < groups; ++i) {
+      const float2 x = *reinterpret_cast<const float2*>(results(i)->values[tile][threadIdx.x % 32]);
+      all.value =
+          make_float2(fmaf(factor_[i], x.x, all.value.x), fmaf(factor_[i], x.y, all.value.y));
+    }
+    return all;
+  }
+
+ private:
+  float max_, sum_ = 0, factor_[groups];
+};
+
+/// `own` behind `count` parts of other blocks, fewer than merged_splits, which are waited for and
+/// left missing.
+__device__ inline SplitPart merge_parts(uint4* parts, int count, int stride, const SplitPart& own) {
+  constexpr int most = merged_splits - 1;
+  uint4 read[most];
+#pragma unroll
+  for (int i = 0; i < most; ++i)
+    read[i] = i < count ? make_uint4(missing_word, 0, 0, 0)
+                        : make_uint4(0, 0, __float_as_uint(-INFINITY), 0);
+  bool missing = true;
+#pragma unroll 1
+  while (missing) {
+    missing = false;
+#pragma unroll
+    for (int i = 0; i < most; ++i)
+      if (is_missing(read[i])) read[i] = load_shared_by_all(parts + i * stride);
+#pragma unroll
+    for (int i = 0; i < most; ++i) missing |= is_missing(read[i]);
+  }
+  float max = own.max;
+#pragma unroll
+  for (int i = 0; i < most; ++i) {
+    max = fmaxf(max, __uint_as_float(read[i].z));
+    if (i < count)
+      store_shared_by_all(parts + i * stride,
+                          make_uint4(missing_word, missing_word, missing_word, missing_word));
+  }
+  SplitPart all{make_float2(0, 0), max, 0};
+  const auto add = [&](float x, float y, float of_max, float of_sum) {
+    const float factor = power_of_two(of_max - max);
+    all.value = make_float2(fmaf(factor, x, all.value.x), fmaf(factor, y, all.value.y));
+    all.sum = fmaf(factor, of_sum, all.sum);
+  };
+#pragma unroll
+  for (int i = 0; i < most; ++i)
+    add(__uint_as_float(read[i].x), __uint_as_float(read[i].y), __uint_as_float(read[i].z),
+        __uint_as_float(read[i].w));
+  add(own.value.x, own.value.y, own.max, own.sum);
+  return all;
+}
+
+/// The last split of each eight merges them, and the last of all the results of these, `next`. So a
+/// block waits only for blocks before it in the grid, which start before it, as the device starts
+/// blocks in their order. Returns whether `part` is now the whole row's.
+__device__ inline bool merge_splits(uint4* results, uint4* next, int split, int parts, int stride,
+                                    SplitPart& part) {
+  constexpr int width = merged_splits;
+#pragma unroll 1
+  while (true) {
+    const int group = split / width, first = group * width, last = min(first + width, parts) - 1;
+    if (split < last) {
+      part.store(results + split * stride);
+      return false;
+    }
+    part = merge_parts(results + first * stride, last - first, stride, part);
+    if (parts <= width) return true;
+    results = next;
+    split = group;
+    parts = (parts + width - 1) / width;
+  }
+}
 
 }  // namespace octet::kernels::cuda

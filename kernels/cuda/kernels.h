@@ -232,10 +232,10 @@ struct SplitAttention {
   const StepRow* step;
   HeadRows qkv;
   float scale;
-  int64_t splits;    ///< launched_splits() of the longest row
-  float* partial;    ///< [rows][kv heads][split_results(splits)][group][split_row(head_dim)]
-  int32_t* arrived;  ///< [rows][kv heads][split_counters], zero before and after
-  float* out;        ///< [..][num_heads * head_dim]
+  int64_t splits;  ///< launched_splits() of the longest row
+  /// [rows][kv heads][split_results(splits)][split_part_words], all missing_word before and after.
+  uint32_t* partial;
+  float* out;  ///< [..][num_heads * head_dim]
   int64_t out_stride;
   bool int8;          ///< the caches are, otherwise fp16
   FiniteCheck check;  ///< of what goes into an int8 cache

@@ -540,8 +540,10 @@ inline constexpr int64_t max_head_group = 8;
 /// Chunks of up to so many rows are attended row by row, split by positions: a row's result is then
 /// the same bits alone and beside guesses of prompt lookup.
 inline constexpr int64_t max_split_rows = 16;
-/// Four warps, which work on one cache block at a time. A block of threads has 1 or 4 such groups.
+/// Four warps, which bring one cache block at a time and score 16 of its positions each. A block of
+/// threads has 1 or 4 such groups.
 inline constexpr int split_group_threads = 128;
+inline constexpr int warp_positions = 16;
 /// Splits of a row, at most: more would cost more to merge than they save.
 inline constexpr int64_t max_splits = 64;
 /// Cache blocks of one split of a row that attends to so many positions.
@@ -562,37 +564,62 @@ constexpr int64_t launched_splits(int64_t positions, int groups) {
 /// Splits that one block of threads merges. With more of them the results are merged in turn: a
 /// block alone took 9 us for 63 (H200).
 inline constexpr int64_t merged_splits = 8;
-/// Partial results of a row and kv head, of which so many splits are launched, and the counters of
-/// those that have arrived.
+static_assert(max_splits <= merged_splits * merged_splits);
+/// Partial results of a row and kv head, of which so many splits are launched.
 constexpr int64_t split_results(int64_t splits) {
-  return splits + ceil_div(splits, merged_splits);
+  return splits == 1 ? 0 : splits + ceil_div(splits, merged_splits);
 }
-inline constexpr int64_t split_counters = max_splits / merged_splits + 1;
-/// Floats of one head in the partial result of a split: values, maximum, sum, and two unused, which
-/// keep the values aligned to 16 bytes.
-constexpr int64_t split_row(int64_t head_dim) {
-  return head_dim + 4;
-}
-/// A group's keys and values of a cache block, its scores, and the row's own key and value.
-constexpr int64_t split_shared_bytes(int groups, int64_t head_dim) {
-  return groups * split_group_threads * (8 * 16 + 16 * 8 + 16 * 4) + 2 * 2 * head_dim;
-}
-/// The same over an int8 cache, with the scales of two cache blocks of a group, the row's queries,
-/// key and value as int8, and the scales of these.
-constexpr int64_t split_s8_shared_bytes(int groups, int64_t head_dim) {
-  return groups * (split_group_threads * (4 * 16 + 4 * 16 + 16 * 4) + 2 * 2 * kv_block * 4) +
-         (max_head_group + 2) * (head_dim + 4);
-}
+/// Tiles of eight dimensions, of which a warp adds up four.
+inline constexpr int split_tiles = max_head_dim / 8;
+/// Words of a partial result: for each two values these, maximum and sum, as the lanes have them.
+inline constexpr int64_t split_part_words = split_tiles * 32 * 4;
+/// What a word of partial results is before it is written, and again when it has been read: a NaN
+/// that no operation gives.
+inline constexpr uint32_t missing_word = 0xffffffffu;
+
+/// What the warps of a block of split attention exchange.
+template <int groups>
+struct alignas(16) SplitExchange {
+  static constexpr int warps = 4 * groups;
+  uint32_t weights[warps][32][4];  ///< fragments: of a warp's positions
+  float maxima[max_head_group][warps], sums[max_head_group][warps];
+  float group_maxima[max_head_group][groups];
+};
+/// A group's results, of each tile two dimensions a lane: where its keys were.
+struct SplitResults {
+  float values[split_tiles][32][2];
+};
+/// Shared memory of a block of split attention.
+template <int groups>
+struct alignas(128) SplitShared {
+  uint16_t keys[groups][max_head_dim][kv_block];  ///< swizzled, as values are
+  uint16_t values[groups][kv_block][max_head_dim];
+  uint32_t queries[max_head_dim / 16][32][4];  ///< fragments
+  SplitExchange<groups> exchange;
+  uint16_t own_key[max_head_dim], own_value[max_head_dim];
+};
+/// The same over an int8 cache.
+template <int groups>
+struct alignas(128) SplitSharedS8 {
+  uint32_t keys[groups][max_head_dim / 4][kv_block];
+  uint32_t values[groups][kv_block / 4][max_head_dim];
+  float scales[groups][2][2 * kv_block];  ///< of two cache blocks in turns: of keys, of values
+  uint32_t queries[max_head_dim / 32][32][2];
+  uint32_t own_words[2][32];  ///< the row's own key and value
+  alignas(16) float head_scales[max_head_group + 2];
+  alignas(16) float rows[max_head_group + 1][max_head_dim];  ///< while heads are spread
+  SplitExchange<groups> exchange;
+  float largest[max_head_group][4 * groups];  ///< as exchange.maxima: of weights times scales
+  float units[groups][max_head_group];        ///< of what a cache block's weights are multiples
+};
+static_assert(sizeof(SplitShared<1>) <= max_shared_bytes &&
+              sizeof(SplitSharedS8<1>) < sizeof(SplitShared<1>) &&
+              sizeof(SplitSharedS8<4>) < sizeof(SplitShared<4>));
 /// As many as leave shared memory for a cache block each. Of sm_75's, keys and values could not be
 /// on their way there.
 constexpr int split_groups(int architecture, int64_t shared_limit) {
-  return architecture >= 80 && split_shared_bytes(4, max_head_dim) <= shared_limit ? 4 : 1;
+  return architecture >= 80 && int64_t{sizeof(SplitShared<4>)} <= shared_limit ? 4 : 1;
 }
-/// Where scores were lie, in the end, the groups' results.
-static_assert(4 * max_head_group * split_row(max_head_dim) <= split_group_threads * 16 * 4);
-static_assert(split_shared_bytes(1, max_head_dim) <= max_shared_bytes);
-static_assert(split_s8_shared_bytes(1, max_head_dim) < split_shared_bytes(1, max_head_dim) &&
-              split_s8_shared_bytes(4, max_head_dim) < split_shared_bytes(4, max_head_dim));
 
 /// Query rows (tokens x heads of a kv head) of a block of threads in prefill attention: 64 or 128.
 /// Many rows share what is read, where there are enough of them for all multiprocessors. Warpgroups

@@ -180,6 +180,13 @@ __device__ inline void sync_pair() {
   asm volatile("bar.sync %0, 64;" ::"r"(2 + threadIdx.x / 64) : "memory");
 }
 
+/// Waits for this thread's group of split attention.
+__device__ inline void sync_split_group() {
+  asm volatile("bar.sync %0, %1;" ::"r"(1 + threadIdx.x / split_group_threads),
+               "n"(split_group_threads)
+               : "memory");
+}
+
 /// A word of shared memory that threads of a block write and read at any time, for what orders
 /// nothing else.
 __device__ inline void store_relaxed(uint32_t* shared, uint32_t value) {
@@ -195,6 +202,22 @@ __device__ inline uint32_t load_relaxed(const uint32_t* shared) {
                : "r"(static_cast<uint32_t>(__cvta_generic_to_shared(shared)))
                : "memory");
   return value;
+}
+
+/// 16 bytes of global memory that other blocks may read or write at the same time: each word is
+/// seen as it was or as it will be.
+__device__ inline void store_shared_by_all(uint4* global, const uint4& value) {
+  asm volatile("st.relaxed.gpu.global.v4.u32 [%0], {%1,%2,%3,%4};" ::"l"(global), "r"(value.x),
+               "r"(value.y), "r"(value.z), "r"(value.w)
+               : "memory");
+}
+__device__ inline uint4 load_shared_by_all(const uint4* global) {
+  uint4 v;
+  asm volatile("ld.relaxed.gpu.global.v4.u32 {%0,%1,%2,%3}, [%4];"
+               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+               : "l"(global)
+               : "memory");
+  return v;
 }
 
 /// A barrier in shared memory (PTX ISA, mbarrier) that bulk copies arrive at too. Its phases have
@@ -289,6 +312,12 @@ __device__ inline void sync_cluster() {
       "barrier.cluster.arrive.release.aligned;\n"
       "barrier.cluster.wait.acquire.aligned;" ::
           : "memory");
+}
+
+/// The value, with which nothing is worked out before a loop, to wait there in registers.
+__device__ inline int worked_out_here(int value) {
+  asm volatile("" : "+r"(value));
+  return value;
 }
 
 /// With dependent launches: lets the next kernel start; waits for the kernels before this one.

@@ -166,11 +166,12 @@ std::vector<float> run_split(const Sequence& s, const kernels::cuda::HeadRows* h
   const kernels::cuda::Queue queue = default_queue();
   const int64_t splits = kernels::cuda::launched_splits(
       s.length, kernels::cuda::split_groups(queue.architecture, queue.shared_bytes));
-  const OnGpu<float> partial(s.rows * kernels::cuda::split_results(splits) * s.shape.heads *
-                                 kernels::cuda::split_row(s.shape.head_dim),
-                             NAN);
-  const OnGpu<int32_t> arrived(s.rows * s.shape.kv_heads * kernels::cuda::split_counters);
-  for (int run = 0; run < 2; ++run)  // the second finds the counters as it needs them
+  const std::vector<uint32_t> missing(s.rows * s.shape.kv_heads *
+                                          kernels::cuda::split_results(splits) *
+                                          kernels::cuda::split_part_words,
+                                      kernels::cuda::missing_word);
+  const OnGpu<uint32_t> partial(missing);
+  for (int run = 0; run < 2; ++run)  // the second finds the partial results as it needs them
     kernels::cuda::attention_split({s.rows,
                                     nullptr,
                                     s.device_heads(),
@@ -179,12 +180,12 @@ std::vector<float> run_split(const Sequence& s, const kernels::cuda::HeadRows* h
                                     s.scale(),
                                     splits,
                                     partial.data(),
-                                    arrived.data(),
                                     out.data(),
                                     s.width(),
                                     false,
                                     {}},
                                    queue);
+  CHECK(partial.host() == missing);
   if (unfilled) CHECK(cache.host() == s.cache);
   return out.host();
 }

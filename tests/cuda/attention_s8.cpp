@@ -195,15 +195,13 @@ struct OnDevice {
     const kernels::cuda::Queue queue = default_queue();
     const int64_t splits = kernels::cuda::launched_splits(
         sequence.length, kernels::cuda::split_groups(queue.architecture, queue.shared_bytes));
-    const OnGpu<float> partial(sequence.rows * kernels::cuda::split_results(splits) *
-                                   sequence.shape.heads *
-                                   kernels::cuda::split_row(sequence.shape.head_dim),
-                               NAN);
-    const OnGpu<int32_t> arrived(sequence.rows * sequence.shape.kv_heads *
-                                 kernels::cuda::split_counters);
+    const OnGpu<uint32_t> partial(std::vector<uint32_t>(sequence.rows * sequence.shape.kv_heads *
+                                                            kernels::cuda::split_results(splits) *
+                                                            kernels::cuda::split_part_words,
+                                                        kernels::cuda::missing_word));
     kernels::cuda::attention_split(
         {sequence.rows, nullptr, heads(), step.data(), rows(), sequence.scale(), splits,
-         partial.data(), arrived.data(), out.data(), sequence.width, true, check()},
+         partial.data(), out.data(), sequence.width, true, check()},
         queue);
     return out.host();
   }

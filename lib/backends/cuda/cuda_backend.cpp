@@ -17,8 +17,9 @@ using kernels::cuda::Output;
 using kernels::cuda::tiled_bytes;
 using kernels::cuda::tiled_stride;
 
-/// Floats for the partial results of split attention: bounds the rows attended at a time.
-constexpr int64_t partial_floats = 4 << 20;
+/// Words for the partial results of split attention: bounds the rows attended at a time (of 64
+/// splits and two kv heads, to 42).
+constexpr int64_t partial_words = 12 << 20;
 
 int64_t head_group(const ModelConfig& config) {
   return config.num_heads / config.num_kv_heads;
@@ -173,19 +174,14 @@ void CudaBackend::allocate(int64_t max_rows) {
   attention_stride_ = padded_n(q);
   gated_stride_ = padded_n(config_.intermediate_size);
   logits_stride_ = padded_n(config_.vocab_size);
-  const int64_t sizes[] = {max_rows * hidden_stride_,
-                           max_rows * qkv_stride_,
-                           max_rows * attention_stride_,
-                           max_rows * gated_stride_,
-                           logit_group * logits_stride_,
-                           max_rows * config_.head_dim,
-                           partial_floats};
+  const int64_t sizes[] = {max_rows * hidden_stride_,    max_rows * qkv_stride_,
+                           max_rows * attention_stride_, max_rows * gated_stride_,
+                           logit_group * logits_stride_, max_rows * config_.head_dim};
   int64_t total = 0;
   for (int64_t size : sizes) total += padded_n(size);
   floats_ = DeviceMemory(total * 4, "the buffers of a step");
-  float** const targets[] = {
-      &workspace_.hidden, &workspace_.q, &workspace_.attention, &gated_, &workspace_.logits,
-      &angles_,           &partial_};
+  float** const targets[] = {&workspace_.hidden, &workspace_.q, &workspace_.attention, &gated_,
+                             &workspace_.logits, &angles_};
   float* next = floats_.as<float>();
   for (size_t i = 0; i < std::size(targets); ++i) {
     *targets[i] = next;
@@ -207,11 +203,11 @@ void CudaBackend::allocate(int64_t max_rows) {
                          "the buffers of a step");
   if (weights_->any_f16()) allocate_halves();
   if (weights_->gate_up_apart()) allocate_gate_up();
-  const int64_t counters =
-      max_rows * config_.num_kv_heads * kernels::cuda::split_counters * int64_t{sizeof(int32_t)};
-  arrived_ = DeviceMemory(counters, "the buffers of a step");
-  check(cudaMemsetAsync(arrived_.as<void>(), 0, static_cast<size_t>(counters), stream_.get()),
-        "cudaMemset");
+  constexpr int64_t partial_bytes = partial_words * int64_t{sizeof(uint32_t)};
+  partial_ = DeviceMemory(partial_bytes, "the buffers of a step");
+  check(
+      cudaMemsetAsync(partial_.as<void>(), 0xff, static_cast<size_t>(partial_bytes), stream_.get()),
+      "cudaMemset");
   logits_ = PinnedMemory(logit_group * logits_stride_ * 4);
   constexpr int64_t row_best = kernels::cuda::max_top * int64_t{sizeof(kernels::cuda::Candidate)};
   top_partial_ =
@@ -435,9 +431,9 @@ bool CudaBackend::int8_cache() const {
 }
 
 void CudaBackend::attend_rows(kernels::cuda::SplitAttention task) {
-  const int64_t row_floats = config_.num_kv_heads * kernels::cuda::split_results(task.splits) *
-                             head_group(config_) * kernels::cuda::split_row(config_.head_dim);
-  const int64_t most = std::max<int64_t>(1, partial_floats / row_floats);
+  const int64_t row_words = config_.num_kv_heads * kernels::cuda::split_results(task.splits) *
+                            kernels::cuda::split_part_words;
+  const int64_t most = partial_words / std::max<int64_t>(1, row_words);
   for (int64_t first = 0; first < step_.split_rows(); first += most) {
     task.rows = std::min(most, step_.split_rows() - first);
     task.row_list = step_.view().split_rows + first;
@@ -451,8 +447,8 @@ bool CudaBackend::attention(int64_t layer, const InputForms& forms) {
   const StepView& step = step_.view();
   if (step_.split_rows() > 0)
     attend_rows({0, nullptr, heads(layer), step.rows, head_rows(), scale, step_.launched_splits(),
-                 partial_, arrived_.as<int32_t>(), workspace_.attention, attention_stride_,
-                 int8_cache(), cache_check_});
+                 partial_.as<uint32_t>(), workspace_.attention, attention_stride_, int8_cache(),
+                 cache_check_});
   if (step_.tiles() > 0 && int8_cache())
     kernels::cuda::attention_prefill_s8(
         {step_.tiles(), step_.query_rows(), step.tiles, heads(layer), step.rows,

@@ -103,9 +103,9 @@ class CudaBackend : public Backend {
   CudaStep step_;
   Workspace workspace_{};
   DeviceMemory floats_;
-  float *angles_ = nullptr, *gated_ = nullptr, *partial_ = nullptr;
+  float *angles_ = nullptr, *gated_ = nullptr;
   int64_t hidden_stride_, qkv_stride_, attention_stride_, gated_stride_, logits_stride_;
-  DeviceMemory quantized_, scales_, arrived_;
+  DeviceMemory quantized_, scales_, partial_;
   DeviceMemory halves_,
       half_scales_;            // of inputs of fp16 weights and adapters, once there are some
   bool halves_ready_ = false;  // they hold input_

@@ -69,6 +69,8 @@ void sync_threads();
 void sync_first(int threads);
 /// This thread's warp and its neighbour.
 void sync_pair();
+/// This thread's four warps of neighbours.
+void sync_four_warps();
 /// Lets the block's other threads run; what changes what they wait for is progress.
 void give_way();
 void note_progress();

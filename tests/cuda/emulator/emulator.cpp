@@ -41,7 +41,7 @@ struct Fiber {
 std::vector<std::unique_ptr<Fiber>> fibers;
 std::vector<Warp> warps;
 Barrier block_barrier, workers_barrier;
-std::vector<Barrier> pair_barriers;
+std::vector<Barrier> pair_barriers, four_warps_barriers;
 int block_alive = 0, current = 0;
 uint64_t progress = 0;
 jmp_buf scheduler;
@@ -94,6 +94,7 @@ void run_block(int threads) {
   warps.assign(static_cast<size_t>(threads / 32), Warp{});
   block_barrier = workers_barrier = {};
   pair_barriers.assign(static_cast<size_t>(threads / 64) + 1, Barrier{});
+  four_warps_barriers.assign(static_cast<size_t>(threads / 128) + 1, Barrier{});
   block_alive = threads;
   for (int i = 0; i < threads; ++i) {
     Fiber& fiber = *fibers[static_cast<size_t>(i)];
@@ -123,6 +124,9 @@ void sync_first(int threads) {
 }
 void sync_pair() {
   wait(pair_barriers[static_cast<size_t>(current / 64)], 64);
+}
+void sync_four_warps() {
+  wait(four_warps_barriers[static_cast<size_t>(current / 128)], 128);
 }
 void give_way() {
   yield();
