@@ -252,6 +252,11 @@ constexpr int64_t alone_bytes(int64_t shared_limit) {
   return (shared_limit + 1024) / 2 - 1024 + 128;
 }
 
+/// More than a third of it: only one such block finds room beside one of down.
+constexpr int64_t spread_apart_bytes(int64_t shared_limit) {
+  return (shared_limit + 1024) / 3 - 1024 + 128;
+}
+
 /// Of a ring that bulk copies fill, at most. Multiplications of long rows, down's, come in turns
 /// with those of short ones: blocks of both find room on a multiprocessor.
 constexpr int64_t max_ring_bytes(int64_t k) {
@@ -383,6 +388,9 @@ constexpr DecodePlan plan_decode(int64_t rows, int planes, int64_t n_tiles, int6
     plan.shared_bytes += staged;
   else if (!grouped)
     plan.shared_bytes += 4 * all_rows;
+  // Two of q, k, v's blocks on a multiprocessor leave attention's no registers.
+  if (large && input.attended && plan.shared_bytes < spread_apart_bytes(shared_limit))
+    plan.shared_bytes = spread_apart_bytes(shared_limit);
   // Two long streams on one multiprocessor leave another idle: the head took 95 us in place of 80.
   if (large && n_tiles > min_alone_tiles * plan.blocks &&
       plan.shared_bytes < alone_bytes(shared_limit))

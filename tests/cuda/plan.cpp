@@ -193,6 +193,24 @@ TEST_CASE("cuda: splits cover a sequence, are not too many, and are launched in 
   CHECK(split_groups(90, 227 * 1024) == 4);
 }
 
+TEST_CASE("cuda: a block of split attention finds room beside one of q, k, v; two find none") {
+  constexpr int64_t limit = 227 * 1024, all = limit + 1024;
+  const auto taken = [&](const DecodePlan& plan) {
+    return plan.shared_bytes + quantize_shared_bytes + 1024;
+  };
+  const int64_t attention = sizeof(SplitShared<4>) + 1024;
+  CHECK(sizeof(SplitSharedS8<4>) < sizeof(SplitShared<4>));
+  for (const int64_t rows : {1, 8, 16}) {
+    const int64_t qkv =
+        taken(plan_decode(rows, 1, 128, 1536, false, {rows == 1, 0, true}, 90, 132, limit));
+    CHECK(qkv + attention <= all);
+  }
+  const int64_t qkv = taken(plan_decode(1, 1, 128, 1536, false, {true, 0, true}, 90, 132, limit)),
+                down = taken(plan_decode(1, 1, 96, 8960, false, {true, 1}, 90, 132, limit));
+  CHECK(down + qkv <= all);
+  CHECK(down + 2 * qkv > all);
+}
+
 TEST_CASE("cuda: fp16 rows are whole chunks, and tiles cover few rows without waste") {
   CHECK(half_stride(4) == 32);
   CHECK(half_stride(8960) == 8960);
