@@ -17,9 +17,16 @@ using kernels::cuda::Output;
 using kernels::cuda::tiled_bytes;
 using kernels::cuda::tiled_stride;
 
-/// Words for the partial results of split attention: bounds the rows attended at a time (of 64
-/// splits and two kv heads, to 42).
-constexpr int64_t partial_words = 12 << 20;
+/// Words for the partial results of split attention of so many rows.
+int64_t split_words(const ModelConfig& config, int64_t rows, int64_t splits) {
+  return rows * config.num_kv_heads * kernels::cuda::split_results(splits) *
+         kernels::cuda::split_part_words;
+}
+/// As many as are kept: bounds the rows attended at a time (of 64 splits and two kv heads, to 42).
+int64_t partial_words(const ModelConfig& config) {
+  constexpr int64_t enough = 12 << 20;
+  return std::max(enough, split_words(config, 1, kernels::cuda::max_splits));
+}
 
 int64_t head_group(const ModelConfig& config) {
   return config.num_heads / config.num_kv_heads;
@@ -203,7 +210,7 @@ void CudaBackend::allocate(int64_t max_rows) {
                          "the buffers of a step");
   if (weights_->any_f16()) allocate_halves();
   if (weights_->gate_up_apart()) allocate_gate_up();
-  constexpr int64_t partial_bytes = partial_words * int64_t{sizeof(uint32_t)};
+  const int64_t partial_bytes = partial_words(config_) * int64_t{sizeof(uint32_t)};
   partial_ = DeviceMemory(partial_bytes, "the buffers of a step");
   check(
       cudaMemsetAsync(partial_.as<void>(), 0xff, static_cast<size_t>(partial_bytes), stream_.get()),
@@ -431,9 +438,9 @@ bool CudaBackend::int8_cache() const {
 }
 
 void CudaBackend::attend_rows(kernels::cuda::SplitAttention task) {
-  const int64_t row_words = config_.num_kv_heads * kernels::cuda::split_results(task.splits) *
-                            kernels::cuda::split_part_words;
-  const int64_t most = partial_words / std::max<int64_t>(1, row_words);
+  // One split needs no partial results.
+  const int64_t row_words = std::max<int64_t>(1, split_words(config_, 1, task.splits));
+  const int64_t most = partial_words(config_) / row_words;
   for (int64_t first = 0; first < step_.split_rows(); first += most) {
     task.rows = std::min(most, step_.split_rows() - first);
     task.row_list = step_.view().split_rows + first;
