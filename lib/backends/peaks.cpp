@@ -75,10 +75,10 @@ struct PeakProbe::Impl {
   }
 };
 
-PeakProbe::PeakProbe(int threads) : impl_(std::make_unique<Impl>(threads)) {}
-PeakProbe::PeakProbe(PeakProbe&&) noexcept = default;
-PeakProbe& PeakProbe::operator=(PeakProbe&&) noexcept = default;
-PeakProbe::~PeakProbe() = default;
+PeakProbe::PeakProbe(int threads) : impl_(new Impl(threads)) {}
+PeakProbe::~PeakProbe() {
+  delete impl_;
+}
 
 Peaks PeakProbe::measure() {
   Impl& p = *impl_;
