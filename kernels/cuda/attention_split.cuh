@@ -41,6 +41,30 @@ struct SplitRange {
   }
 };
 
+/// The row, kv head and cache of a block of threads.
+class SplitRow {
+ protected:
+  __device__ SplitRow(const SplitAttention& a, const StepRow& step, int kv_head)
+      : a_(a),
+        blocks_(step.blocks),
+        position_(step.position),
+        takes_own_(step.position == step.chunk_position),
+        kv_head_(kv_head),
+        head_dim_(static_cast<int>(a.heads.head_dim)) {}
+
+  __device__ int own_slot() const { return position_ % int{kv_block}; }
+  __device__ bool is_own(int block) const {
+    return takes_own_ && block == position_ / int{kv_block};
+  }
+
+  const SplitAttention& a_;
+  std::byte* const* blocks_;
+  int position_;
+  bool takes_own_;  ///< the cache may not have the row's own key and value yet
+  int kv_head_, head_dim_;
+  SplitPlace place_;
+};
+
 /// The softmax of a lane's head over its group's positions so far. Scores have log2_e in them:
 /// weights are powers of two.
 template <int groups>

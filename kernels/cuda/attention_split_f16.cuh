@@ -82,7 +82,7 @@ class OwnHeadsF16 {
 };
 
 template <int groups>
-class CacheF16 {
+class CacheF16 : SplitRow {
   static constexpr int pieces = 8;  // of 16 bytes, that a thread has of keys, and of values
   static constexpr int tiles = 4;   // of eight dimensions, that a warp adds up
 
@@ -92,13 +92,7 @@ class CacheF16 {
   static constexpr int registers_sm_90 = 72;
 
   __device__ CacheF16(const SplitAttention& a, const StepRow& step, int kv_head, Shared& shared)
-      : a_(a),
-        shared_(shared),
-        blocks_(step.blocks),
-        position_(step.position),
-        takes_own_(step.position == step.chunk_position),
-        kv_head_(kv_head),
-        head_dim_(static_cast<int>(a.heads.head_dim)) {}
+      : SplitRow(a, step, kv_head), shared_(shared) {}
 
   __device__ void ask_for_keys(int block) {
     const CacheBlock cached(a_.heads, blocks_, block, kv_head_);
@@ -206,12 +200,6 @@ class CacheF16 {
   __device__ int piece(int t) const {
     return tiles * place_.quarter + t;
   }
-  __device__ int own_slot() const {
-    return position_ % int{kv_block};
-  }
-  __device__ bool is_own(int block) const {
-    return takes_own_ && block == position_ / int{kv_block};
-  }
   __device__ void insert_own_key() {
     const int slot = own_slot();
 #pragma unroll
@@ -231,13 +219,7 @@ class CacheF16 {
     __syncwarp();
   }
 
-  const SplitAttention& a_;
   Shared& shared_;
-  std::byte* const* blocks_;
-  int position_;
-  bool takes_own_;  ///< the cache may not have the row's own key and value yet
-  int kv_head_, head_dim_;
-  SplitPlace place_;
   Copies<pieces> keys_, values_;
   float out_[tiles][4] = {};
 };

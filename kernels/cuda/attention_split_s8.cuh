@@ -61,7 +61,7 @@ class OwnHeadsS8 {
 };
 
 template <int groups>
-class CacheS8 {
+class CacheS8 : SplitRow {
   static constexpr int pieces = 4;  // of 16 bytes, that a thread has of keys, and of values
   static constexpr int tiles = 4;   // of eight dimensions, that a warp adds up
 
@@ -71,13 +71,7 @@ class CacheS8 {
   static constexpr int registers_sm_90 = 72;
 
   __device__ CacheS8(const SplitAttention& a, const StepRow& step, int kv_head, Shared& shared)
-      : a_(a),
-        shared_(shared),
-        blocks_(step.blocks),
-        position_(step.position),
-        takes_own_(step.position == step.chunk_position),
-        kv_head_(kv_head),
-        head_dim_(static_cast<int>(a.heads.head_dim)) {}
+      : SplitRow(a, step, kv_head), shared_(shared) {}
 
   /// And for the scales of both.
   __device__ void ask_for_keys(int block) {
@@ -229,12 +223,6 @@ class CacheS8 {
     return reinterpret_cast<const float4*>(&of_warps[place_.g][4 * place_.group]);
   }
 
-  __device__ int own_slot() const {
-    return position_ % int{kv_block};
-  }
-  __device__ bool is_own(int block) const {
-    return takes_own_ && block == position_ / int{kv_block};
-  }
   __device__ void insert_own_key(int block) {
     const int slot = own_slot(), row = place_.lane;
     swizzled_words(shared_.keys[place_.group][row], row, slot / 4)[slot % 4] =
@@ -258,13 +246,7 @@ class CacheS8 {
     __syncwarp();
   }
 
-  const SplitAttention& a_;
   Shared& shared_;
-  std::byte* const* blocks_;
-  int position_;
-  bool takes_own_;  ///< the cache may not have the row's own key and value yet
-  int kv_head_, head_dim_;
-  SplitPlace place_;
   Copies<pieces> keys_, values_;
   Copies<1> scales_;
   float4 value_scale_{};
