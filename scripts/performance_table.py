@@ -29,7 +29,6 @@ ROWS = (
     ({}, "--batch 8 --depth 256 --prompt 1 --gen 8 --reps 10", ("decode",)),
     (AVX2, "--prompt 512 --depth 16 --gen 12 --reps 5", ("prefill", "decode")),
 )
-SHARES = {"prefill": "share_of_peak", "decode": "share_of_bandwidth"}
 
 
 def steady(repetition):
@@ -57,9 +56,10 @@ def rows_of(repetitions, speed, split):
     kept = [r for r in repetitions if steady(r)]
     if speed == "prefill" or not split:
         return [cells(kept, len(repetitions))]
-    fast = [r for r in kept if max(r["peak_before"], r["peak_after"]) > 1e9 * split]
-    slow = [r for r in kept if r not in fast]
-    return [cells(kind, len(repetitions)) for kind in (fast, slow) if kind]
+    kinds = [], []
+    for r in kept:
+        kinds[max(r["peak_before"], r["peak_after"]) <= 1e9 * split].append(r)
+    return [cells(kind, len(repetitions)) for kind in kinds if kind] or [cells([], len(repetitions))]
 
 
 def main():

@@ -194,8 +194,8 @@ void CpuBackend::each_dealt_item(std::span<const ColumnItems> linears,
 }
 
 /// Calls work for each item of columns and each part of the rows: each thread's own, or as many as
-/// make enough items of them. Threads begin with the part that holds the rows which they
-/// norm and quantize, so that these move between fewer cores (of a prefill with 16 threads 7 %).
+/// make enough items of them. Threads begin with the part that holds the rows which they norm and
+/// quantize, so that these move between fewer cores (of a prefill with 16 threads 7 %).
 void CpuBackend::each_part(std::span<const ColumnItems> linears,
                            FunctionRef<void(const PartItem&, int)> work) {
   const int64_t rows = workspace_.x.rows, own = row_parts(rows), items = count(linears);
