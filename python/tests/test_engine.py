@@ -1,10 +1,10 @@
-import signal
 import threading
 
 import numpy as np
 import pytest
 
 import octet
+from interrupt import interrupted_after
 
 GREEDY = {"temperature": 0.0, "max_tokens": 24}
 
@@ -98,18 +98,8 @@ def test_an_interrupt_comes_out_of_a_wait(model):
     engine = octet.Engine(model, context=2048, max_running=1)
     first = engine.submit("Hello", max_tokens=2000, stop_at_end_tokens=False, temperature=2)
     second = engine.submit("Hello")
-
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
-    old = signal.signal(signal.SIGALRM, interrupt)
-    try:
-        signal.setitimer(signal.ITIMER_REAL, 0.01)
-        with pytest.raises(KeyboardInterrupt):
-            second.text()
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, old)
+    with interrupted_after(0.01):
+        second.text()
     first.cancel()
     assert len(second.text()) >= 0
 

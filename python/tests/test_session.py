@@ -1,12 +1,12 @@
 import json
 import re
-import signal
 import sys
 import threading
 
 import pytest
 
 import octet
+from interrupt import interrupted_after
 
 GREEDY = {"temperature": 0.0, "max_tokens": 24}
 
@@ -139,18 +139,8 @@ def test_threads_take_turns_in_a_session(model):
 def test_an_interrupt_ends_generate(model):
     """A signal arrives while many tokens are made; what its handler raises comes out."""
     session = octet.Session(model, context=2048)
-
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
-    old = signal.signal(signal.SIGALRM, interrupt)
-    try:
-        signal.setitimer(signal.ITIMER_REAL, 0.005)
-        with pytest.raises(KeyboardInterrupt):
-            session.generate("One", max_tokens=2000, temperature=2, stop_at_end_tokens=False)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, old)
+    with interrupted_after(0.005):
+        session.generate("One", max_tokens=2000, temperature=2, stop_at_end_tokens=False)
     assert session.stats.stop == octet.StopReason.callback
     assert len(session.messages) == 2
     session.generate("Two", **GREEDY)
@@ -208,19 +198,9 @@ def test_a_cancelled_token_ends_the_work_it_was_given_to(session):
 def test_an_interrupt_ends_the_evaluation_of_a_prompt(model):
     """The conversation is then as before."""
     session = octet.Session(model, context=2048)
-
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
-    old = signal.signal(signal.SIGALRM, interrupt)
-    try:
-        signal.setitimer(signal.ITIMER_REAL, 0.005)
-        with pytest.raises(KeyboardInterrupt):
-            session.stream("x" * 1900)
-        assert session.messages == []
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, old)
+    with interrupted_after(0.005):
+        session.stream("x" * 1900)
+    assert session.messages == []
 
 
 def test_smollm2_answers(smollm2):

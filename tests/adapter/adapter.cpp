@@ -6,9 +6,6 @@
 
 #include <doctest/doctest.h>
 
-#include <cmath>
-#include <cstring>
-
 #include "lib/model/model_impl.h"
 #include "support/evaluate.h"
 #include "support/fixtures.h"
@@ -67,16 +64,6 @@ Model open_rotated(const std::string& path, Scheme scheme, Rotation rotation) {
   options.rotation = rotation;
   options.threads = 2;
   return Model::open(path, options);
-}
-
-bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
-}
-
-double mean_difference(const std::vector<float>& a, const std::vector<float>& b) {
-  double sum = 0;
-  for (size_t i = 0; i < a.size(); ++i) sum += std::fabs(double{a[i]} - b[i]);
-  return sum / static_cast<double>(a.size());
 }
 
 }  // namespace

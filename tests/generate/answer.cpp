@@ -15,7 +15,7 @@ using namespace octet::testing;
 
 namespace {
 
-const Model& text_model() {
+const Model& thinking_model() {
   static const TextModel instance({.thinking = true});
   return instance.model;
 }
@@ -45,7 +45,7 @@ constexpr int32_t open_tag = 258, close_tag = 259;
 }  // namespace
 
 TEST_CASE("log-probabilities are those of the model, whatever the sampler does to them") {
-  Session session(text_model(), {.context = 300});
+  Session session(thinking_model(), {.context = 300});
   GenerateOptions options = sampled(25);
   options.sampler.temperature = 0.5f;
   options.sampler.repetition_penalty = 1.3f;
@@ -54,8 +54,8 @@ TEST_CASE("log-probabilities are those of the model, whatever the sampler does t
   const std::vector<GeneratedToken> generated = session.generated();
   REQUIRE(generated.size() == 25);
 
-  Session reference(text_model(), {.context = 300});
-  std::vector<int32_t> next = text_model().tokenizer().encode("Hello");
+  Session reference(thinking_model(), {.context = 300});
+  std::vector<int32_t> next = thinking_model().tokenizer().encode("Hello");
   for (const GeneratedToken& token : generated) {
     std::vector<float> logits;
     reference.evaluate(next, Session::Rows::last, [&](int64_t, std::span<const float> row) {
@@ -82,7 +82,7 @@ TEST_CASE("log-probabilities are those of the model, whatever the sampler does t
 }
 
 TEST_CASE("a think budget closes the reasoning, which comes apart from the answer") {
-  Session session(text_model(), {.context = 400});
+  Session session(thinking_model(), {.context = 400});
   GenerateOptions options = sampled(40);
   options.logprobs = 0;
   options.think = {.separate = true, .max_tokens = 12};
@@ -124,7 +124,7 @@ TEST_CASE("a think budget closes the reasoning, which comes apart from the answe
 }
 
 TEST_CASE("a constrained answer follows the reasoning, however much the model reasons") {
-  Session session(text_model(), {.context = 400});
+  Session session(thinking_model(), {.context = 400});
   GenerateOptions options = sampled(30);
   options.constraint = Constraint::regex("(yes|no)");
   for (const int64_t cap : {-1, 0, 5, 29})
@@ -139,9 +139,9 @@ TEST_CASE("a constrained answer follows the reasoning, however much the model re
 }
 
 TEST_CASE("an engine gives out reasoning apart too, and a constraint holds for the answer alone") {
-  Engine engine(text_model(), {.context = 400});
+  Engine engine(thinking_model(), {.context = 400});
   EngineRequest request;
-  request.prompt = text_model().tokenizer().encode("Why?<think>\n");
+  request.prompt = thinking_model().tokenizer().encode("Why?<think>\n");
   request.options = sampled(60);
   request.options.think = {.separate = true, .max_tokens = 10};
   request.options.constraint = Constraint::regex("\\n*(yes|no)");
@@ -155,7 +155,7 @@ TEST_CASE("an engine gives out reasoning apart too, and a constraint holds for t
 }
 
 TEST_CASE("text of a user that spells special tokens is plain text") {
-  const Model& model = text_model();
+  const Model& model = thinking_model();
   const Tokenizer& tokenizer = model.tokenizer();
   const auto count = [](const std::vector<int32_t>& ids, int32_t id) {
     return std::count(ids.begin(), ids.end(), id);

@@ -37,11 +37,6 @@ ConstraintAutomaton schema_automaton(std::string_view schema) {
   return ConstraintAutomaton(std::make_shared<const Nfa>(*json_schema_grammar(schema)));
 }
 
-const Model& text_model() {
-  static const TextModel instance;
-  return instance.model;
-}
-
 }  // namespace
 
 TEST_CASE("a regular expression's automaton accepts what std::regex matches") {

@@ -19,11 +19,6 @@ using namespace octet::testing;
 
 namespace {
 
-const Model& text_model() {
-  static const TextModel instance;
-  return instance.model;
-}
-
 std::vector<int32_t> some_prompt(size_t size, uint32_t seed) {
   std::mt19937 generator(seed);
   std::vector<int32_t> ids(size);

@@ -35,7 +35,7 @@ struct TextModels {
   }
 };
 
-const Model& text_model(Variant variant = {}) {
+const Model& model_of(Variant variant) {
   static const TextModels instance;
   for (const Model& model : instance.models)
     if (model.scheme() == variant.scheme && model.kv_cache() == variant.kv_cache) return model;
@@ -102,8 +102,8 @@ std::string joined(const Outcome& outcome) {
 /// Two sessions that do the same, one with lookup.
 struct Pair {
   explicit Pair(int64_t context, Variant variant = {})
-      : with(text_model(variant), {.context = context}),
-        without(text_model(variant), {.context = context}) {}
+      : with(model_of(variant), {.context = context}),
+        without(model_of(variant), {.context = context}) {}
 
   template <class AtPiece>
   Outcome check_same(const std::string& prompt, GenerateOptions options, AtPiece at_piece) {
@@ -151,7 +151,7 @@ TEST_CASE("lookup gives the same text, greedy and sampled, in every int8 scheme"
 }
 
 TEST_CASE("the float schemes do without lookup") {
-  Session session(text_model(f32), {.context = 256});
+  Session session(model_of(f32), {.context = 256});
   outcome(session, repetitive, greedy(60), go_on);
   CHECK(session.stats().drafted_tokens == 0);
 }

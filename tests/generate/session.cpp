@@ -9,15 +9,6 @@
 using namespace octet;
 using namespace octet::testing;
 
-namespace {
-
-const Model& text_model() {
-  static const TextModel instance;
-  return instance.model;
-}
-
-}  // namespace
-
 TEST_CASE("a stream makes the tokens that repeated evaluation would choose") {
   Session session(text_model(), {.context = 256});
   const std::string text = all_text(session.complete("Hello there", greedy(20)));

@@ -19,7 +19,7 @@ using namespace octet::testing;
 
 namespace {
 
-const Model& text_model() {
+const Model& short_rows_model() {
   static const TextModel instance({.max_rows = 64});
   return instance.model;
 }
@@ -37,7 +37,7 @@ void evaluate(Session& session, std::span<const int32_t> ids) {
 }  // namespace
 
 TEST_CASE("a fork goes its own way, shares what both have in common, and gives it back") {
-  const Model& model = text_model();
+  const Model& model = short_rows_model();
   const KvPool& pool = *model.impl()->kv_pool;
   const int64_t before = pool.blocks_in_use();
   const std::vector<int32_t> ids = some_ids(200);
@@ -152,7 +152,8 @@ TEST_CASE("a session's file is refused by other models, by smaller contexts, and
 }
 
 TEST_CASE("the last turn can be taken back and put in other words") {
-  Session session(text_model(), {.context = 500}), reference(text_model(), {.context = 500});
+  Session session(short_rows_model(), {.context = 500}),
+      reference(short_rows_model(), {.context = 500});
   all_text(session.stream("One", greedy(10)));
   all_text(reference.stream("One", greedy(10)));
   all_text(session.stream("Two", greedy(10)));
@@ -173,16 +174,16 @@ TEST_CASE("a full context is an error, or the oldest turns go and that is told")
     session.set_messages({{"system", "Be short."}});
     for (int i = 0; i < 12; ++i) all_text(session.stream("Tell me more about it.", greedy(12)));
   };
-  Session strict(text_model(), {.context = 300});
+  Session strict(short_rows_model(), {.context = 300});
   check_error(ErrorCode::InvalidArgument, "the context holds 300", [&] { fill(strict); });
 
-  Session session(text_model(), {.context = 300, .overflow = Overflow::drop_oldest});
+  Session session(short_rows_model(), {.context = 300, .overflow = Overflow::drop_oldest});
   fill(session);
   CHECK(session.stats().dropped_turns > 0);
   CHECK(session.stats().generated_tokens == 12);
   CHECK(session.messages().size() == 25);  // nothing is forgotten
   const std::string prompt =
-      text_model().tokenizer().decode(session.tokens(), {.keep_special = true});
+      short_rows_model().tokenizer().decode(session.tokens(), {.keep_special = true});
   CHECK(prompt.starts_with("<|im_start|>system\nBe short."));
   const std::string alone(1000, 'x');
   check_error(ErrorCode::InvalidArgument, "the context holds 300",
@@ -190,7 +191,7 @@ TEST_CASE("a full context is an error, or the oldest turns go and that is told")
 }
 
 TEST_CASE("a cancelled prompt leaves the conversation as it was, a cancelled answer ends") {
-  Session session(text_model(), {.context = 500});
+  Session session(short_rows_model(), {.context = 500});
   GenerateOptions options = greedy(100);
   options.cancel = CancelToken::make();
   options.cancel.cancel();
@@ -220,7 +221,7 @@ TEST_CASE("a cancelled prompt leaves the conversation as it was, a cancelled ans
         cancel);
   });
   CHECK(session.size() == 64);  // ModelOptions::max_rows here
-  Session reference(text_model(), {.context = 500});
+  Session reference(short_rows_model(), {.context = 500});
   evaluate(reference, ids);
   evaluate(session, std::span(ids).subspan(64));
   CHECK(all_logits(session, some_ids(3)) == all_logits(reference, some_ids(3)));

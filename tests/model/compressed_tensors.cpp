@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <cmath>
 #include <cstring>
 #include <fstream>
 #include <functional>
@@ -54,17 +53,7 @@ std::vector<float> logits_of(const Model& model, const std::vector<int32_t>& ids
   return all_logits(session, ids, chunk);
 }
 
-bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
-}
-
-double mean_difference(const std::vector<float>& a, const std::vector<float>& b) {
-  double sum = 0;
-  for (size_t i = 0; i < a.size(); ++i) sum += std::fabs(double{a[i]} - b[i]);
-  return sum / static_cast<double>(a.size());
-}
-
-const std::vector<int32_t> some_ids = {5, 900, 17, 3, 44, 512, 700, 8, 9, 10, 11, 250, 31};
+const std::vector<int32_t> prompt_ids = {5, 900, 17, 3, 44, 512, 700, 8, 9, 10, 11, 250, 31};
 
 struct Bad {
   const char* what;  ///< in the message
@@ -139,7 +128,7 @@ TEST_CASE("compressed-tensors: int8 values and scales are the checkpoint's, -128
 TEST_CASE(
     "compressed-tensors: converted, opened, cut into chunks, shared among threads: one result") {
   const std::vector<float> reference =
-      logits_of(open_model(w8a8_fixture(), Scheme::w8a8), some_ids);
+      logits_of(open_model(w8a8_fixture(), Scheme::w8a8), prompt_ids);
   const TempDir folder;
   const std::string file = folder.path("model.safetensors");
   convert(w8a8_fixture(), file, {});
@@ -150,7 +139,7 @@ TEST_CASE(
   CHECK(info.two_planes.empty());
   for (int threads : {1, 3}) {
     const Model model = open_model(file, Scheme::w8a8, threads);
-    for (size_t chunk : {1, 4, 0}) CHECK(same_bits(logits_of(model, some_ids, chunk), reference));
+    for (size_t chunk : {1, 4, 0}) CHECK(same_bits(logits_of(model, prompt_ids, chunk), reference));
   }
 }
 
@@ -218,11 +207,12 @@ TEST_CASE("compressed-tensors: linears that are ignored by name or pattern stay 
   CHECK(layers[2].down.weight.scheme == Scheme::f32);
   CHECK(layers[3].down.weight.scheme == Scheme::w8a8);
   // Fewer roundings, the same weights; and still independent of chunks.
-  const std::vector<float> all_int8 = logits_of(open_model(w8a8_fixture(), Scheme::w8a8), some_ids);
-  const std::vector<float> logits = logits_of(model, some_ids);
+  const std::vector<float> all_int8 =
+      logits_of(open_model(w8a8_fixture(), Scheme::w8a8), prompt_ids);
+  const std::vector<float> logits = logits_of(model, prompt_ids);
   CHECK(mean_difference(logits, all_int8) < 0.1);
   CHECK(mean_difference(logits, all_int8) > 0);
-  for (size_t chunk : {1, 5}) CHECK(same_bits(logits_of(model, some_ids, chunk), logits));
+  for (size_t chunk : {1, 5}) CHECK(same_bits(logits_of(model, prompt_ids, chunk), logits));
 }
 
 TEST_CASE("compressed-tensors: what is not this W8A8 is refused, saying why") {

@@ -3,7 +3,6 @@
 #include <doctest/doctest.h>
 
 #include <atomic>
-#include <cstring>
 #include <thread>
 
 #include "support/evaluate.h"
@@ -25,23 +24,6 @@ constexpr Variant variants[] = {{Scheme::w8a8, KvCacheType::f16},
 
 Model open_variant(const char* name, const Variant& variant, int threads, int64_t max_rows = 256) {
   return open_model(fixture(name), variant.scheme, threads, max_rows, variant.kv_cache);
-}
-
-std::vector<int32_t> some_ids(const Model& model, int64_t count, int64_t seed) {
-  std::vector<int32_t> ids;
-  for (int64_t i = 0; i < count; ++i)
-    ids.push_back(
-        static_cast<int32_t>((i * i * 31 + i * 7 + seed * 101) % model.config().vocab_size));
-  return ids;
-}
-
-bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
-}
-
-std::vector<float> alone(const Model& model, const std::vector<int32_t>& ids, size_t chunk = 0) {
-  Session session(model, {.context = 256});
-  return all_logits(session, ids, chunk);
 }
 
 }  // namespace

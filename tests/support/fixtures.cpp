@@ -77,6 +77,17 @@ double max_difference(const std::vector<float>& a, const std::vector<float>& b) 
   return largest;
 }
 
+double mean_difference(const std::vector<float>& a, const std::vector<float>& b) {
+  if (a.size() != b.size()) return std::numeric_limits<double>::infinity();
+  double sum = 0;
+  for (size_t i = 0; i < a.size(); ++i) sum += std::fabs(double{a[i]} - b[i]);
+  return sum / static_cast<double>(a.size());
+}
+
+bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
 double max_magnitude(const std::vector<float>& values) {
   double largest = 0;
   for (float value : values) largest = std::max(largest, std::abs(static_cast<double>(value)));

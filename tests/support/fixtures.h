@@ -53,6 +53,9 @@ Model open_model(const std::string& path, Scheme scheme, int threads = 2, int64_
 
 /// The largest |a - b|; infinity if the sizes differ or a difference is NaN.
 double max_difference(const std::vector<float>& a, const std::vector<float>& b);
+/// The mean |a - b| of as many values.
+double mean_difference(const std::vector<float>& a, const std::vector<float>& b);
+bool same_bits(const std::vector<float>& a, const std::vector<float>& b);
 double max_magnitude(const std::vector<float>& values);
 
 }  // namespace octet::testing

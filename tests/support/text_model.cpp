@@ -68,4 +68,9 @@ TextModel::TextModel(const Options& options)
              open_model(folder.path("m"), options.scheme, 2, options.max_rows, options.kv_cache))) {
 }
 
+const Model& text_model() {
+  static const TextModel instance;
+  return instance.model;
+}
+
 }  // namespace octet::testing

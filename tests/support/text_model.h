@@ -27,4 +27,7 @@ struct TextModel {
   explicit TextModel(const Options& options);
 };
 
+/// The default one, for all tests of a program.
+const Model& text_model();
+
 }  // namespace octet::testing
