@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""Counts the instructions of a kernel's inner loops, since QEMU cannot tell how fast they are.
+"""Counts the instructions of a kernel's inner loops: whether a compiler keeps sums in registers,
+and how fast ARM's are, which QEMU cannot tell.
 
 usage: inner_loops.py OBJECT INSTRUCTION [--mca LLVM-MCA --cpu CPU]
 
-OBJECT is an AArch64 object file, INSTRUCTION the one that multiplies (sdot, smmla, sadalp, fmla).
+OBJECT is an object file for AArch64 or x86-64, INSTRUCTION the one that multiplies (sdot, smmla,
+sadalp, fmla; vpdpbusd, vpmaddwd, vfmadd231ps).
 Prints, for each innermost loop with at least 8 of them, and one in eight instructions: how many,
 the instructions in all, the vector registers that loads fill, those kept on the stack, and, with
-llvm-mca (16 or later), the cycles of a pass on CPU (neoverse-n1, ...) if every load hits the first
+llvm-mca (16 or later; AArch64), the cycles of a pass on CPU (neoverse-n1, ...) if every load hits the first
 cache. Exits with 1 if there is no such loop, or if one keeps a vector register on the stack.
 """
 import argparse
@@ -15,12 +17,25 @@ import subprocess
 import sys
 
 PASSES = 100
+AARCH64, X86_64 = 183, 62  # e_machine
+
+
+def machine(path):
+    with open(path, "rb") as file:
+        header = file.read(20)
+    if header[:4] != b"\x7fELF":
+        sys.exit(f"{path}: no object file")
+    found = int.from_bytes(header[18:20], "little")
+    if found not in (AARCH64, X86_64):
+        sys.exit(f"{path}: of machine {found}, {AARCH64} (AArch64) or {X86_64} (x86-64) expected")
+    return found
 
 
 def functions(path):
     """(name, [(address, instruction, operands)]) of each function."""
+    objdump = "aarch64-linux-gnu-objdump" if machine(path) == AARCH64 else "objdump"
     text = subprocess.run(
-        ["aarch64-linux-gnu-objdump", "-d", "--no-show-raw-insn", "-C", path],
+        [objdump, "-d", "--no-show-raw-insn", "-C", path],
         check=True, capture_output=True, text=True).stdout
     for part in re.split(r"\n(?=[0-9a-f]+ <)", text)[1:]:
         name = re.match(r"[0-9a-f]+ <(.*)>:", part)[1]
@@ -34,7 +49,7 @@ def innermost_loops(body):
     loops = []
     for i, (_, name, operands) in enumerate(body):
         target = re.search(r"\b([0-9a-f]+) <", operands)
-        if re.match(r"b$|b\.|cbn?z|tbn?z", name) and target:
+        if is_branch(name) and target:
             first = index.get(int(target[1], 16), i)
             if first < i:
                 loops.append((first, i))
@@ -43,24 +58,28 @@ def innermost_loops(body):
             yield body[first:last + 1]
 
 
+def is_branch(name):
+    return re.match(r"b$|b\.|cbn?z|tbn?z|j", name) is not None
+
+
 def is_vector(operands):
-    return re.match(r"\{?[qvds]\d", operands) is not None
+    return re.search(r"^\{?[qvds]\d|%[xyz]mm", operands) is not None
 
 
 def vector_loads(loop):
     return sum(2 if name == "ldp" else 1 for _, name, operands in loop
-               if name.startswith("ld") and is_vector(operands))
+               if is_vector(operands) and (name.startswith("ld") or "),%" in operands))
 
 
 def vector_spills(loop):
-    return sum(is_vector(operands) and "[sp" in operands for _, name, operands in loop
-               if name.startswith(("ld", "st")))
+    return sum(is_vector(operands) and ("[sp" in operands or "(%rsp)" in operands)
+               for _, _, operands in loop)
 
 
 def cycles(loop, mca, cpu):
     """Cycles of a pass by llvm-mca's model of the processor."""
     lines = [f"{name} {re.sub(r'(//|<).*', '', operands)}" for _, name, operands in loop
-             if not re.match(r"b$|b\.|cbn?z|tbn?z", name)]
+             if not is_branch(name)]
     report = subprocess.run(
         [mca, "--march=aarch64", f"--mcpu={cpu}", "--mattr=+dotprod,+i8mm",
          f"--iterations={PASSES}"],

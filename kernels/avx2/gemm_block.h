@@ -44,7 +44,7 @@ struct Weights {
     ask<near, _MM_HINT_T0>(64 * c);
   }
   /// Always inline: GCC 12 drops calls of functions that only prefetch.
-  template <int64_t distance, _mm_hint level>
+  template <int64_t distance, auto level>
   [[gnu::always_inline]] void ask(int64_t at) const {
     at += distance;
     const int8_t* const from = at < stride ? first + at : after + (at - stride);

@@ -20,15 +20,20 @@ bool has_amx() {
   return syscall(SYS_arch_prctl, arch_req_xcomp_perm, xfeature_tile_data) == 0;
 }
 
+/// fp16 conversions. Clang 14's __builtin_cpu_supports() does not know them; the registers are
+/// AVX's.
+bool has_f16c() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  return __get_cpuid(1, &eax, &ebx, &ecx, &edx) && (ecx & bit_F16C) != 0;
+}
+
 }  // namespace
 
 IsaMask detect_cpu() {
   IsaMask mask = bit(Isa::ref);
   // __builtin_cpu_supports also asks the operating system (XGETBV) whether it saves the registers.
   __builtin_cpu_init();
-  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") ||
-      !__builtin_cpu_supports("f16c"))
-    return mask;
+  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !has_f16c()) return mask;
   mask |= bit(Isa::avx2);
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&

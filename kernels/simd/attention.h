@@ -10,6 +10,7 @@
 #include "kernels/types.h"
 
 namespace octet::kernels::simd {
+namespace {
 
 /// Sums of `rows` x `width` vectors of products, to stay in registers.
 template <class Arch, class Product, int rows, int width>
@@ -96,10 +97,12 @@ Softmax exponentials(float* scores, int64_t count, int64_t padded) {
 }
 
 /// Merges what a span gives to `width` vectors of the rows' outputs, of which the last has `count`
-/// values, into those at `out`.
+/// values, into those at `out`. Always inline: where clang 14 calls it, sums have an address, and
+/// are stored after each position.
 template <class Arch, int rows, int width>
-void merge_outputs(const typename Vector<Arch>::type (&added)[rows][width], const Factors* factors,
-                   float* out, int64_t head_dim, int64_t count) {
+[[gnu::always_inline]] inline void merge_outputs(
+    const typename Vector<Arch>::type (&added)[rows][width], const Factors* factors, float* out,
+    int64_t head_dim, int64_t count) {
 #pragma GCC unroll 6
   for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 4
@@ -223,4 +226,5 @@ void merge_partials(const AttentionMerge& m) {
   }
 }
 
+}  // namespace
 }  // namespace octet::kernels::simd

@@ -3,6 +3,7 @@
 #include "kernels/simd/attention.h"
 
 namespace octet::kernels::simd {
+namespace {
 
 /// Vectors that a row of the tile is wide: 12 accumulators of AVX2's 16 registers, 24 of the 32 of
 /// AVX-512 and NEON.
@@ -75,4 +76,5 @@ struct FloatCache {
   }
 };
 
+}  // namespace
 }  // namespace octet::kernels::simd

@@ -11,6 +11,7 @@
 #include "kernels/simd/attention.h"
 
 namespace octet::kernels::simd {
+namespace {
 
 template <class Arch, class Products>
 class Int8Cache {
@@ -155,4 +156,5 @@ class Int8Cache {
   }
 };
 
+}  // namespace
 }  // namespace octet::kernels::simd

@@ -7,6 +7,7 @@
 #include "kernels/types.h"
 
 namespace octet::kernels::simd {
+namespace {
 
 /// sum of a[i] b[i]. Four chains hide the latency of the fma (4 cycles, two a cycle; 8 would be
 /// exact, but rows are read from the L2 cache or memory at less than one vector a cycle).
@@ -164,4 +165,5 @@ void convert(const From* x, To* y, int64_t n) {
       n, [&](int64_t i, int64_t count) { store<Arch>(y + i, load<Arch>(x + i, count), count); });
 }
 
+}  // namespace
 }  // namespace octet::kernels::simd

@@ -6,6 +6,7 @@
 #include "kernels/simd/vector.h"
 
 namespace octet::kernels::simd {
+namespace {
 
 /// The steps of distance h and, within a vector and the block, above.
 template <class Arch, int h = 1>
@@ -79,4 +80,5 @@ void hadamard(float* x, int64_t n, int64_t block) {
   }
 }
 
+}  // namespace
 }  // namespace octet::kernels::simd

@@ -2,7 +2,8 @@
 //   OCTET_SIMD_ARCH       the xsimd architecture
 //   OCTET_SIMD_NAME(op)   the kernel's name, op with the instruction set appended
 //   OCTET_SIMD_TILE(op)   the name with the tile of the attention kernels before it
-// flatten: everything is inlined into the kernels, so that the object exports nothing else.
+// flatten: everything is inlined into the kernels (by clang what they call themselves), xsimd's and
+// the standard library's functions too, so that the object exports nothing else.
 #include "kernels/simd/attention_float.h"
 #include "kernels/simd/float_rows.h"
 #include "kernels/simd/hadamard.h"

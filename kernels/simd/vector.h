@@ -1,5 +1,6 @@
 #pragma once
-// What the simd kernels need beyond xsimd: fp16 loads and stores, partial vectors.
+// What the simd kernels need beyond xsimd: fp16 loads and stores, partial vectors. Here as in the
+// other files of this folder all has internal linkage: each instruction set compiles its own copy.
 #if defined(__aarch64__)
 #include <arm_neon.h>
 #else
@@ -10,6 +11,7 @@
 #include <xsimd/xsimd.hpp>
 
 namespace octet::kernels::simd {
+namespace {
 
 #if defined(__AVX512F__)
 /// e^x = 2^n 2^f with n = rint(x / ln 2): 9 multiplications, where xsimd 8.1 takes some 20; the
@@ -172,4 +174,5 @@ void store(T* p, typename Vector<Arch>::type v, int64_t count) {
     Vector<Arch>::store_part(p, v, count);
 }
 
+}  // namespace
 }  // namespace octet::kernels::simd

@@ -97,7 +97,7 @@ void SensitivityRun::layer(int64_t index) {
   run(all, layers_.back());
   for (int kind = 0; kind < num_layer_kinds; ++kind) {
     run(with(plain, int8, kind, kind + 1, 1), of_kind(kind, one_plane));
-    run(with(plain, int8, kind, kind + 1, 2), of_kind(kind, two_planes));
+    run(with(plain, int8, kind, kind + 1, 2), of_kind(kind, both_planes));
   }
   if (grouped_) {
     const LayerWeights grouped =
@@ -161,7 +161,7 @@ ModelSensitivity SensitivityRun::finish() {
   FormKls kinds;
   for (int kind = 0; kind < num_layer_kinds; ++kind) {
     const bool grouped = grouped_ && has_own_input(static_cast<LinearKind>(kind));
-    for (Form form : {one_plane, two_planes, grouped ? groups : one_plane})
+    for (Form form : {one_plane, both_planes, grouped ? groups : one_plane})
       kinds.push_back(kl(of_kind(kind, form)));
   }
   result.linears = combine(layers, kinds, head_kls(plain, int8));
@@ -190,7 +190,7 @@ std::vector<LinearSensitivity> SensitivityRun::combine(const std::vector<double>
   const auto add = [&](LinearKind kind, int64_t layer, int64_t weights, const double* kls,
                        double share) {
     const double one = kls[one_plane];
-    linears.push_back({kind, layer, weights, share * one, share * std::min(one, kls[two_planes]),
+    linears.push_back({kind, layer, weights, share * one, share * std::min(one, kls[both_planes]),
                        share * std::min(one, kls[groups])});
   };
   for (size_t layer = 0; layer < layers.size(); ++layer)

@@ -66,7 +66,7 @@ class SensitivityRun {
   };
 
   void embed();
-  enum Form { one_plane, two_planes, groups, forms };
+  enum Form { one_plane, both_planes, groups, forms };
   Stream& of_kind(int kind, Form form) { return kinds_[static_cast<size_t>(forms * kind + form)]; }
   void run(const LayerWeights& weights, Stream& stream);
   using OnLogits = FunctionRef<void(size_t position, std::span<const float> logits)>;

@@ -46,8 +46,9 @@ void check_alike(const TokenizerSource& source, const std::string& name) {
 }  // namespace
 
 TEST_CASE("a tokenizer written as tokenizer.json or as GGUF keys gives the same ids") {
-  for (const auto& [name, path] : {std::pair("qwen2.5", "tokenizer/qwen2.5/tokenizer.json"),
-                                   std::pair("smollm2", "tokenizer/smollm2/vocab.gguf")}) {
+  for (const auto& tokenizer : {std::pair("qwen2.5", "tokenizer/qwen2.5/tokenizer.json"),
+                                std::pair("smollm2", "tokenizer/smollm2/vocab.gguf")}) {
+    const char *const name = tokenizer.first, *const path = tokenizer.second;
     CAPTURE(name);
     const FlatTokenizer flat = flat_tokenizer(read_tokenizer_source(fixture(path)));
     REQUIRE(flat.bpe.has_value());

@@ -38,7 +38,9 @@ TEST_CASE("decoding and sampling a token does not allocate") {
                                                          {Scheme::w8a8_g128, KvCacheType::f16},
                                                          {Scheme::f16, KvCacheType::f16},
                                                          {Scheme::f32, KvCacheType::f16}};
-  for (const auto& [scheme, kv_cache] : variants) {
+  for (const auto& variant : variants) {
+    const Scheme scheme = variant.first;
+    const KvCacheType kv_cache = variant.second;
     CAPTURE(to_string(scheme));
     CAPTURE(to_string(kv_cache));
     const Model model = open_model(fixture("tiny-qwen2-tied"), scheme, 2, 256, kv_cache);

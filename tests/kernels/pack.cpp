@@ -42,7 +42,8 @@ constexpr Matrix matrices[] = {{1, 1},    {1, 4},    {15, 3},  {16, 16},  {17, 5
 }  // namespace
 
 TEST_CASE("packed[t][c][r][j] is W[16 t + r][4 c + j], zero outside W") {
-  for (const auto& [rows, k] : matrices) {
+  for (const Matrix& matrix : matrices) {
+    const int64_t rows = matrix.rows, k = matrix.k;
     const auto q = random_bytes(rows * k);
     std::vector<int8_t> packed(quant::packed_bytes(rows, k) + 1, 55);
     quant::pack_rows(q.data(), rows, k, packed.data());

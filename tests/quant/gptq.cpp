@@ -132,8 +132,8 @@ TEST_CASE("the factor of the moments is U D U^T of the damped Hessian, for any n
 
 TEST_CASE("moments can be scaled and rotated after they were taken") {
   ThreadPool pool(2);
-  for (const auto& [k, block] :
-       {std::pair<int64_t, int64_t>{6, 2}, {64, 64}, {576, 64}, {300, 75}}) {
+  for (const auto& size : {std::pair<int64_t, int64_t>{6, 2}, {64, 64}, {576, 64}, {300, 75}}) {
+    const int64_t k = size.first, block = size.second;
     CAPTURE(k);
     const int64_t rows = 20;
     const std::vector<float> x = inputs(rows, k, 8);

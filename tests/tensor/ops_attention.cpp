@@ -50,9 +50,11 @@ TEST_CASE("attention is the causal softmax of q k times v") {
   Random random;
   const Shape<2> cuts[] = {{0, 0},   {0, 5},   {1, 1},   {1, 64}, {1, 65},   {1, 300},  {2, 2},
                            {63, 63}, {64, 64}, {65, 65}, {3, 67}, {70, 200}, {130, 130}};
-  for (const auto& [tokens, positions] : cuts)
-    for (const auto& [heads, kv_heads] : {Shape<2>{1, 1}, Shape<2>{6, 2}, Shape<2>{3, 3}})
+  for (const Shape<2>& cut : cuts)
+    for (const Shape<2>& all_heads : {Shape<2>{1, 1}, Shape<2>{6, 2}, Shape<2>{3, 3}})
       for (int64_t d : {1, 5, 16, 64}) {
+        const int64_t tokens = cut[0], positions = cut[1];
+        const int64_t heads = all_heads[0], kv_heads = all_heads[1];
         CAPTURE(tokens);
         CAPTURE(positions);
         CAPTURE(heads);

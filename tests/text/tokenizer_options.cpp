@@ -112,9 +112,9 @@ TEST_CASE("added tokens: the leftmost, there the longest, and only if asked for"
 TEST_CASE("normalized added tokens are found after normalization, the others before") {
   json tokenizer = base();
   const std::string composed = "\xC3\xA9", decomposed = "e\xCC\x81";
-  tokenizer["added_tokens"] = {added(59, composed + "!", false, true)};
+  tokenizer["added_tokens"] = json::array({added(59, composed + "!", false, true)});
   CHECK(load(tokenizer).encode("a" + decomposed + "!") == Ids{0, 59});
-  tokenizer["added_tokens"] = {added(59, composed + "!", false, false)};
+  tokenizer["added_tokens"] = json::array({added(59, composed + "!", false, false)});
   CHECK(load(tokenizer).encode("a" + decomposed + "!a") == Ids{0, 0});
   CHECK(load(tokenizer).encode("a" + composed + "!") == Ids{0, 59});
 }
