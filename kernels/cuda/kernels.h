@@ -104,6 +104,8 @@ struct Linear {
 /// For up to max_decode_rows rows times planes. fused: x is not read, but computed from it in each
 /// block, as can_fuse() allows.
 void linear_decode(const Linear& linear, const RowSource* fused, const Queue& queue);
+/// linear_decode() does this for a row with one scale that it quantizes, before sm_80.
+void linear_row_ahead(const Linear& linear, const RowSource& source, const Queue& queue);
 void linear_prefill(const Linear& linear, const Queue& queue);
 /// linear_prefill() of tiled rows, by warpgroups.
 void linear_prefill_warpgroup(const Linear& linear, const Queue& queue);

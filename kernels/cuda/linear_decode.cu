@@ -804,6 +804,7 @@ __device__ inline void work_on_row(Parameters& p, Feed& feed, const Constants& c
   RowUnits<Feed::unit_chunks, fused == Fused::row> units(a.x, a.planes, a.k, feed.tiles(),
                                                          feed.reader());
   RowOutputs outputs(a);
+  ConstantsInPlace in_place(a, constants);
   const FirstNorms norms(p.source);
   auto* exchanged = reinterpret_cast<float4*>(sums);
   auto* sums_memory = reinterpret_cast<int*>(sums);
@@ -811,11 +812,11 @@ __device__ inline void work_on_row(Parameters& p, Feed& feed, const Constants& c
   if constexpr (fused == Fused::slice) {
     quantize_row<false, held(fused), true>(p.source, 0, 1, norms, exchanged, a.x, *slice);
     feed.hurry();
-    multiply_slice(a, units, outputs, constants, *slice, sums_memory);
+    multiply_slice(a, units, outputs, in_place, *slice, sums_memory);
   } else {
     quantize_row<false, held(fused), true>(p.source, 0, 1, norms, exchanged, a.x);
     feed.hurry();
-    multiply_row(a, units, outputs, constants, sums_memory);
+    multiply_row(a, units, outputs, in_place, sums_memory);
   }
 }
 
@@ -887,9 +888,10 @@ auto kernel_for(const DecodePlan& plan) {
   if (plan.ahead == by_bulk_copies)
     return plan.unit_chunks == 2 ? linear_decode_kernel<columns, 2, by_bulk_copies, grouped, fused>
                                  : linear_decode_kernel<columns, 3, by_bulk_copies, false, fused>;
-  if (plan.ahead == in_registers)
-    return plan.unit_chunks == 2 ? linear_decode_kernel<columns, 2, in_registers, grouped, fused>
-                                 : linear_decode_kernel<columns, 3, in_registers, false, fused>;
+  if constexpr (grouped || !is_fused(fused))  // others: linear_row_ahead()
+    if (plan.ahead == in_registers)
+      return plan.unit_chunks == 2 ? linear_decode_kernel<columns, 2, in_registers, grouped, fused>
+                                   : linear_decode_kernel<columns, 3, in_registers, false, fused>;
   if (plan.unit_chunks == 2)
     return plan.ahead == 2 ? linear_decode_kernel<columns, 2, 2, grouped, fused>
                            : linear_decode_kernel<columns, 2, 6, grouped, fused>;
@@ -919,6 +921,8 @@ auto kernel_for(const DecodePlan& plan, const Linear& linear, bool fused) {
 }  // namespace
 
 void linear_decode(const Linear& linear, const RowSource* fused, const Queue& queue) {
+  if (fused && !linear.grouped && queue.architecture < 80)
+    return linear_row_ahead(linear, *fused, queue);
   DecodeInput input{fused != nullptr};
   // A norm needs the whole row, and a Hadamard block is in one slice.
   if (queue.clusters && !(fused && fused->norm))

@@ -11,15 +11,16 @@ __device__ inline int place_of_sum(int row, int channel) {
 }
 
 /// The warps' sums of a tile in shared memory, of two rows: [warp][8 lanes][4].
-class TileSums {
+template <int warps>
+class WarpSums {
  public:
-  static constexpr int words(int tiles) { return tiles * block_warps * 32; }
-  __device__ explicit TileSums(const int* shared) : shared_(shared) {}
+  static constexpr int words(int tiles) { return tiles * warps * 32; }
+  __device__ explicit WarpSums(const int* shared) : shared_(shared) {}
 
   __device__ int of_all(int row, int channel) const {
     int sum = 0;
 #pragma unroll
-    for (int w = 0; w < block_warps; ++w)
+    for (int w = 0; w < warps; ++w)
       sum += shared_[w * 32 + channel / 2 * 4 + channel % 2 * 2 + row];
     return sum;
   }
@@ -27,6 +28,7 @@ class TileSums {
  private:
   const int* shared_;
 };
+using TileSums = WarpSums<block_warps>;
 static_assert(decode_sum_bytes(1) >= TileSums::words(row_slices) * 4 &&
               decode_sum_bytes(1) >= 2 * TileSums::words(row_turn) * 4);
 

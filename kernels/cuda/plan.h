@@ -216,14 +216,14 @@ constexpr int64_t decode_sum_bytes(int columns, int ahead) {
 }
 
 /// Stages of a tile of k values, a unit for each warp, and the bytes of a row of these.
-constexpr int64_t row_stages(int64_t k, int unit_chunks) {
-  return ceil_div(num_chunks(k), block_warps * unit_chunks);
+constexpr int64_t row_stages(int64_t k, int unit_chunks, int warps = block_warps) {
+  return ceil_div(num_chunks(k), warps * unit_chunks);
 }
-constexpr int64_t row_bytes(int64_t k, int unit_chunks) {
-  return row_stages(k, unit_chunks) * block_warps * unit_chunks * chunk_k;
+constexpr int64_t row_bytes(int64_t k, int unit_chunks, int warps = block_warps) {
+  return row_stages(k, unit_chunks, warps) * warps * unit_chunks * chunk_k;
 }
 
-/// Tiles of a turn of one row (sm_90), whose sums the warps share behind one barrier.
+/// Tiles of a turn of one row, whose sums the warps share behind one barrier.
 inline constexpr int row_turn = 4;
 
 /// Scales of a tile and plane, and biases of a tile.
@@ -395,6 +395,47 @@ constexpr DecodePlan plan_decode(int64_t rows, int planes, int64_t n_tiles, int6
   if (large && n_tiles > min_alone_tiles * plan.blocks &&
       plan.shared_bytes < alone_bytes(shared_limit))
     plan.shared_bytes = alone_bytes(shared_limit);
+  return plan;
+}
+
+/// The multiplication of one row that each block quantizes, before sm_80: weights come straight to
+/// registers, a unit of each warp ahead. Of a long row without a norm (norms have one order, of
+/// block_threads threads) a block of more warps has a whole tile in them.
+inline constexpr int long_row_warps = 12, long_row_chunks = 12;
+/// Chunks that a multiprocessor can have on its way to registers. Who asks for more waits where it
+/// asks, and has its row the later (docs/performance/cuda.md).
+inline constexpr int chunks_on_their_way = 48;
+struct RowPlan {
+  int warps;
+  int unit_chunks;  ///< 2 or 3, or long_row_chunks
+  int stages;       ///< row_stages()
+  int blocks;
+  bool at_once;   ///< all blocks' first units can be on their way together
+  int row_bytes;  ///< of each plane in shared memory
+  int64_t shared_bytes;
+};
+/// Sums of two turns; while there are none yet, rows are exchanged there.
+constexpr int64_t row_sum_bytes(int warps) {
+  return int64_t{2} * row_turn * warps * 32 * 4;
+}
+static_assert(row_sum_bytes(block_warps) >= exchange_bytes(block_threads) &&
+              row_sum_bytes(long_row_warps) >= exchange_bytes(32 * long_row_warps));
+constexpr RowPlan plan_row(int planes, int64_t n_tiles, int64_t k, bool normed,
+                           int64_t multiprocessors) {
+  RowPlan plan{};
+  const bool whole =
+      k > short_row_k && !normed && num_chunks(k) <= long_row_warps * long_row_chunks;
+  plan.warps = whole ? long_row_warps : block_warps;
+  plan.unit_chunks = whole ? long_row_chunks : warp_chunks(k, 2) < warp_chunks(k, 3) ? 2 : 3;
+  plan.stages = static_cast<int>(row_stages(k, plan.unit_chunks, plan.warps));
+  const int64_t resident =
+      multiprocessors *
+      (whole ? 1 : resident_blocks(n_tiles, k <= short_row_k, 75, multiprocessors));
+  plan.blocks = static_cast<int>(n_tiles < resident ? n_tiles : resident);
+  plan.at_once =
+      plan.blocks * plan.warps * plan.unit_chunks <= chunks_on_their_way * multiprocessors;
+  plan.row_bytes = static_cast<int>(staged_stride(row_bytes(k, plan.unit_chunks, plan.warps)));
+  plan.shared_bytes = row_sum_bytes(plan.warps) + planes * (plan.row_bytes + int64_t{4});
   return plan;
 }
 

@@ -120,6 +120,16 @@ __device__ inline uint4 load_streaming(const uint4* global) {
   return v;
 }
 
+/// The same where `there`, without a branch.
+__device__ inline void load_streaming_if(bool there, const uint4* global, uint4& v) {
+  asm volatile(
+      "{\n.reg .pred there;\n"
+      "setp.ne.s32 there, %5, 0;\n"
+      "@there ld.global.nc.L1::no_allocate.v4.u32 {%0,%1,%2,%3}, [%4];\n}"
+      : "+r"(v.x), "+r"(v.y), "+r"(v.z), "+r"(v.w)
+      : "l"(global), "r"(static_cast<int>(there)));
+}
+
 /// Copies of 16 (or, of uint2, 8) bytes from global to shared memory that run beside the
 /// computation: start() for each, then store() once, then commit(); wait_copies<n>() waits for all
 /// but the last n commits. sm_75 carries them in registers from start() to store(). once: nothing

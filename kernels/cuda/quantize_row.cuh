@@ -240,6 +240,22 @@ struct FirstNorms {
   }
 };
 
+/// A thread's first `held` places in a row of the source, to be asked for before other things are.
+/// Zeros behind the row.
+template <int held, int threads>
+struct HeldPlaces {
+  float4 value[held];
+  __device__ HeldPlaces(const RowSource& source, int64_t index) {
+    const float4* x = source_row(source, index);
+    const auto quads = static_cast<int>(source.k / 4);
+#pragma unroll
+    for (int j = 0; j < held; ++j) {
+      const int i = spread_place<threads>(j);
+      value[j] = i < quads ? x[i] : make_float4(0, 0, 0, 0);
+    }
+  }
+};
+
 /// A row of the source, spread over a block of threads four values at a time. The first `held` of a
 /// thread's places stay in registers; the others, if there may be any, are read again each time.
 template <int held, bool all_held, int threads = block_threads>
@@ -256,9 +272,18 @@ class SpreadRow {
         quads_(static_cast<int>(source.k / 4)) {
 #pragma unroll
     for (int j = 0; j < held; ++j) held_[j] = at(place(j));
-    if constexpr (may_have_norm)
-      if (weight_) normalize(source, norms, shared);
-    if (source.hadamard > 1) rotate(source, exchanged);
+    prepare(source, norms, shared, exchanged);
+  }
+  /// The same of a row that was asked for.
+  __device__ SpreadRow(const RowSource& source, int64_t index,
+                       const HeldPlaces<held, threads>& places, const FirstNorms& norms,
+                       float (&shared)[threads / 32], float4* exchanged)
+      : x_(source_row(source, index)),
+        weight_(reinterpret_cast<const float4*>(source.norm)),
+        quads_(static_cast<int>(source.k / 4)) {
+#pragma unroll
+    for (int j = 0; j < held; ++j) held_[j] = places.value[j];
+    prepare(source, norms, shared, exchanged);
   }
 
   /// visit(i, four values) for each of this thread's places below `count`, zeros behind the row.
@@ -283,6 +308,12 @@ class SpreadRow {
  private:
   __device__ static int place(int j) {
     return spread_place<threads>(j);
+  }
+  __device__ void prepare(const RowSource& source, const FirstNorms& norms,
+                          float (&shared)[threads / 32], float4* exchanged) {
+    if constexpr (may_have_norm)
+      if (weight_) normalize(source, norms, shared);
+    if (source.hadamard > 1) rotate(source, exchanged);
   }
   __device__ void normalize(const RowSource& source, const FirstNorms& norms,
                             float (&shared)[threads / 32]) {
@@ -341,18 +372,15 @@ struct WholeRow {
   __device__ float operator()(float absmax, int /*plane*/) const { return absmax; }
 };
 
-/// Row `index` of the source, by a block of threads, to the same row of `out`, which has `rows` of
-/// each plane and may be in shared or in global memory. exchanged: of exchange_bytes(), if the
-/// source is rotated. absmax_of_row(the block's, plane): where others have more of the row, over
-/// these too. Ends with a barrier.
-template <bool grouped, int held, bool all_held, class Place = PlaneRow,
-          class AbsmaxOfRow = WholeRow, int threads = block_threads>
-__device__ inline void quantize_row(const RowSource& source, int64_t index, int64_t rows,
-                                    const FirstNorms& norms, float4* exchanged,
-                                    const QuantizedRows& out,
-                                    const AbsmaxOfRow& absmax_of_row = {}) {
-  __shared__ float shared[3][threads / 32];
-  const SpreadRow<held, all_held, threads> row(source, index, norms, shared[0], exchanged);
+/// The row of the source that a block of threads has, to row `index` of `out`, which has `rows` of
+/// each plane and may be in shared or in global memory. absmax_of_row(the block's, plane): where
+/// others have more of the row, over these too. Ends with a barrier.
+template <bool grouped, class Place, int held, bool all_held, int threads, class AbsmaxOfRow>
+__device__ inline void quantize_spread_row(const RowSource& source,
+                                           const SpreadRow<held, all_held, threads>& row,
+                                           int64_t index, int64_t rows, const QuantizedRows& out,
+                                           float (&shared)[3][threads / 32],
+                                           const AbsmaxOfRow& absmax_of_row) {
   const int padded = static_cast<int>(Place::stride(source.k) / 4);
   const int row_scales = grouped ? static_cast<int>(num_groups(source.k)) : 1;
   const auto plane_of = [&](int plane) { return Place(out, plane, rows, index, row_scales); };
@@ -379,6 +407,19 @@ __device__ inline void quantize_row(const RowSource& source, int64_t index, int6
     if (source.planes > 1) quantize_plane(1, [&](const float4& v) { return first.rest(v); });
   }
   sync_workers<threads>();
+}
+
+/// Row `index` of the source, by a block of threads, to the same row of `out`. exchanged: of
+/// exchange_bytes(), if the source is rotated.
+template <bool grouped, int held, bool all_held, class Place = PlaneRow,
+          class AbsmaxOfRow = WholeRow, int threads = block_threads>
+__device__ inline void quantize_row(const RowSource& source, int64_t index, int64_t rows,
+                                    const FirstNorms& norms, float4* exchanged,
+                                    const QuantizedRows& out,
+                                    const AbsmaxOfRow& absmax_of_row = {}) {
+  __shared__ float shared[3][threads / 32];
+  const SpreadRow<held, all_held, threads> row(source, index, norms, shared[0], exchanged);
+  quantize_spread_row<grouped, Place>(source, row, index, rows, out, shared, absmax_of_row);
 }
 
 }  // namespace octet::kernels::cuda

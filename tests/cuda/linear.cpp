@@ -482,6 +482,43 @@ TEST_CASE("cuda: a multiplication that normalizes its input gives the bits of tw
     }
 }
 
+TEST_CASE("cuda: one row in blocks of many tiles gives the bits of two kernels") {
+  if (!has_cuda()) return;
+  kernels::cuda::Queue queue = default_queue();
+  queue.multiprocessors = 2;
+  for (const auto output :
+       {kernels::cuda::Output::assign, kernels::cuda::Output::add, kernels::cuda::Output::silu_mul})
+    for (const auto& [k, planes, normed] : {std::tuple<int64_t, int, bool>{896, 1, true},
+                                            {1536, 1, true},
+                                            {1536, 2, false},
+                                            {2048, 1, false},
+                                            {2052, 1, true},
+                                            {4864, 2, false},
+                                            {9216, 1, false},
+                                            {10240, 1, false}}) {
+      CAPTURE(k);
+      CAPTURE(planes);
+      const Problem p({1, 592, k}, false, 1, planes);
+      const DeviceWeights w(p);
+      Values values;
+      std::vector<float> x(k), norm(k), before(p.columns);
+      for (float& value : x) value = values.real();
+      for (float& value : norm) value = values.real();
+      for (float& value : before) value = values.real();
+      const OnGpu<float> source(x), weight(norm), scale(planes), fused(before), apart(before);
+      const OnGpu<int8_t> q(planes * activation_stride(k));
+      const OnGpu<int32_t> bad(std::vector<int32_t>{1000});
+      kernels::cuda::RowSource from = source_of(source.data(), k, k, planes, bad.data(), 1);
+      if (normed) from.norm = weight.data();
+      kernels::cuda::Linear linear = linear_of(p, w, q, scale, fused, output);
+      kernels::cuda::linear_decode(linear, &from, queue);
+      kernels::cuda::quantize_rows(from, linear.x, 1, false, queue);
+      linear.out = apart.data();
+      kernels::cuda::linear_decode(linear, nullptr, queue);
+      CHECK(first_difference(fused.host(), apart.host(), p.columns) == "");
+    }
+}
+
 /// A queue of a device with so many multiprocessors, with clusters where this one has them.
 kernels::cuda::Queue cluster_queue(int multiprocessors) {
   kernels::cuda::Queue queue = default_queue();

@@ -78,6 +78,30 @@ TEST_CASE("cuda: decode plans cover all tiles, and keep to every device's shared
   CHECK(!can_rotate(11008, 256));
 }
 
+TEST_CASE("cuda: plans of one row before sm_80 cover it, and find room on a T4") {
+  for (int64_t multiprocessors : {8, 40, 132})
+    for (int64_t n : {16, 1536, 17920, 151936})
+      for (int64_t k : {64, 896, 1536, 2048, 2052, 8960, 9216, 10240})
+        for (const int planes : {1, 2})
+          for (const bool normed : {false, true}) {
+            CAPTURE(k);
+            const RowPlan plan = plan_row(planes, n / 16, k, normed, multiprocessors);
+            CHECK(plan.blocks >= 1);
+            CHECK(plan.blocks <= n / 16);
+            CHECK(plan.row_bytes >= row_bytes(k, plan.unit_chunks, plan.warps));
+            CHECK(row_bytes(k, plan.unit_chunks, plan.warps) >= k);
+            CHECK((!normed || plan.warps == block_warps));
+            const int64_t resident = plan.warps > block_warps ? 1 : k > short_row_k ? 2 : 3;
+            CHECK(resident * (plan.shared_bytes + quantize_shared_bytes) <= 64 * 1024);
+            CHECK(plan.blocks <= resident * multiprocessors);
+          }
+  CHECK(plan_row(1, 96, 8960, false, 132).stages == 1);
+  CHECK(plan_row(1, 1120, 1536, true, 132).blocks == 3 * 132);
+  CHECK(plan_row(1, 1120, 1536, true, 40).blocks == 2 * 40);
+  CHECK(!plan_row(1, 1120, 1536, true, 132).at_once);
+  CHECK(plan_row(1, 128, 1536, true, 132).at_once);
+}
+
 TEST_CASE(
     "cuda: prefill plans cover rows and channels, with tiles small enough to fill the device") {
   for (int64_t multiprocessors : {8, 40, 132})

@@ -84,6 +84,10 @@ inline uint4 load_streaming(const uint4* global) {
   return *global;
 }
 
+inline void load_streaming_if(bool there, const uint4* global, uint4& v) {
+  if (there) v = *global;
+}
+
 /// Copies arrive at once.
 template <int count, class Piece = uint4, bool once = false>
 struct Copies {
