@@ -441,9 +441,11 @@ void CudaBackend::attend_rows(kernels::cuda::SplitAttention task) {
   // One split needs no partial results.
   const int64_t row_words = std::max<int64_t>(1, split_words(config_, 1, task.splits));
   const int64_t most = partial_words(config_) / row_words;
+  // Without prompts. Where no kernel begins beside the one before, that saves a read before keys.
+  const bool all_in_order = step_.tiles() == 0 && !queue_.dependent_launch;
   for (int64_t first = 0; first < step_.split_rows(); first += most) {
     task.rows = std::min(most, step_.split_rows() - first);
-    task.row_list = step_.view().split_rows + first;
+    task.row_list = all_in_order && first == 0 ? nullptr : step_.view().split_rows + first;
     kernels::cuda::attention_split(task, queue_);
   }
 }
