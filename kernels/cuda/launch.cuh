@@ -20,7 +20,7 @@ void launch(void (*kernel)(Parameters...), const Shape& shape, const Queue& queu
   // A multiprocessor divides its memory between cache and shared memory once for all that it runs:
   // kernels that want another division would wait until it is idle.
   cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
-                       cudaSharedmemCarveoutMaxShared);
+                       shared_percent(queue.architecture, queue.shared_bytes));
   cudaLaunchAttribute attributes[2] = {};
   unsigned count = 0;
   if (queue.dependent_launch) {

@@ -398,6 +398,15 @@ constexpr DecodePlan plan_decode(int64_t rows, int planes, int64_t n_tiles, int6
   return plan;
 }
 
+/// Of a multiprocessor's shared memory the share, in percent, that kernels want; what is left is
+/// first-level cache. Before sm_80 weights come through that, and no block needs more than 64 KB:
+/// two of them have room.
+constexpr int shared_percent(int architecture, int64_t shared_limit) {
+  constexpr int64_t needed = 2 * (64 + 1) * 1024;
+  const int64_t all = shared_limit + 1024;
+  return architecture >= 80 || needed >= all ? 100 : static_cast<int>(ceil_div(100 * needed, all));
+}
+
 /// The multiplication of one row that each block quantizes, before sm_80: weights come straight to
 /// registers, a unit of each warp ahead. Of a long row without a norm (norms have one order, of
 /// block_threads threads) a block of more warps has a whole tile in them.

@@ -102,6 +102,13 @@ TEST_CASE("cuda: plans of one row before sm_80 cover it, and find room on a T4")
   CHECK(plan_row(1, 128, 1536, true, 132).at_once);
 }
 
+TEST_CASE("cuda: first-level cache has what shared memory can spare, before sm_80") {
+  CHECK(shared_percent(75, 64 * 1024) == 100);
+  CHECK(shared_percent(75, 227 * 1024) == 58);
+  CHECK(shared_percent(80, 163 * 1024) == 100);
+  CHECK(shared_percent(90, 227 * 1024) == 100);
+}
+
 TEST_CASE(
     "cuda: prefill plans cover rows and channels, with tiles small enough to fill the device") {
   for (int64_t multiprocessors : {8, 40, 132})
