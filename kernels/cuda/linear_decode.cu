@@ -932,6 +932,9 @@ void linear_decode(const Linear& linear, const RowSource* fused, const Queue& qu
       plan_decode(linear.rows, linear.planes, linear.n_tiles, linear.k, linear.grouped, input,
                   queue.architecture, queue.multiprocessors, queue.shared_bytes);
   const int slice = plan.slices > 1 ? static_cast<int>(slice_chunks(linear.k, input.slices_of)) : 0;
+  if (plan.ahead == by_teams)
+    return plan.slices > 1 ? linear_teams_slice(linear, *fused, plan, slice, queue)
+                           : linear_teams(linear, *fused, plan, queue);
   const Parameters parameters{
       linear,     fused ? *fused : RowSource{}, plan.ring_bytes, plan.in_flight,
       plan.early, plan.constant_tiles,          plan.staged,     slice};

@@ -70,11 +70,16 @@ class Slice {
   __device__ void exchange(const int* sums, int tiles) const {
     const int tile = static_cast<int>(threadIdx.x) / 32, lane = threadIdx.x % 32;
     if (tile < tiles)
-      barrier(2).send(&exchange_->sums[rank()][lane],
-                      static_cast<uint32_t>(
-                          TileSums(sums + tile * TileSums::words(1)).of_all(lane / 16, lane % 16)),
-                      tile);
-    if (rank() < tiles) barrier(2).wait_for_cluster();
+      send(tile, TileSums(sums + tile * TileSums::words(1)).of_all(lane / 16, lane % 16));
+    if (rank() < tiles) wait();
+  }
+  /// This lane's sum to the block that has the tile.
+  __device__ void send(int tile, int sum) const {
+    barrier(2).send(&exchange_->sums[rank()][threadIdx.x % 32], static_cast<uint32_t>(sum), tile);
+  }
+  /// For those of this block's tile.
+  __device__ void wait() const {
+    barrier(2).wait_for_cluster();
   }
   /// Of this block's tile.
   __device__ int of_all(int row, int channel) const {

@@ -133,9 +133,17 @@ constexpr int64_t staged_stride(int64_t k) {
 inline constexpr int by_bulk_copies = 0;
 /// The same, and each stage is a whole tile, which two warps multiply alone.
 inline constexpr int tile_a_pair = -1;
+/// The same of whole tiles, one row's: teams of warps have them in turns.
+inline constexpr int by_teams = -2;
+inline constexpr int row_teams = 3, team_warps = 5;
+inline constexpr int team_threads = 32 * team_warps;
+static_assert(row_teams * team_threads >= block_threads);  // which quantize the row
+/// Chunks of a tile that a warp of a team multiplies.
+inline constexpr int team_chunks = 5;
 /// The same: each thread has the next unit in registers (sm_75).
 inline constexpr int in_registers = 1;
 constexpr int decode_threads(int ahead) {
+  if (ahead == by_teams) return row_teams * team_threads + 32;
   return ahead <= by_bulk_copies ? block_threads + 32 : block_threads;
 }
 /// Bytes of a chunk of a tile.
@@ -226,6 +234,24 @@ constexpr int64_t row_bytes(int64_t k, int unit_chunks, int warps = block_warps)
 /// Tiles of a turn of one row, whose sums the warps share behind one barrier.
 inline constexpr int row_turn = 4;
 
+/// Tiles of a turn of a team, an output a lane of one of its warps.
+inline constexpr int team_turn = 2;
+/// The warps' sums of two turns, or what is exchanged while the row is rotated; the row, zero
+/// behind its end, with its scale; the norm's weights, eight values a thread; scales and biases of
+/// a tile.
+inline constexpr int team_sum_bytes = row_teams * 2 * team_turn * team_warps * 128 >
+                                              exchange_bytes(block_threads)
+                                          ? row_teams * 2 * team_turn* team_warps * 128
+                                          : static_cast<int>(exchange_bytes(block_threads));
+inline constexpr int team_row_bytes = team_warps * team_chunks * chunk_k;
+/// Chunks of a slice's tile that a team has in registers; its warps have as many others each in
+/// shared memory as a plan's unit_chunks says.
+inline constexpr int slice_register_chunks = 2 * team_warps;
+/// Threads that quantize a slice, eight values each.
+inline constexpr int slice_row_threads = 2 * team_threads;
+static_assert(slice_row_threads * 8 >= (slice_register_chunks + 6 * team_warps) * chunk_k);
+inline constexpr int team_norm_bytes = block_threads * 8 * 4, team_constant_bytes = 2 * 16 * 4;
+
 /// Scales of a tile and plane, and biases of a tile.
 constexpr int64_t tile_scale_bytes(int64_t k, bool grouped) {
   return grouped ? 16 * 2 * num_groups(k) : 16 * 4;
@@ -270,6 +296,24 @@ inline constexpr int64_t max_in_flight_bytes = 48 * 1024, row_in_flight_bytes = 
 /// The same while a kernel that normalizes and quantizes its own input has yet to wait for it: its
 /// weights are in no hurry then, and what the kernels before still read is.
 inline constexpr int64_t early_in_flight_bytes = 24 * 1024;
+
+/// Whether teams of warps have the tiles of one row in turns: where each has two at least, of as
+/// many chunks as its warps have.
+constexpr bool can_work_in_teams(bool fused, int64_t tiles, int64_t k, int planes, bool grouped) {
+  return fused && tiles >= 2 * row_teams && ceil_div(num_chunks(k), team_warps) == team_chunks &&
+         planes == 1 && !grouped;
+}
+
+/// The same of slices of a row that needs no norm and is not exchanged while it is rotated: where
+/// each has one at most, of which registers and shared memory have all chunks.
+constexpr bool can_slice_for_teams(const DecodeInput& input, int64_t tiles, int64_t k, int planes) {
+  const int64_t chunks = slice_chunks(k, input.slices_of),
+                last = num_chunks(k) - (row_slices - 1) * chunks;
+  return input.fused && tiles <= row_teams && planes == 1 && last > slice_register_chunks &&
+         input.slices_of * chunk_k <= exchanged_hadamard &&
+         chunks > slice_register_chunks + 4 * team_warps &&
+         chunks <= slice_register_chunks + 6 * team_warps;
+}
 
 /// Whether pairs of warps of a block have tiles of their own, each a stage, and wait for none of
 /// the others: where there are many.
@@ -345,6 +389,42 @@ constexpr int64_t num_sharers(const DecodePlan& plan, int64_t n_tiles, int64_t r
   return n_tiles < most ? n_tiles : most;
 }
 
+/// A plan for teams, `tiles` of which a block has at most. More on its way could end a stage's
+/// phase before the last one (TeamFeed).
+constexpr DecodePlan plan_teams(int64_t n_tiles, int64_t tiles, int64_t k, int64_t shared_limit) {
+  const int64_t stage = num_chunks(k) * chunk_bytes, most = max_ring_bytes(k) / stage;
+  const int64_t stages = tiles < most ? tiles : most, spare = stages - row_teams,
+                in_flight = row_in_flight_bytes / stage;
+  DecodePlan plan{};
+  plan.slices = plan.columns = 1;
+  plan.unit_chunks = team_chunks;
+  plan.ahead = by_teams;
+  plan.in_flight = static_cast<int>(in_flight < spare ? in_flight : spare);
+  plan.early = 1;
+  plan.blocks = static_cast<int>(ceil_div(n_tiles, tiles));
+  plan.staged = true;
+  plan.ring_bytes = static_cast<int>(stages * (stage + stage_barrier_bytes));
+  plan.constant_tiles = static_cast<int>(tiles);
+  plan.shared_bytes = plan.ring_bytes + team_sum_bytes + team_row_bytes + 16 + team_norm_bytes +
+                      tiles * team_constant_bytes;
+  if (n_tiles > min_alone_tiles * plan.blocks && plan.shared_bytes < alone_bytes(shared_limit))
+    plan.shared_bytes = alone_bytes(shared_limit);
+  return plan;
+}
+
+/// The rest of a plan for slices of so many chunks.
+constexpr void plan_slices_for_teams(DecodePlan& plan, int64_t chunks) {
+  const int64_t in_memory = chunks - slice_register_chunks;
+  plan.unit_chunks = static_cast<int>(ceil_div(in_memory, team_warps));
+  plan.ahead = by_teams;
+  plan.in_flight = row_teams;
+  plan.early = 2;
+  plan.staged = true;
+  plan.ring_bytes = static_cast<int>(row_teams * in_memory * chunk_bytes);
+  plan.shared_bytes = plan.ring_bytes + slice_exchange_bytes(1) + row_teams * team_warps * 128 +
+                      (slice_register_chunks + team_warps * plan.unit_chunks) * chunk_k + 16;
+}
+
 /// rows times planes: at most max_decode_rows. Weights do not depend on the kernels before, so what
 /// is on its way while those still run costs no time: from sm_80 on much of it, in one block a
 /// multiprocessor, so that blocks of the next kernels find room beside it. sm_75 copies through
@@ -367,6 +447,14 @@ constexpr DecodePlan plan_decode(int64_t rows, int planes, int64_t n_tiles, int6
   const int64_t sharers = num_sharers(plan, n_tiles, resident, input);
   const int64_t tiles = ceil_div(n_tiles, sharers);
   plan.blocks = static_cast<int>((sliced ? ceil_div(n_tiles, tiles) : sharers) * plan.slices);
+  if (sliced && can_slice_for_teams(input, tiles, k, planes)) {
+    plan_slices_for_teams(plan, num_chunks(block_k));
+    return plan;
+  }
+  if (large && architecture >= 90 && can_work_in_teams(input.fused, tiles, k, planes, grouped)) {
+    const DecodePlan teams = plan_teams(n_tiles, tiles, k, shared_limit);
+    if (teams.shared_bytes + quantize_shared_bytes <= shared_limit) return teams;
+  }
   plan_ring(plan, tiles, block_k, k, planes, grouped, input.fused && !grouped, architecture, large);
   if (sliced) plan.constant_tiles = row_slices;
   plan.shared_bytes =
@@ -388,8 +476,10 @@ constexpr DecodePlan plan_decode(int64_t rows, int planes, int64_t n_tiles, int6
     plan.shared_bytes += staged;
   else if (!grouped)
     plan.shared_bytes += 4 * all_rows;
-  // Two of q, k, v's blocks on a multiprocessor leave attention's no registers.
-  if (large && input.attended && plan.shared_bytes < spread_apart_bytes(shared_limit))
+  // Two of q, k, v's blocks on a multiprocessor leave attention's no registers; two of o's, gate
+  // and up's.
+  const bool is_o = input.fused && !grouped && !sliced && architecture >= 90 && tiles == 1;
+  if (large && (input.attended || is_o) && plan.shared_bytes < spread_apart_bytes(shared_limit))
     plan.shared_bytes = spread_apart_bytes(shared_limit);
   // Two long streams on one multiprocessor leave another idle: the head took 95 us in place of 80.
   if (large && n_tiles > min_alone_tiles * plan.blocks &&

@@ -130,6 +130,22 @@ __device__ inline void load_streaming_if(bool there, const uint4* global, uint4&
       : "l"(global), "r"(static_cast<int>(there)));
 }
 
+/// Asks for a multiple of 16 bytes to be in the second-level cache. sm_90.
+__device__ inline void prefetch(const void* global, int bytes) {
+  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(global), "r"(bytes) : "memory");
+}
+
+/// 16 bytes that are read once (Copies). sm_80.
+__device__ inline uint4 load_once(const uint4* global) {
+  uint64_t policy;
+  asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
+  uint4 v;
+  asm volatile("ld.global.nc.L1::no_allocate.L2::cache_hint.v4.u32 {%0,%1,%2,%3}, [%4], %5;"
+               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+               : "l"(global), "l"(policy));
+  return v;
+}
+
 /// Copies of 16 (or, of uint2, 8) bytes from global to shared memory that run beside the
 /// computation: start() for each, then store() once, then commit(); wait_copies<n>() waits for all
 /// but the last n commits. sm_75 carries them in registers from start() to store(). once: nothing
@@ -183,6 +199,14 @@ __device__ inline void wait_copies() {
 template <int threads = block_threads>
 __device__ inline void sync_workers() {
   asm volatile("bar.sync 1, %0;" ::"n"(threads) : "memory");
+}
+
+/// Waits for this thread's team of warps; for all teams.
+__device__ inline void sync_team(int team) {
+  asm volatile("bar.sync %0, %1;" ::"r"(2 + team), "n"(team_threads) : "memory");
+}
+__device__ inline void sync_teams() {
+  asm volatile("bar.sync %0, %1;" ::"n"(2 + row_teams), "n"(row_teams * team_threads) : "memory");
 }
 
 /// Waits for both warps of a pair of neighbours.

@@ -455,12 +455,17 @@ TEST_CASE("cuda: tiled rows have the bits of others in another order, and zeros 
 TEST_CASE("cuda: a multiplication that normalizes its input gives the bits of two kernels") {
   if (!has_cuda()) return;
   for (const bool grouped : {false, true})
-    for (const auto& [k, planes, block] :
-         {std::tuple<int64_t, int, int>{576, 1, 64}, {576, 2, 1}, {1536, 1, 512}, {8960, 1, 256}}) {
+    for (const auto& [k, planes, block] : {std::tuple<int64_t, int, int>{576, 1, 64},
+                                           {576, 2, 1},
+                                           {1536, 1, 512},
+                                           {1540, 1, 1},
+                                           {1536, 2, 1},
+                                           {8960, 1, 256}}) {
       constexpr int64_t rows = 1;
       CAPTURE(k);
       REQUIRE(kernels::cuda::can_fuse(rows, k));
-      const Problem p({rows, k < 8960 ? 600 : 80, k}, grouped, 1, planes);
+      // Of 1540 values many tiles a block, whose ring is filled several times.
+      const Problem p({rows, k == 1540 ? 2000 : k < 8960 ? 600 : 80, k}, grouped, 1, planes);
       const DeviceWeights w(p);
       Values values;
       std::vector<float> x(rows * p.shape.k), norm(p.shape.k);
@@ -538,6 +543,9 @@ TEST_CASE("cuda: a multiplication of slices of rows gives the bits of one of who
           {1, 2564, 2, 1},
           {1, 8704, 2, 512},
           {1, 8960, 1, 256},
+          {1, 8960, 1, 1},
+          {1, 8196, 1, 1},
+          {1, 10240, 1, 128},
           {2, 2564, 1, 1},
           {8, 8960, 1, 256},
           {4, 8704, 2, 512},

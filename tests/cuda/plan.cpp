@@ -56,6 +56,19 @@ TEST_CASE("cuda: decode plans cover all tiles, and keep to every device's shared
         5 * (24 * 1024 + stage_barrier_bytes));
   CHECK(plan_decode(1, 1, 128, 1536, false, {true}, 90, 132, 227 * 1024).ring_bytes ==
         24 * 1024 + stage_barrier_bytes);
+  // No more blocks of gate and up than have as many tiles as the busiest; teams have them.
+  CHECK(plan_decode(1, 1, 1120, 1536, false, {true}, 90, 132, 227 * 1024).blocks == 125);
+  CHECK(plan_decode(1, 1, 1120, 1536, false, {true}, 90, 132, 227 * 1024).ahead == by_teams);
+  CHECK(plan_decode(1, 1, 9496, 1536, false, {true}, 90, 132, 227 * 1024).blocks == 132);
+  CHECK(plan_decode(1, 1, 1120, 1536, false, {true}, 75, 132, 64 * 1024).ahead == in_registers);
+  // Slices of down of 35 or, in whole Hadamard blocks, 36 chunks.
+  for (const int64_t multiple : {1, 4}) {
+    const DecodePlan down =
+        plan_decode(1, 1, 96, 8960, false, {true, multiple}, 90, 132, 227 * 1024);
+    CHECK(down.ahead == by_teams);
+    CHECK(down.slices * down.blocks / row_slices == 128);
+    CHECK(slice_register_chunks + team_warps * down.unit_chunks >= slice_chunks(8960, multiple));
+  }
   // Blocks of gate and up and of down share a multiprocessor, those of the head do not.
   const auto taken = [](int64_t n_tiles, int64_t k) {
     return plan_decode(1, 1, n_tiles, k, false, {true, k > 2048 ? 1 : 0}, 90, 132, 227 * 1024)
@@ -63,6 +76,8 @@ TEST_CASE("cuda: decode plans cover all tiles, and keep to every device's shared
            quantize_shared_bytes + 1024;
   };
   CHECK(taken(1120, 1536) + taken(96, 8960) <= 228 * 1024);
+  CHECK(taken(1120, 1536) + taken(96, 1536) <= 228 * 1024);
+  CHECK(taken(128, 1536) + 2 * taken(96, 1536) > 228 * 1024);
   CHECK(2 * taken(9496, 1536) > 228 * 1024);
   // Two blocks share a T4's multiprocessor.
   for (const int64_t k : {1536, 8960})

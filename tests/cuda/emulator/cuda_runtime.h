@@ -67,6 +67,8 @@ extern std::byte* shared_memory;
 void sync_threads();
 /// The first `threads` threads of the block.
 void sync_first(int threads);
+/// So many threads, which wait for barrier `name` of up to four.
+void sync_named(int name, int threads);
 /// This thread's warp and its neighbour.
 void sync_pair();
 /// This thread's four warps of neighbours.

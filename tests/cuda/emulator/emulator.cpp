@@ -41,6 +41,7 @@ struct Fiber {
 std::vector<std::unique_ptr<Fiber>> fibers;
 std::vector<Warp> warps;
 Barrier block_barrier, workers_barrier;
+std::array<Barrier, 4> named_barriers;
 std::vector<Barrier> pair_barriers, four_warps_barriers;
 int block_alive = 0, current = 0;
 uint64_t progress = 0;
@@ -93,6 +94,7 @@ void wait(Barrier& barrier, const int& alive) {
 void run_block(int threads) {
   warps.assign(static_cast<size_t>(threads / 32), Warp{});
   block_barrier = workers_barrier = {};
+  named_barriers = {};
   pair_barriers.assign(static_cast<size_t>(threads / 64) + 1, Barrier{});
   four_warps_barriers.assign(static_cast<size_t>(threads / 128) + 1, Barrier{});
   block_alive = threads;
@@ -121,6 +123,9 @@ void sync_threads() {
 
 void sync_first(int threads) {
   wait(workers_barrier, threads);
+}
+void sync_named(int name, int threads) {
+  wait(named_barriers[static_cast<size_t>(name)], threads);
 }
 void sync_pair() {
   wait(pair_barriers[static_cast<size_t>(current / 64)], 64);

@@ -80,6 +80,10 @@ inline void load_matrices_transposed(uint32_t (&r)[4], const void* shared_row) {
         element(matrix, lane % 4 * 2, lane / 4) | element(matrix, lane % 4 * 2 + 1, lane / 4) << 16;
 }
 
+inline void prefetch(const void*, int) {}
+inline uint4 load_once(const uint4* global) {
+  return *global;
+}
 inline uint4 load_streaming(const uint4* global) {
   return *global;
 }
@@ -101,6 +105,12 @@ void wait_copies() {}
 template <int threads = block_threads>
 void sync_workers() {
   emulator::sync_first(threads);
+}
+inline void sync_team(int team) {
+  emulator::sync_named(team, team_threads);
+}
+inline void sync_teams() {
+  emulator::sync_named(row_teams, row_teams * team_threads);
 }
 inline void sync_pair() {
   emulator::sync_pair();

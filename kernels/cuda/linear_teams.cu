@@ -1,0 +1,252 @@
+// The decode multiplication of one row where a block has many tiles (gate and up, the head), which
+// its teams take in turns.
+#include "kernels/cuda/linear_teams.cuh"
+
+#include "kernels/cuda/launch.cuh"
+
+namespace octet::kernels::cuda {
+namespace {
+
+struct TeamRing {
+  int stages, tile_bytes;
+  int in_flight, early;            ///< stages on their way, before the input is there
+  int least_tiles, larger_blocks;  ///< of a block, and blocks that have one more
+
+  __device__ int tiles() const {
+    return least_tiles + (static_cast<int>(blockIdx.x) < larger_blocks);
+  }
+};
+
+struct Parameters {
+  Linear linear;
+  RowSource source;
+  TeamRing ring;
+};
+
+/// The ring of a block's tiles, each a stage, which a warp that does nothing else fills; with few
+/// stages on their way before the input is there, as BulkFeed does.
+class TeamFeed {
+ public:
+  __device__ TeamFeed(char* ring, const TeamRing& plan)
+      : ring_(ring),
+        plan_(plan),
+        filled_(reinterpret_cast<CopyBarrier*>(ring + plan.stages * plan.tile_bytes)) {
+    if (threadIdx.x == 0) {
+      store_relaxed(input_flag(), 0);
+      for (int i = 0; i < plan.stages; ++i) {
+        filled(i).init(1);
+        used(i).init(team_warps);
+      }
+      CopyBarrier::made();
+    }
+    __syncthreads();
+  }
+
+  /// All of the block's tiles, by one thread. A stage's next phase is not waited for before the one
+  /// before has ended: a team that waits for tile n has had tile n - row_teams, which was asked for
+  /// behind the end of tile n - row_teams - in_flight, and stages >= row_teams + in_flight.
+  __device__ void fill(const Linear& a) const {
+    const int first = static_cast<int>(blockIdx.x), step = static_cast<int>(gridDim.x);
+    int stage = 0, parity = 0, behind = 0, behind_parity = 0, on_their_way = 0;
+    for (int tile = first, number = 0; tile < a.n_tiles; tile += step, ++number, ++on_their_way) {
+      while (on_their_way >= (load_relaxed(input_flag()) ? plan_.in_flight : plan_.early)) {
+        filled(behind).wait(behind_parity);
+        advance(behind, behind_parity, 1);
+        --on_their_way;
+      }
+      if (number == row_teams) prefetch_tile(a, tile + plan_.stages * step);
+      if (number >= plan_.stages) used(stage).wait(parity ^ 1);
+      filled(stage).expect(plan_.tile_bytes);
+      filled(stage).copy(ring_ + stage * plan_.tile_bytes, weights_of(a, tile), plan_.tile_bytes);
+      advance(stage, parity, 1);
+    }
+  }
+  /// The input is there.
+  __device__ void hurry() const { store_relaxed(input_flag(), 1); }
+
+  __device__ void advance(int& stage, int& parity, int by) const {
+    stage += by;
+    if (stage >= plan_.stages) stage -= plan_.stages, parity ^= 1;
+  }
+  __device__ CopyBarrier& filled(int stage) const { return filled_[stage]; }
+  __device__ CopyBarrier& used(int stage) const { return filled_[plan_.stages + stage]; }
+  __device__ const uint4* stage(int stage) const {
+    return reinterpret_cast<const uint4*>(ring_ + stage * plan_.tile_bytes);
+  }
+
+ private:
+  __device__ static uint32_t* input_flag() {
+    __shared__ uint32_t flag;
+    return &flag;
+  }
+  __device__ const char* weights_of(const Linear& a, int tile) const {
+    return static_cast<const char*>(a.weight) + static_cast<int64_t>(tile) * plan_.tile_bytes;
+  }
+  /// The first tile that finds a place, as registers have row_teams, only once the input is there.
+  __device__ void prefetch_tile(const Linear& a, int tile) const {
+    if (tile < a.n_tiles) prefetch(weights_of(a, tile), plan_.tile_bytes);
+  }
+
+  char* ring_;
+  const TeamRing& plan_;
+  CopyBarrier* filled_;
+};
+
+/// A warp's weights of its team's next tile, in registers.
+struct TeamWeights {
+  uint4 chunk[team_chunks][2];
+
+  /// From a stage. What lies behind the tile's end is any: the row is zero there.
+  __device__ void read(const TeamFeed& feed, int stage, int parity) {
+    const TeamPlace place;
+    feed.filled(stage).wait(parity);
+    const uint4* from = feed.stage(stage) + place.warp * team_chunks * 64 + place.lane;
+#pragma unroll
+    for (int c = 0; c < team_chunks; ++c)
+#pragma unroll
+      for (int half = 0; half < 2; ++half) chunk[c][half] = from[c * 64 + half * 32];
+    __syncwarp();
+    if (place.lane == 0) feed.used(stage).arrive();
+  }
+};
+
+/// What a warp multiplies of its team's tiles, of which `weights` are the first one's, if there is
+/// one.
+class TeamUnits {
+ public:
+  __device__ TeamUnits(const Linear& a, const TeamFeed& feed, TeamWeights& weights)
+      : feed_(feed),
+        weights_(weights),
+        x_(reinterpret_cast<const uint4*>(a.x.values) + place_.warp * team_chunks * 4 +
+           place_.lane % 4),
+        stage_(place_.team) {
+    feed.advance(stage_, parity_, row_teams);
+  }
+
+  /// The warp's sums of the next tile. again: there is one more.
+  __device__ void multiply(int* sums, bool again) {
+    TeamProduct product;
+#pragma unroll
+    for (int c = 0; c < team_chunks; ++c)
+      product.add(weights_.chunk[c][0], weights_.chunk[c][1], x_ + c * 4, place_.lane);
+    if (again) {
+      weights_.read(feed_, stage_, parity_);
+      feed_.advance(stage_, parity_, row_teams);
+    }
+    product.store(sums, place_);
+  }
+
+ private:
+  TeamPlace place_;
+  const TeamFeed& feed_;
+  TeamWeights& weights_;
+  const uint4* x_;
+  int stage_, parity_ = 0;
+};
+
+/// Scales and biases of the block's tiles in shared memory.
+class TeamConstants {
+ public:
+  __device__ TeamConstants(const Linear& a, float* shared) : shared_(shared) {
+    constexpr int at_a_time = row_teams * team_threads / 16;
+    const int step = static_cast<int>(gridDim.x), channel = static_cast<int>(threadIdx.x) % 16;
+    int number = static_cast<int>(threadIdx.x) / 16;
+    for (int tile = static_cast<int>(blockIdx.x) + number * step; tile < a.n_tiles;
+         tile += at_a_time * step, number += at_a_time) {
+      float* const of_tile = shared + number * (team_constant_bytes / 4);
+      of_tile[channel] = static_cast<const float*>(a.scale)[tile * 16 + channel];
+      if (a.bias) of_tile[16 + channel] = a.bias[tile * 16 + channel];
+    }
+  }
+  /// Those of the block's tile of that number; there is no bias where the linear has none.
+  __device__ float scale(int number, int channel) const {
+    return shared_[number * (team_constant_bytes / 4) + channel];
+  }
+  __device__ float bias(int number, int channel) const { return scale(number, 16 + channel); }
+
+ private:
+  const float* shared_;
+};
+
+/// Goes through the tiles of this thread's team, two a turn, whose outputs one of its warps makes.
+__device__ inline void multiply_in_teams(const Linear& a, TeamUnits& units,
+                                         const TeamConstants& constants, int tiles,
+                                         int* sums_memory) {
+  static_assert(team_turn * 16 == 32);
+  int number = TeamPlace().team, writer = 0, to_other = TeamSums::words(team_turn);
+  int* sums = sums_memory + number * 2 * TeamSums::words(team_turn);
+#pragma unroll 1
+  while (number < tiles) {
+    const int first = number;
+#pragma unroll 1
+    for (int i = 0; i < team_turn && number < tiles; ++i, number += row_teams)
+      units.multiply(sums + TeamSums::words(i), number + row_teams < tiles);
+    // Worked out again, to take no registers before.
+    const TeamPlace place(static_cast<unsigned>(worked_out_here(static_cast<int>(threadIdx.x))));
+    sync_team(place.team);
+    if (place.warp == writer) {
+      const int of_turn = place.lane / 16, channel = place.lane % 16;
+      const bool there = first + of_turn * row_teams < tiles;
+      const int own = there ? first + of_turn * row_teams : first;
+      const int out =
+          (static_cast<int>(blockIdx.x) + own * static_cast<int>(gridDim.x)) * 16 + channel;
+      store_output(a, TeamSums(sums + of_turn * TeamSums::words(1)).of_all(0, channel),
+                   constants.scale(own, channel), constants.bias(own, channel),
+                   before_output(a, out), out, there);
+    }
+    if (++writer == team_warps) writer = 0;
+    sums += to_other;
+    to_other = -to_other;
+  }
+}
+
+/// So few registers that a block of o or of down finds room beside this one.
+__global__ void __maxnreg__(72) linear_teams_kernel(Parameters p) {
+  allow_next_kernel();
+  Linear& a = p.linear;
+  p.source.planes = 1;
+  char* const ring = dynamic_shared<char>();
+  const TeamFeed feed(ring, p.ring);
+  if (threadIdx.x >= row_teams * team_threads) {
+    if (threadIdx.x == row_teams * team_threads) feed.fill(a);
+    return;
+  }
+  char* const sums = ring + p.ring.stages * (p.ring.tile_bytes + stage_barrier_bytes);
+  a.x.values = reinterpret_cast<int8_t*>(sums) + team_sum_bytes;
+  a.x.scale = reinterpret_cast<float*>(a.x.values + team_row_bytes);
+  // In shared memory, as registers have the first tile's weights.
+  auto* const norms = reinterpret_cast<FirstNorms*>(a.x.scale + 4);
+  if (threadIdx.x < block_threads) norms[threadIdx.x] = FirstNorms(p.source);
+  clear_behind_row(a, team_row_bytes);
+  const TeamConstants constants(a, reinterpret_cast<float*>(norms + block_threads));
+  TeamWeights weights;
+  const TeamPlace place;
+  if (place.team < p.ring.tiles()) weights.read(feed, place.team, 0);
+  if (threadIdx.x < block_threads) {
+    wait_previous_kernels();
+    quantize_row<false, short_held, true>(p.source, 0, 1, norms[threadIdx.x],
+                                          reinterpret_cast<float4*>(sums), a.x);
+    feed.hurry();
+  }
+  sync_teams();
+  TeamUnits units(a, feed, weights);
+  multiply_in_teams(a, units, constants, p.ring.tiles(), reinterpret_cast<int*>(sums));
+}
+
+}  // namespace
+
+void linear_teams(const Linear& linear, const RowSource& source, const DecodePlan& plan,
+                  const Queue& queue) {
+  const int tile_bytes = static_cast<int>(num_chunks(linear.k)) * chunk_bytes;
+  const auto tiles = static_cast<int>(linear.n_tiles);
+  const Parameters parameters{
+      linear,
+      source,
+      {plan.ring_bytes / (tile_bytes + stage_barrier_bytes), tile_bytes, plan.in_flight, plan.early,
+       tiles / plan.blocks, tiles % plan.blocks}};
+  launch(linear_teams_kernel,
+         {dim3(extent(plan.blocks)), decode_threads(plan.ahead), plan.shared_bytes}, queue,
+         parameters);
+}
+
+}  // namespace octet::kernels::cuda
