@@ -200,9 +200,7 @@ __device__ inline void multiply_in_teams(const Linear& a, TeamUnits& units,
   }
 }
 
-/// So few registers that a block of o or of down finds room beside this one.
-__global__ void __maxnreg__(72) linear_teams_kernel(Parameters p) {
-  allow_next_kernel();
+__device__ inline void work(Parameters& p) {
   Linear& a = p.linear;
   p.source.planes = 1;
   char* const ring = dynamic_shared<char>();
@@ -231,6 +229,12 @@ __global__ void __maxnreg__(72) linear_teams_kernel(Parameters p) {
   sync_teams();
   TeamUnits units(a, feed, weights);
   multiply_in_teams(a, units, constants, p.ring.tiles(), reinterpret_cast<int*>(sums));
+}
+
+/// So few registers that a block of o or of down finds room beside this one.
+__global__ void __maxnreg__(72) linear_teams_kernel(Parameters p) {
+  allow_next_kernel();
+  if constexpr (code_architecture >= 90) work(p);
 }
 
 }  // namespace

@@ -23,8 +23,7 @@ using TeamSums = WarpSums<team_warps>;
 /// A warp's sums of a tile.
 class TeamProduct {
  public:
-  /// += a chunk's weights x its values. Only the lanes that have row 0 of mma's eight read these:
-  /// each eight lanes that do cost bandwidth.
+  /// += a chunk's weights x its values, which only the lanes that have row 0 of mma's eight read.
   __device__ void add(const uint4& first, const uint4& second, const uint4* values, int lane) {
     const uint4 x = lane < 4 ? *values : make_uint4(0, 0, 0, 0);
     mma_s8(even_, first, x.x, x.y);

@@ -108,10 +108,8 @@ class SliceOutput {
   float scale_ = 0, bias_ = 0, before_ = 0;
 };
 
-/// So few registers that a block finds room beside one of gate and up.
 template <int in_memory>
-__global__ void __maxnreg__(56) linear_teams_slice_kernel(Parameters p) {
-  allow_next_kernel();
+__device__ inline void work(Parameters& p) {
   __shared__ uint32_t hurried;
   __shared__ CopyBarrier filled[row_teams];
   constexpr int row_bytes = (slice_register_chunks + team_warps * in_memory) * int{chunk_k};
@@ -160,6 +158,13 @@ __global__ void __maxnreg__(56) linear_teams_slice_kernel(Parameters p) {
       slice.send(place.team, TeamSums(sums).of_all(place.lane / 16, place.lane % 16));
   }
   output.store(slice);
+}
+
+/// So few registers that a block finds room beside one of gate and up.
+template <int in_memory>
+__global__ void __maxnreg__(56) linear_teams_slice_kernel(Parameters p) {
+  allow_next_kernel();
+  if constexpr (code_architecture >= 90) work<in_memory>(p);
 }
 
 }  // namespace
