@@ -476,14 +476,19 @@ TEST_CASE("cuda: a multiplication that normalizes its input gives the bits of tw
       const OnGpu<int32_t> bad(std::vector<int32_t>{1000});
       kernels::cuda::RowSource from = source_of(source.data(), k, k, planes, bad.data(), block);
       from.norm = weight.data();
-      const OnGpu<float> fused(rows * p.columns), apart(rows * p.columns);
-      kernels::cuda::Linear linear =
-          linear_of(p, w, q, scale, fused, kernels::cuda::Output::assign);
-      kernels::cuda::linear_decode(linear, &from, default_queue());
-      kernels::cuda::quantize_rows(from, linear.x, rows, grouped, default_queue());
-      linear.out = apart.data();
-      kernels::cuda::linear_decode(linear, nullptr, default_queue());
-      CHECK(first_difference(fused.host(), apart.host(), p.columns) == "");
+      using kernels::cuda::Output;
+      for (const Output output : {Output::assign, Output::add, Output::silu_mul}) {
+        CAPTURE(static_cast<int>(output));
+        std::vector<float> before(rows * p.columns);
+        for (float& value : before) value = values.real();
+        const OnGpu<float> fused(before), apart(before);
+        kernels::cuda::Linear linear = linear_of(p, w, q, scale, fused, output);
+        kernels::cuda::linear_decode(linear, &from, default_queue());
+        kernels::cuda::quantize_rows(from, linear.x, rows, grouped, default_queue());
+        linear.out = apart.data();
+        kernels::cuda::linear_decode(linear, nullptr, default_queue());
+        CHECK(first_difference(fused.host(), apart.host(), p.columns) == "");
+      }
     }
 }
 
