@@ -106,7 +106,7 @@ struct Linear {
 void linear_decode(const Linear& linear, const RowSource* fused, const Queue& queue);
 /// linear_decode() does this for a row with one scale that it quantizes, before sm_80.
 void linear_row_ahead(const Linear& linear, const RowSource& source, const Queue& queue);
-/// The same where the plan is by_teams: of whole rows, of slices.
+/// The same where the plan is by_teams, of whole rows and of slices.
 void linear_teams(const Linear& linear, const RowSource& source, const DecodePlan& plan,
                   const Queue& queue);
 void linear_teams_slice(const Linear& linear, const RowSource& source, const DecodePlan& plan,
