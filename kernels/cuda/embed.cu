@@ -40,6 +40,12 @@ __device__ void take_angles(const Embed& a, const StepRow& step, float* cos_out)
   }
 }
 
+__device__ void clear_peaks(const Embed& a) {
+  for (int64_t i = blockIdx.x * block_threads + threadIdx.x; i < a.peak_words / 4;
+       i += int64_t{gridDim.x} * block_threads)
+    reinterpret_cast<uint4*>(a.peaks)[i] = make_uint4(0, 0, 0, 0);
+}
+
 /// A block for a row's values, one for its angles.
 __global__ void __launch_bounds__(block_threads) embed_kernel(Embed a) {
   allow_next_kernel();
@@ -47,12 +53,14 @@ __global__ void __launch_bounds__(block_threads) embed_kernel(Embed a) {
   const int64_t row = blockIdx.x;
   const StepRow step = a.step[row];
   float* out = a.hidden + row * a.stride;
-  if (blockIdx.y == 1)
+  if (blockIdx.y == 1) {
+    clear_peaks(a);
     take_angles(a, step, a.angles + row * 2 * a.half);
-  else if (a.f16)
+  } else if (a.f16) {
     copy_halves(a, step.id, out);
-  else
+  } else {
     dequantize(a, step.id, out);
+  }
 }
 
 }  // namespace

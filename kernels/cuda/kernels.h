@@ -56,6 +56,9 @@ struct RowSource {
   const int32_t* rows;   ///< null: 0, 1, 2, ...
   int planes;            ///< 1 or 2: what one plane leaves over is quantized in turn
   FiniteCheck check;
+  /// [rows][peak_places], from the kernel that made the rows: bits of magnitudes, of which the
+  /// largest is the row's. Null: not known.
+  const uint32_t* peaks = nullptr;
 };
 
 /// Quantized activations (kernels/types.h: QuantizeRow without xor). Rows of the second plane
@@ -100,9 +103,10 @@ struct Linear {
   float* out;
   int64_t out_stride;
   Output output;
+  uint32_t* peaks = nullptr;  ///< of out, as RowSource::peaks, 0 before; null: not wanted
 };
 /// For up to max_decode_rows rows times planes. fused: x is not read, but computed from it in each
-/// block, as can_fuse() allows.
+/// block, as can_fuse() allows, or where it has peaks takes_peaks().
 void linear_decode(const Linear& linear, const RowSource* fused, const Queue& queue);
 /// linear_decode() does this for a row with one scale that it quantizes, before sm_80.
 void linear_row_ahead(const Linear& linear, const RowSource& source, const Queue& queue);
@@ -111,6 +115,10 @@ void linear_teams(const Linear& linear, const RowSource& source, const DecodePla
                   const Queue& queue);
 void linear_teams_slice(const Linear& linear, const RowSource& source, const DecodePlan& plan,
                         int slice_chunks, const Queue& queue);
+/// Whether it can compute x from rows that have peaks.
+bool takes_peaks(const Linear& linear, const RowSource& source, const Queue& queue);
+/// Whether it can give Linear::peaks.
+bool gives_peaks(const Linear& linear, const Queue& queue);
 void linear_prefill(const Linear& linear, const Queue& queue);
 /// linear_prefill() of tiled rows, by warpgroups.
 void linear_prefill_warpgroup(const Linear& linear, const Queue& queue);
@@ -189,6 +197,9 @@ struct Embed {
   float* angles;             ///< [rows][2][half]: cos, sin
   int64_t half;
   bool f16;  ///< fp16 weights, without scales
+  /// What the step's kernels will gather (RowSource::peaks), cleared: a multiple of four words.
+  uint32_t* peaks;
+  int64_t peak_words;
 };
 void embed(const Embed& embed, const Queue& queue);
 

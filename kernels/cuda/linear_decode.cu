@@ -25,14 +25,16 @@ struct Parameters {
 };
 
 /// How a block's input is quantized, if it is: a row that its threads hold in few registers, a
-/// longer one, or its block's slice of one. Or it has a slice of rows that are quantized.
-enum class Fused : uint8_t { no, row, long_row, slice, no_but_slices };
+/// longer one, or its block's slice of one. Or it has a slice of rows that are quantized, or of
+/// which each warp quantizes what it multiplies.
+enum class Fused : uint8_t { no, row, long_row, slice, no_but_slices, slice_by_warps };
 /// Whether the blocks of a cluster have a slice each.
 constexpr bool is_sliced(Fused fused) {
-  return fused == Fused::slice || fused == Fused::no_but_slices;
+  return fused == Fused::slice || fused == Fused::no_but_slices || fused == Fused::slice_by_warps;
 }
+/// Whether the block has a row to quantize.
 constexpr bool is_fused(Fused fused) {
-  return fused != Fused::no && fused != Fused::no_but_slices;
+  return fused == Fused::row || fused == Fused::long_row || fused == Fused::slice;
 }
 constexpr int held(Fused fused) {
   return fused == Fused::slice ? 4 : fused == Fused::long_row ? 10 : 2;
@@ -456,6 +458,103 @@ class InputsAhead {
   uint4 x_[unit_chunks][columns];
 };
 
+/// The activations of this warp's units, up to held_units of a tile, of up to 8 rows that have
+/// peaks: it quantizes them itself. Where they lie is worked out before they are there.
+template <int unit_chunks_, int held_units>
+class InputsByWarps {
+  static_assert(held_units <= 2);
+  static constexpr int pieces = chunk_k / 4;     // of four values, of a row's chunk
+  static constexpr int reads = 8 * pieces / 32;  // of a lane and chunk: neighbours have neighbours
+  static constexpr int rows_a_read = 32 / pieces;
+
+ public:
+  static constexpr int unit_chunks = unit_chunks_;
+  __device__ InputsByWarps(const Linear& a, const RowSource& source,
+                           const WarpUnits<unit_chunks>& units)
+      : from_(reinterpret_cast<const float4*>(source.values) +
+              units.first() * unit_chunks * pieces + lane() % pieces),
+        rows_(static_cast<int>(a.rows)),
+        chunks_left_(units.chunks - units.first() * unit_chunks) {
+    // Of rows that are not there, another.
+#pragma unroll
+    for (int i = 0; i < reads; ++i)
+      at_[i] = min(row(i), rows_ - 1) * static_cast<int>(source.stride / 4);
+  }
+
+  /// Behind the kernels before. a.x.scale: for the rows' scales, which a barrier makes known to
+  /// others. sums: the warps' places, which they do not need yet.
+  __device__ void take(const Linear& a, const RowSource& source, int* sums) {
+    float4 read[unit_chunks][reads];
+    ask(0, read);
+    const int row_of_lane = min(lane() / 4, rows_ - 1);
+    const float absmax = absmax_of_quad(source, row_of_lane);
+    const Quantizer of_lane(absmax);
+    float inverse[reads];
+#pragma unroll
+    for (int i = 0; i < reads; ++i)
+      inverse[i] = __shfl_sync(0xffffffffu, of_lane.inverse, 4 * row(i));
+#pragma unroll
+    for (int held = 0; held < held_units; ++held) {
+#pragma unroll
+      for (int c = 0; c < unit_chunks; ++c)
+        x_[held][c] = in_order(read[c], inverse, place_of_warp(sums, held * unit_chunks + c));
+      if (held + 1 < held_units) ask(held + 1, read);
+    }
+    if (threadIdx.x >= 32 || lane() % 4 > 0 || lane() / 4 >= rows_) return;
+    a.x.scale[row_of_lane] = of_lane.scale;
+    if (blockIdx.x == 0) note_absmax(source.check, absmax);
+  }
+
+  __device__ uint4 read(int unit, int chunk, int /*column*/) const {
+    const uint4 &first = x_[0][chunk], &last = x_[held_units - 1][chunk];
+    const bool is_first = unit < block_warps;
+    return make_uint4(is_first ? first.x : last.x, is_first ? first.y : last.y,
+                      is_first ? first.z : last.z, is_first ? first.w : last.w);
+  }
+  __device__ void ask_behind(int) {}
+
+ private:
+  __device__ static int lane() {
+    return static_cast<int>(threadIdx.x) % 32;
+  }
+  __device__ static int row(int i) {
+    return i * rows_a_read + lane() / pieces;
+  }
+  /// Of two in turns.
+  __device__ static uint32_t* place_of_warp(int* sums, int turn) {
+    return reinterpret_cast<uint32_t*>(sums) +
+           (turn % decode_buffers(1) * block_warps + threadIdx.x / 32) * tile_sums;
+  }
+
+  __device__ void ask(int held, float4 (&read)[unit_chunks][reads]) const {
+#pragma unroll
+    for (int c = 0; c < unit_chunks; ++c) {
+      const int chunk = held * block_warps * unit_chunks + c;
+#pragma unroll
+      for (int i = 0; i < reads; ++i)
+        read[c][i] =
+            chunk < chunks_left_ ? from_[at_[i] + chunk * pieces] : make_float4(0, 0, 0, 0);
+    }
+  }
+  /// A chunk's values, quantized, as the lanes multiply them.
+  __device__ static uint4 in_order(const float4 (&values)[reads], const float (&inverse)[reads],
+                                   uint32_t* place) {
+#pragma unroll
+    for (int i = 0; i < reads; ++i) {
+      Quantizer quantize;
+      quantize.inverse = inverse[i];
+      place[i * 32 + lane()] = quantize(values[i]);
+    }
+    __syncwarp();
+    return reinterpret_cast<const uint4*>(place)[lane()];
+  }
+
+  const float4* from_;
+  int rows_, chunks_left_;  // from this warp's first on
+  int at_[reads];
+  uint4 x_[held_units][unit_chunks];
+};
+
 /// sums += the next unit's weights x activations.
 template <int columns, int unit_chunks, class Inputs, class Feed>
 __device__ inline void multiply_unit(const WarpUnits<unit_chunks>& units, int unit, Inputs& inputs,
@@ -618,6 +717,7 @@ __device__ inline void multiply_apart(const Linear& a, Feed& feed, const Constan
   const int chunks = static_cast<int>(num_chunks(a.k)), half = (chunks + 1) / 2;
   const int first = WarpPair::second() * half, end = min(first + half, chunks);
   int number = WarpPair::number();
+  uint32_t peak = 0;
   for (int64_t tile = blockIdx.x + int64_t{gridDim.x} * number; tile < a.n_tiles;
        tile += int64_t{gridDim.x} * WarpPair::count, number += WarpPair::count) {
     int sums[columns][4] = {};
@@ -639,16 +739,17 @@ __device__ inline void multiply_apart(const Linear& a, Feed& feed, const Constan
         a, tile, constants.data + number * constants.tile_bytes % constants.end,
         constants.scale_bytes);
     feed.refill();
-    outputs.store(own);
+    peak = max(peak, outputs.store(own));
   }
+  if constexpr (columns == 1)
+    if (a.peaks) PairOutputs<columns>::gather(a, peak);
 }
 
 /// Goes through the block's tiles.
-template <class UnitInputs, int columns, bool grouped, class Feed>
-__device__ inline void multiply_tiles(const Linear& a, Feed& feed, const Constants& constants,
+template <int columns, bool grouped, class UnitInputs, class Feed>
+__device__ inline void multiply_tiles(const Linear& a, const WarpUnits<Feed::unit_chunks>& units,
+                                      UnitInputs& inputs, Feed& feed, const Constants& constants,
                                       int* sums_memory) {
-  const WarpUnits<Feed::unit_chunks> units(a);
-  UnitInputs inputs(a, units);
   SharedSums<columns> shared(sums_memory);
   int number = 0, place = 0;
   for (int64_t tile = blockIdx.x; tile < a.n_tiles; tile += gridDim.x, ++number) {
@@ -683,11 +784,10 @@ __device__ inline void multiply_tiles(const Linear& a, Feed& feed, const Constan
 }
 
 /// The same for slices of more rows, whose sums come tile by tile.
-template <int columns, class Feed>
-__device__ inline void multiply_slices(const Linear& a, Feed& feed, const Constants& constants,
+template <int columns, class UnitInputs, class Feed>
+__device__ inline void multiply_slices(const Linear& a, const WarpUnits<Feed::unit_chunks>& units,
+                                       UnitInputs& inputs, Feed& feed, const Constants& constants,
                                        const SliceOfRows<columns>& slice, int* sums_memory) {
-  const WarpUnits<Feed::unit_chunks> units(a);
-  InputsAtHand<columns, Feed::unit_chunks> inputs(a, units);
   SharedSums<columns> shared(sums_memory);
   const int first = blockIdx.x / row_slices, step = gridDim.x / row_slices;
   const int tiles = (static_cast<int>(a.n_tiles) - first + step - 1) / step;
@@ -744,7 +844,7 @@ static_assert(decode_sum_bytes(1) >= exchange_bytes(block_threads));
 
 /// Blocks of this kernel and of those that start before it ends, on a multiprocessor.
 constexpr int shared_by(int columns, Fused fused) {
-  return columns > 1 || fused == Fused::long_row ? 2 : 3;
+  return columns > 1 || fused == Fused::long_row || fused == Fused::slice_by_warps ? 2 : 3;
 }
 
 template <int columns, Fused fused>
@@ -779,16 +879,34 @@ __device__ inline void work(Parameters& p, Feed& feed, const Constants& constant
   if (is_fused(fused) || p.staged) a.x = x;
   feed.hurry();
   auto* sums_memory = reinterpret_cast<int*>(sums);
-  using UnitInputs =
-      std::conditional_t<fused == Fused::no && !grouped && columns <= max_columns_ahead,
-                         InputsAhead<columns, Feed::unit_chunks>,
-                         InputsAtHand<columns, Feed::unit_chunks>>;
-  if constexpr (is_sliced(fused))
-    multiply_slices(a, feed, constants, *slice, sums_memory);
-  else if constexpr (Feed::apart)
+  if constexpr (Feed::apart) {
     multiply_apart<columns>(a, feed, constants, sums_memory);
-  else
-    multiply_tiles<UnitInputs, columns, grouped>(a, feed, constants, sums_memory);
+  } else {
+    using UnitInputs =
+        std::conditional_t<fused == Fused::no && !grouped && columns <= max_columns_ahead,
+                           InputsAhead<columns, Feed::unit_chunks>,
+                           InputsAtHand<columns, Feed::unit_chunks>>;
+    const WarpUnits<Feed::unit_chunks> units(a);
+    UnitInputs inputs(a, units);
+    if constexpr (is_sliced(fused))
+      multiply_slices<columns>(a, units, inputs, feed, constants, *slice, sums_memory);
+    else
+      multiply_tiles<columns, grouped>(a, units, inputs, feed, constants, sums_memory);
+  }
+}
+
+/// The same for a slice of rows that have peaks. sm_90.
+template <class Feed>
+__device__ inline void work_by_warps(Parameters& p, Feed& feed, const Constants& constants,
+                                     const SliceOfRows<1>& slice, char* sums) {
+  Linear& a = p.linear;
+  a.x.scale = reinterpret_cast<float*>(constants.data + constants.end);
+  const WarpUnits<Feed::unit_chunks> units(a);
+  InputsByWarps<Feed::unit_chunks, max_peaked_units> inputs(a, p.source, units);
+  auto* sums_memory = reinterpret_cast<int*>(sums);
+  wait_previous_kernels();
+  inputs.take(a, p.source, sums_memory);
+  multiply_slices(a, units, inputs, feed, constants, slice, sums_memory);
 }
 
 /// The same for a row of one scale or a slice of it. sm_90.
@@ -830,7 +948,9 @@ __device__ inline void work_by_bulk_copies(Parameters& p, int tile_bytes, char* 
       p.linear, tile_bytes, ring, p.ring_bytes, p.in_flight, p.early, constants);
   if constexpr (is_sliced(fused)) sync_cluster();
   if (threadIdx.x < block_threads) {
-    if constexpr (is_fused(fused) && !grouped)
+    if constexpr (fused == Fused::slice_by_warps)
+      work_by_warps(p, feed, constants, *slice, sums);
+    else if constexpr (is_fused(fused) && !grouped)
       work_on_row<fused>(p, feed, constants, slice, sums);
     else
       work<columns, grouped, fused>(p, feed, constants, slice, sums);
@@ -854,7 +974,7 @@ __global__ void __launch_bounds__(decode_threads(ahead), shared_by(columns, fuse
       if constexpr (is_fused(fused))
         Slice::cut(p.linear, p.source, p.slice_chunks);
       else
-        SliceOfRows<columns>::cut(p.linear, p.slice_chunks);
+        SliceOfRows<columns>::cut(p.linear, p.source, p.slice_chunks);
       const BlockSlice<columns, fused> slice(reinterpret_cast<Exchange*>(behind_sums));
       const Constants constants(p.linear, p.constant_tiles, behind_sums + sizeof(Exchange));
       work_by_bulk_copies<columns, unit_chunks, grouped, fused, false>(p, tile_bytes, ring,
@@ -904,33 +1024,50 @@ auto kernel_of_slices(const DecodePlan& plan) {
                                : linear_decode_kernel<columns, 3, by_bulk_copies, false, fused>;
 }
 template <bool grouped>
-auto kernel_for(const DecodePlan& plan, const Linear& linear, bool fused) {
+auto kernel_for(const DecodePlan& plan, const Linear& linear, const DecodeInput& input) {
   if constexpr (!grouped)
     if (plan.slices > 1)
-      return plan.columns == 1   ? kernel_of_slices<1, Fused::slice>(plan)
+      return input.peaked        ? kernel_of_slices<1, Fused::slice_by_warps>(plan)
+             : plan.columns == 1 ? kernel_of_slices<1, Fused::slice>(plan)
              : plan.columns == 2 ? kernel_of_slices<2, Fused::no_but_slices>(plan)
                                  : kernel_of_slices<4, Fused::no_but_slices>(plan);
-  if (fused && linear.k > held(Fused::row) * 4 * block_threads)
+  if (input.fused && linear.k > held(Fused::row) * 4 * block_threads)
     return kernel_for<1, grouped, Fused::long_row>(plan);
-  if (fused) return kernel_for<1, grouped, Fused::row>(plan);
+  if (input.fused) return kernel_for<1, grouped, Fused::row>(plan);
   return plan.columns == 1   ? kernel_for<1, grouped>(plan)
          : plan.columns == 2 ? kernel_for<2, grouped>(plan)
                              : kernel_for<4, grouped>(plan);
 }
 
+DecodePlan plan_of(const Linear& linear, const DecodeInput& input, const Queue& queue) {
+  return plan_decode(linear.rows, linear.planes, linear.n_tiles, linear.k, linear.grouped, input,
+                     queue.architecture, queue.multiprocessors, queue.shared_bytes);
+}
+
 }  // namespace
+
+bool takes_peaks(const Linear& linear, const RowSource& source, const Queue& queue) {
+  return source.peaks && !source.norm && !source.rows && source.hadamard == 1 && queue.clusters &&
+         can_take_peaks(linear.rows, linear.planes, linear.n_tiles, linear.k, linear.grouped,
+                        queue.architecture, queue.multiprocessors, queue.shared_bytes);
+}
+
+bool gives_peaks(const Linear& linear, const Queue& queue) {
+  return linear.rows <= max_peak_rows && linear.output == Output::silu_mul &&
+         plan_of(linear, DecodeInput{}, queue).ahead == tile_a_pair;
+}
 
 void linear_decode(const Linear& linear, const RowSource* fused, const Queue& queue) {
   if (fused && !linear.grouped && queue.architecture < 80)
     return linear_row_ahead(linear, *fused, queue);
-  DecodeInput input{fused != nullptr};
+  DecodeInput input{};
+  input.peaked = fused && fused->peaks;
+  input.fused = fused && !input.peaked;
   // A norm needs the whole row, and a Hadamard block is in one slice.
   if (queue.clusters && !(fused && fused->norm))
     input.slices_of = fused ? ceil_div(fused->hadamard, chunk_k) : 1;
   input.attended = queue.clusters && linear.output == Output::assign;
-  const DecodePlan plan =
-      plan_decode(linear.rows, linear.planes, linear.n_tiles, linear.k, linear.grouped, input,
-                  queue.architecture, queue.multiprocessors, queue.shared_bytes);
+  const DecodePlan plan = plan_of(linear, input, queue);
   const int slice = plan.slices > 1 ? static_cast<int>(slice_chunks(linear.k, input.slices_of)) : 0;
   if (plan.ahead == by_teams)
     return plan.slices > 1 ? linear_teams_slice(linear, *fused, plan, slice, queue)
@@ -938,8 +1075,8 @@ void linear_decode(const Linear& linear, const RowSource* fused, const Queue& qu
   const Parameters parameters{
       linear,     fused ? *fused : RowSource{}, plan.ring_bytes, plan.in_flight,
       plan.early, plan.constant_tiles,          plan.staged,     slice};
-  launch(linear.grouped ? kernel_for<true>(plan, linear, fused != nullptr)
-                        : kernel_for<false>(plan, linear, fused != nullptr),
+  launch(linear.grouped ? kernel_for<true>(plan, linear, input)
+                        : kernel_for<false>(plan, linear, input),
          {dim3(extent(plan.blocks)), decode_threads(plan.ahead), plan.shared_bytes, plan.slices},
          queue, parameters);
 }

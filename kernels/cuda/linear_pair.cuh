@@ -2,6 +2,7 @@
 // A tile of the decode multiplication that two warps share: their sums and outputs. sm_90.
 #include "kernels/cuda/linear_output.cuh"
 #include "kernels/cuda/ptx.cuh"
+#include "kernels/cuda/quantize_row.cuh"
 
 namespace octet::kernels::cuda {
 
@@ -45,31 +46,49 @@ class PairOutputs {
     if (a.bias) bias_ = reinterpret_cast<const float2*>(constants + scale_bytes)[channels()];
   }
 
-  __device__ void store(const int2 (&sums)[columns]) const {
+  /// Returns the largest magnitude of the lane's outputs of silu_mul, as bits.
+  __device__ uint32_t store(const int2 (&sums)[columns]) const {
+    uint32_t peak = 0;
 #pragma unroll
     for (int column = 0; column < columns; ++column) {
-      const int row = 8 * column + static_cast<int>(threadIdx.x) % 4 * 2 + WarpPair::second();
-      if (row >= a_.rows) return;
+      const int row = first_row() + 8 * column;
+      if (row >= a_.rows) break;
       const float x_scale = a_.x.scale[row];
-      put(row, with_bias(a_, bias_.x, dequantize(sums[column].x, x_scale, scale_.x)),
-          with_bias(a_, bias_.y, dequantize(sums[column].y, x_scale, scale_.y)));
+      const float of_first = with_bias(a_, bias_.x, dequantize(sums[column].x, x_scale, scale_.x)),
+                  of_second = with_bias(a_, bias_.y, dequantize(sums[column].y, x_scale, scale_.y));
+      peak = max(peak, put(row, of_first, of_second));
     }
+    return peak;
+  }
+  /// The largest of a lane's row, of all its tiles, for Linear::peaks.
+  __device__ static void gather(const Linear& a, uint32_t peak) {
+    static_assert(columns == 1);
+#pragma unroll
+    for (int lanes = 4; lanes < 32; lanes *= 2)
+      peak = max(peak, __shfl_xor_sync(0xffffffffu, peak, lanes));
+    if (threadIdx.x % 32 < 4 && first_row() < a.rows)
+      gather_peak(a.peaks, first_row(), static_cast<int>(blockIdx.x), peak);
   }
 
  private:
   __device__ static int channels() {
     return static_cast<int>(threadIdx.x) % 32 / 4;
   }
-  __device__ void put(int row, float first, float second) const {
+  __device__ static int first_row() {
+    return static_cast<int>(threadIdx.x) % 4 * 2 + WarpPair::second();
+  }
+  __device__ uint32_t put(int row, float first, float second) const {
     float* out = a_.out + row * a_.out_stride;
     if (a_.output == Output::silu_mul) {
-      out[channel_ / 2] = silu_mul(first, second);
-      return;
+      const float value = silu_mul(first, second);
+      out[channel_ / 2] = value;
+      return peak_of(value);
     }
     auto* to = reinterpret_cast<float2*>(out + channel_);
     const float2 before = a_.output == Output::add ? *to : make_float2(0, 0);
     *to = a_.output == Output::add ? make_float2(before.x + first, before.y + second)
                                    : make_float2(first, second);
+    return 0;
   }
 
   const Linear& a_;

@@ -106,9 +106,10 @@ class SliceOfRows {
     barrier().expect(sizeof exchange->sums);
   }
   __device__ static int rank() { return Slice::rank(); }
-  /// What is left of a multiplication.
-  __device__ static void cut(Linear& linear, int chunks) {
+  /// What is left of a multiplication and, where its warps quantize it, its source.
+  __device__ static void cut(Linear& linear, RowSource& source, int chunks) {
     const int first = rank() * chunks * int{chunk_k};
+    source.values += first;
     linear.weight = static_cast<const char*>(linear.weight) + first * 16;
     linear.k = min(static_cast<int>(linear.k) - first, chunks * int{chunk_k});
     linear.x.values += first;

@@ -123,6 +123,12 @@ constexpr bool can_fuse(int64_t rows, int64_t k) {
   return rows == 1 && k <= max_row_k;
 }
 
+/// Of up to so many rows the largest magnitudes may be known from the kernels that made them: then
+/// each warp of a multiplication can quantize what it multiplies, without a kernel before it.
+inline constexpr int64_t max_peak_rows = 8;
+/// Places for a row's, as atomics at one place wait for each other: the largest is the row's.
+inline constexpr int peak_places = 16;
+
 /// Bytes from row to row of activations in shared memory: an odd multiple of 64, so that
 /// neighbouring rows lie in different banks.
 constexpr int64_t staged_stride(int64_t k) {
@@ -179,8 +185,9 @@ struct alignas(16) RowsExchange {
   int32_t sums[row_slices][columns * 128];
   uint64_t barrier;
 };
-constexpr int64_t slice_exchange_bytes(int columns) {
-  return columns == 1   ? sizeof(SliceExchange)
+constexpr int64_t slice_exchange_bytes(int columns, bool fused) {
+  return fused          ? sizeof(SliceExchange)
+         : columns == 1 ? sizeof(RowsExchange<1>)
          : columns == 2 ? sizeof(RowsExchange<2>)
                         : sizeof(RowsExchange<4>);
 }
@@ -190,6 +197,7 @@ struct DecodeInput {
   bool fused;             ///< each block normalizes and quantizes it
   int64_t slices_of = 0;  ///< it may be cut into slices of a multiple of so many chunks; 0: may not
   bool attended = false;  ///< what follows may be attention, of which blocks are to find room
+  bool peaked = false;    ///< each warp quantizes what it multiplies (can_take_peaks())
 };
 
 /// With so many columns at most, a warp has room for the activations of a unit in registers: where
@@ -354,13 +362,22 @@ constexpr void plan_ring(DecodePlan& plan, int64_t tiles, int64_t k, int64_t row
                                      decode_stage_bytes(plan.unit_chunks));
 }
 
+/// Units of a tile of which a warp has the activations in registers, where it quantizes them.
+inline constexpr int max_peaked_units = 2;
+constexpr bool has_few_units(int64_t k, int unit_chunks) {
+  return warp_chunks(k, unit_chunks) <= max_peaked_units * unit_chunks;
+}
+
 /// Whether clusters, of `resident` blocks together, have each a tile for each of their blocks at
-/// most, of a row that they quantize or of more than 8 rows. (Up to 8, whole rows are as fast.)
+/// most, of a row that they quantize, of rows that their warps quantize or of more than 8 rows.
+/// (Up to 8 that are quantized, whole rows are as fast.)
 constexpr bool can_slice(int columns, int64_t n_tiles, int64_t k, bool grouped,
                          const DecodeInput& input, int64_t resident) {
   if (grouped || input.slices_of == 0 || k <= short_row_k || resident < row_slices) return false;
   const int64_t chunks = slice_chunks(k, input.slices_of);
-  return (input.fused ? chunks * chunk_k <= max_slice_k : columns > 1) &&
+  return (input.fused    ? chunks * chunk_k <= max_slice_k
+          : input.peaked ? has_few_units(chunks * chunk_k, 3)
+                         : columns > 1) &&
          (row_slices - 1) * chunks < num_chunks(k) &&
          ceil_div(n_tiles, resident / row_slices) <= row_slices;
 }
@@ -421,7 +438,8 @@ constexpr void plan_slices_for_teams(DecodePlan& plan, int64_t chunks) {
   plan.early = 2;
   plan.staged = true;
   plan.ring_bytes = static_cast<int>(row_teams * in_memory * chunk_bytes);
-  plan.shared_bytes = plan.ring_bytes + slice_exchange_bytes(1) + row_teams * team_warps * 128 +
+  plan.shared_bytes = plan.ring_bytes + slice_exchange_bytes(1, true) +
+                      row_teams * team_warps * 128 +
                       (slice_register_chunks + team_warps * plan.unit_chunks) * chunk_k + 16;
 }
 
@@ -460,7 +478,7 @@ constexpr DecodePlan plan_decode(int64_t rows, int planes, int64_t n_tiles, int6
   plan.shared_bytes =
       plan.ring_bytes + decode_sum_bytes(plan.columns, plan.ahead) +
       plan.constant_tiles * (planes * tile_scale_bytes(k, grouped) + tile_bias_bytes) +
-      (sliced ? slice_exchange_bytes(plan.columns) : 0);
+      (sliced ? slice_exchange_bytes(plan.columns, input.fused) : 0);
   const int64_t row_k =
       input.fused && architecture >= 90 ? row_bytes(block_k, plan.unit_chunks) : block_k;
   const int64_t staged = all_rows * (staged_stride(row_k) + 4 * (grouped ? num_groups(k) : 1));
@@ -471,7 +489,7 @@ constexpr DecodePlan plan_decode(int64_t rows, int planes, int64_t n_tiles, int6
   const bool reread = grouped || plan.ahead == tile_a_pair ||
                       (tiles > 1 && (plan.columns > max_columns_ahead ||
                                      num_chunks(block_k) > block_warps * plan.unit_chunks));
-  plan.staged = (input.fused || reread) && plan.shared_bytes + staged <= allowed;
+  plan.staged = (input.fused || reread) && !input.peaked && plan.shared_bytes + staged <= allowed;
   if (plan.staged)
     plan.shared_bytes += staged;
   else if (!grouped)
@@ -536,6 +554,17 @@ constexpr RowPlan plan_row(int planes, int64_t n_tiles, int64_t k, bool normed,
   plan.row_bytes = static_cast<int>(staged_stride(row_bytes(k, plan.unit_chunks, plan.warps)));
   plan.shared_bytes = row_sum_bytes(plan.warps) + planes * (plan.row_bytes + int64_t{4});
   return plan;
+}
+
+/// Whether the warps of such a multiplication can quantize rows whose largest magnitudes are known
+/// themselves: those of a long row's slices.
+constexpr bool can_take_peaks(int64_t rows, int planes, int64_t n_tiles, int64_t k, bool grouped,
+                              int architecture, int64_t multiprocessors, int64_t shared_limit) {
+  if (architecture < 90 || rows > max_peak_rows || planes > 1 || grouped || k % chunk_k > 0)
+    return false;
+  return plan_decode(rows, planes, n_tiles, k, grouped, {false, 1, false, true}, architecture,
+                     multiprocessors, shared_limit)
+             .slices > 1;
 }
 
 /// Tiles of a prefill multiplication, and roughly how fast a multiprocessor is with them.

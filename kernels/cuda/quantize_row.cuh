@@ -40,6 +40,15 @@ __device__ inline float absmax_of(const float4& v) {
   return __uint_as_float(min(largest, 0x7f800000u));
 }
 
+/// The same of one value, as bits.
+__device__ inline uint32_t peak_of(float x) {
+  return min(__float_as_uint(x) & 0x7fffffffu, 0x7f800000u);
+}
+/// Notes it for the row (RowSource::peaks). Who calls often has a place of its own, if it can.
+__device__ inline void gather_peak(uint32_t* peaks, int64_t row, int place, uint32_t peak) {
+  atomicMax(peaks + row * peak_places + place % peak_places, peak);
+}
+
 struct Larger {
   __device__ float operator()(float a, float b) const { return fmaxf(a, b); }
 };
@@ -255,6 +264,13 @@ struct HeldPlaces {
     }
   }
 };
+
+/// The largest magnitude of a row that has peaks, which the four lanes of a row read together.
+__device__ inline float absmax_of_quad(const RowSource& source, int row) {
+  static_assert(peak_places == 4 * 4);
+  const uint4 p = reinterpret_cast<const uint4*>(source.peaks + row * peak_places)[threadIdx.x % 4];
+  return combine_quad(__uint_as_float(max(max(p.x, p.y), max(p.z, p.w))), Larger());
+}
 
 /// A row of the source, spread over a block of threads four values at a time. The first `held` of a
 /// thread's places stay in registers; the others, if there may be any, are read again each time.

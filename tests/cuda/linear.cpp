@@ -586,6 +586,80 @@ TEST_CASE("cuda: a multiplication of slices of rows gives the bits of one of who
     }
 }
 
+/// RowSource::peaks of rows of k values: in one place, which is not the same for all.
+std::vector<uint32_t> peaks_of(const std::vector<float>& x, int64_t rows, int64_t k) {
+  constexpr int64_t places = kernels::cuda::peak_places;
+  std::vector<uint32_t> peaks(rows * places);
+  for (int64_t i = 0; i < rows * k; ++i) {
+    uint32_t& peak = peaks[i / k * places + i / k % places];
+    peak = std::max(peak, __builtin_bit_cast(uint32_t, std::abs(x[i])));
+  }
+  return peaks;
+}
+
+TEST_CASE("cuda: a multiplication whose warps quantize gives the bits of two kernels") {
+  if (!has_cuda()) return;
+  for (const auto& [rows, k, n] : {std::tuple<int64_t, int64_t, int64_t>{2, 2560, 80},
+                                   {5, 8960, 80},
+                                   {8, 8960, 600},
+                                   {8, 4864, 300}}) {
+    CAPTURE(k);
+    CAPTURE(rows);
+    const kernels::cuda::Queue queue = cluster_queue(132);
+    const Problem p({rows, n, k}, false, 1, 1);
+    const DeviceWeights w(p);
+    Values values;
+    std::vector<float> x(rows * k), before(rows * p.columns);
+    for (float& value : x) value = values.real();
+    for (float& value : before) value = values.real();
+    const OnGpu<float> source(x), scale(rows), by_warps(before), apart(before);
+    const OnGpu<uint32_t> peaks(peaks_of(x, rows, k));
+    const OnGpu<int8_t> q(rows * activation_stride(k));
+    const OnGpu<int32_t> bad(std::vector<int32_t>{1000});
+    kernels::cuda::RowSource from = source_of(source.data(), k, k, 1, bad.data(), 1);
+    from.peaks = peaks.data();
+    kernels::cuda::Linear linear = linear_of(p, w, q, scale, by_warps, kernels::cuda::Output::add);
+    if (!kernels::cuda::takes_peaks(linear, from, queue)) {
+      CHECK(!queue.clusters);  // all of these can
+      continue;
+    }
+    kernels::cuda::linear_decode(linear, &from, queue);
+    kernels::cuda::quantize_rows(from, linear.x, rows, false, queue);
+    linear.out = apart.data();
+    kernels::cuda::linear_decode(linear, nullptr, queue);
+    CHECK(first_difference(by_warps.host(), apart.host(), p.columns) == "");
+    CHECK(bad.host()[0] == 1000);
+    std::vector<uint32_t> not_finite = peaks_of(x, rows, k);
+    not_finite.back() = 0x7f800000u;
+    const OnGpu<uint32_t> infinite(not_finite);
+    from.peaks = infinite.data();
+    kernels::cuda::linear_decode(linear, &from, queue);
+    CHECK(bad.host()[0] == 7);
+  }
+}
+
+TEST_CASE("cuda: the largest magnitudes of gate and up's rows come with them") {
+  if (!has_cuda()) return;
+  kernels::cuda::Queue queue = default_queue();
+  queue.multiprocessors = 3;
+  for (const int64_t rows : {2, 7, 8}) {
+    const Problem p({rows, 250, 132}, false, 2, 1);
+    const DeviceWeights w(p);
+    const OnGpu<int8_t> x(p.x);
+    const OnGpu<float> x_scale(p.x_scale), out(rows * p.columns);
+    const OnGpu<uint32_t> peaks(rows * kernels::cuda::peak_places, uint32_t{0});
+    kernels::cuda::Linear linear =
+        linear_of(p, w, x, x_scale, out, kernels::cuda::Output::silu_mul);
+    if (!kernels::cuda::gives_peaks(linear, queue)) {
+      CHECK(queue.architecture < 90);
+      continue;
+    }
+    linear.peaks = peaks.data();
+    kernels::cuda::linear_decode(linear, nullptr, queue);
+    CHECK(largest_of_peaks(peaks.host(), rows) == largest_of_rows(out.host(), rows));
+  }
+}
+
 TEST_CASE("cuda: Hadamard blocks are the reference's, bit for bit") {
   if (!has_cuda()) return;
   for (const auto& [k, block] : {std::pair{96, 1}, {96, 2}, {96, 32}, {8960, 256}, {8192, 8192}}) {

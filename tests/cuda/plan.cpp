@@ -257,6 +257,29 @@ TEST_CASE("cuda: a block of split attention finds room beside one of q, k, v; tw
   CHECK(down + 2 * qkv > all);
 }
 
+TEST_CASE("cuda: warps quantize slices of up to 8 rows, in blocks beside those of gate and up") {
+  constexpr int64_t limit = 227 * 1024, all = limit + 1024;
+  const auto taken = [](const DecodePlan& plan) {
+    return plan.shared_bytes + quantize_shared_bytes + 1024;
+  };
+  for (int64_t rows = 2; rows <= max_peak_rows; ++rows) {
+    CHECK(can_take_peaks(rows, 1, 96, 8960, false, 90, 132, limit));
+    const DecodePlan down = plan_decode(rows, 1, 96, 8960, false, {false, 1, false, true}, 90, 132,
+                                        limit),
+                     gate_up = plan_decode(rows, 1, 1120, 1536, false, {false, 1}, 90, 132, limit);
+    CHECK(down.slices == row_slices);
+    CHECK(!down.staged);
+    CHECK(gate_up.ahead == tile_a_pair);
+    CHECK(taken(down) + taken(gate_up) <= all);
+  }
+  CHECK(!can_take_peaks(9, 1, 96, 8960, false, 90, 132, limit));
+  CHECK(!can_take_peaks(4, 2, 96, 8960, false, 90, 132, limit));
+  CHECK(!can_take_peaks(8, 1, 96, 8960, true, 90, 132, limit));
+  CHECK(!can_take_peaks(8, 1, 96, 8964, false, 90, 132, limit));
+  CHECK(!can_take_peaks(8, 1, 96, 1536, false, 90, 132, limit));
+  CHECK(!can_take_peaks(8, 1, 96, 8960, false, 75, 40, 64 * 1024));
+}
+
 TEST_CASE("cuda: fp16 rows are whole chunks, and tiles cover few rows without waste") {
   CHECK(half_stride(4) == 32);
   CHECK(half_stride(8960) == 8960);

@@ -210,6 +210,7 @@ void CudaBackend::allocate(int64_t max_rows) {
                          "the buffers of a step");
   if (weights_->any_f16()) allocate_halves();
   if (weights_->gate_up_apart()) allocate_gate_up();
+  peaks_ = DeviceMemory(peak_words() * int64_t{sizeof(uint32_t)}, "the buffers of a step");
   const int64_t partial_bytes = partial_words(config_) * int64_t{sizeof(uint32_t)};
   partial_ = DeviceMemory(partial_bytes, "the buffers of a step");
   check(
@@ -220,6 +221,21 @@ void CudaBackend::allocate(int64_t max_rows) {
   top_partial_ =
       DeviceMemory(logit_group * kernels::cuda::top_blocks * row_best, "the buffers of a step");
   results_ = PinnedMemory(64 + logit_group * row_best);
+}
+
+/// One input of a layer may have peaks.
+int64_t CudaBackend::peak_words() const {
+  return config_.num_layers * kernels::cuda::max_peak_rows * kernels::cuda::peak_places;
+}
+
+/// Whether multiplications of this step's rows may take peaks (kernels::cuda::takes_peaks()).
+bool CudaBackend::wants_peaks() const {
+  return queue_.clusters && step_.rows() > 1 && step_.rows() <= kernels::cuda::max_peak_rows;
+}
+
+uint32_t* CudaBackend::next_peaks() {
+  return peaks_.as<uint32_t>() +
+         used_peaks_++ * kernels::cuda::max_peak_rows * kernels::cuda::peak_places;
 }
 
 /// For any input at once: graphs know where they lie.
@@ -250,6 +266,7 @@ void CudaBackend::start(const Batch& batch) {
   check(cudaStreamSynchronize(stream_.get()), "the step before");
   batch_ = &batch;
   quantizations_ = 0;
+  used_peaks_ = 0;
   step_.plan(batch, stream_.get());
   replaying_ = false;
   const auto is_adapted = [](const Chunk& chunk) { return !chunk.adapters.empty(); };
@@ -268,10 +285,11 @@ void CudaBackend::embed(const Matrix& table) {
   if (replaying_) return;
   const StepView& step = step_.view();
   const CudaMatrix& matrix = weights_->of(table);
-  kernels::cuda::embed({step_.rows(), matrix.k, matrix.grouped, matrix.data, matrix.scale,
-                        step.rows, workspace_.hidden, hidden_stride_, step.frequencies, angles_,
-                        config_.head_dim / 2, matrix.f16},
-                       queue_);
+  kernels::cuda::embed(
+      {step_.rows(), matrix.k, matrix.grouped, matrix.data, matrix.scale, step.rows,
+       workspace_.hidden, hidden_stride_, step.frequencies, angles_, config_.head_dim / 2,
+       matrix.f16, peaks_.as<uint32_t>(), wants_peaks() ? peak_words() : 0},
+      queue_);
 }
 
 void CudaBackend::quantize_later(const float* values, int64_t stride, int64_t k, const float* norm,
@@ -339,22 +357,25 @@ void CudaBackend::multiply_int8(const CudaMatrix& weight, float* out, int64_t ou
   const kernels::cuda::QuantizedRows x{quantized_.as<int8_t>(), scales_.as<float>(),
                                        tiled ? tiled_stride(weight.k) : activation_stride(weight.k),
                                        tiled};
-  const kernels::cuda::Linear linear{input_rows_,
-                                     weight.k,
-                                     weight.n_tiles,
-                                     weight.grouped,
-                                     planes,
-                                     weight.data,
-                                     weight.scale,
-                                     weight.rest_scale,
-                                     weight.rest_first_tile,
-                                     weight.rest_end_tile,
-                                     weight.bias,
-                                     x,
-                                     out,
-                                     out_stride,
-                                     output};
-  const bool fused = kernels::cuda::can_fuse(input_rows_, weight.k);
+  kernels::cuda::Linear linear{input_rows_,
+                               weight.k,
+                               weight.n_tiles,
+                               weight.grouped,
+                               planes,
+                               weight.data,
+                               weight.scale,
+                               weight.rest_scale,
+                               weight.rest_first_tile,
+                               weight.rest_end_tile,
+                               weight.bias,
+                               x,
+                               out,
+                               out_stride,
+                               output};
+  if (wants_peaks() && kernels::cuda::gives_peaks(linear, queue_))
+    gated_peaks_ = linear.peaks = next_peaks();
+  const bool fused = kernels::cuda::can_fuse(input_rows_, weight.k) ||
+                     kernels::cuda::takes_peaks(linear, source, queue_);
   if (!fused) kernels::cuda::quantize_rows(source, x, input_rows_, weight.grouped, queue_);
   if (decode)
     kernels::cuda::linear_decode(linear, fused ? &source : nullptr, queue_);
@@ -401,6 +422,7 @@ void CudaBackend::gate_up_apart(const LinearTask& gate, const LinearTask& up) {
 bool CudaBackend::gate_up(const LinearTask& gate, const LinearTask& up, int64_t rotation,
                           const InputForms& forms, const Matrix*) {
   if (replaying_) return true;
+  gated_peaks_ = nullptr;
   if (&weights_->of(*gate.weight) == &weights_->of(*up.weight) && !is_adapted(*gate.weight) &&
       !is_adapted(*up.weight))
     multiply(weights_->of(*gate.weight), gated_, gated_stride_, Output::silu_mul);
@@ -410,6 +432,7 @@ bool CudaBackend::gate_up(const LinearTask& gate, const LinearTask& up, int64_t 
   const bool fused = kernels::cuda::can_rotate(k, rotation);
   if (!fused) kernels::cuda::hadamard({input_rows_, k, rotation, gated_, gated_stride_}, queue_);
   quantize_later(gated_, gated_stride_, k, nullptr, fused ? rotation : 1, nullptr, forms.planes);
+  if (fused) input_->peaks = gated_peaks_;
   return true;
 }
 

@@ -88,6 +88,9 @@ class CudaBackend : public Backend {
   kernels::cuda::Candidate* best() const;
   void select_best(int64_t logit_rows);
   void attend_rows(kernels::cuda::SplitAttention task);
+  bool wants_peaks() const;
+  int64_t peak_words() const;
+  uint32_t* next_peaks();
   bool int8_cache() const;
 
   int index_;
@@ -119,6 +122,9 @@ class CudaBackend : public Backend {
   const Batch* batch_ = nullptr;
   std::optional<kernels::cuda::RowSource> input_;  // of the next multiplication, not quantized yet
   int64_t input_rows_ = 0;
+  DeviceMemory peaks_;                     // RowSource::peaks of a step's inputs, in turn
+  int64_t used_peaks_ = 0;                 // of these
+  const uint32_t* gated_peaks_ = nullptr;  // of what gate and up gave, or null
   const float *q_norm_ = nullptr, *k_norm_ = nullptr;  // of the layer
   kernels::cuda::FiniteCheck cache_check_{};           // of what goes into an int8 cache
   int32_t quantizations_ = 0;                          // of this step

@@ -135,6 +135,10 @@ template <class T>
 T atomicMin(T* target, T value) {
   return std::exchange(*target, std::min(*target, value));
 }
+template <class T>
+T atomicMax(T* target, T value) {
+  return std::exchange(*target, std::max(*target, value));
+}
 inline float __uint_as_float(uint32_t bits) {
   return __builtin_bit_cast(float, bits);
 }
