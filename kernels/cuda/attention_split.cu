@@ -87,6 +87,8 @@ __global__ void __maxnreg__(split_registers<CacheOf<groups>>(groups))
   if (block <= range.last) cache.ask_for_values(block);
   commit_copies();
   const typename Cache::Own own(a, row, kv_head);
+  const bool stores_own = range.split == range.parts - 1;
+  if (stores_own && threadIdx.x == 0) cache.note_own_block();
   if (early) wait_previous_kernels();
   own.prepare(shared);
   if (block <= range.last) cache.store_keys();
@@ -117,7 +119,7 @@ __global__ void __maxnreg__(split_registers<CacheOf<groups>>(groups))
     const float factor = __fdividef(1.0f, part.sum);
     *reinterpret_cast<float2*>(out + d) = make_float2(part.value.x * factor, part.value.y * factor);
   }
-  if (range.split == range.parts - 1) cache.store_own();
+  if (stores_own) cache.store_own();
 }
 
 template <template <int> class CacheOf, int groups>

@@ -186,9 +186,13 @@ class CacheF16 : SplitRow {
       *reinterpret_cast<float2*>(results(place_.group)->values[piece(t)][place_.lane]) =
           make_float2(out_[t][0] + out_[t][2], out_[t][1] + out_[t][3]);
   }
+  /// Read before the row's own key and value are there.
+  __device__ void note_own_block() const {
+    shared_.own_block = blocks_[position_ / int{kv_block}];
+  }
   /// The row's own key and value go to the cache.
   __device__ void store_own() const {
-    const CacheBlock cached(a_.heads, blocks_, position_ / int{kv_block}, kv_head_);
+    const CacheBlock cached(a_.heads, &shared_.own_block, 0, kv_head_);
     static_assert(groups * split_group_threads >= max_head_dim);
     const int d = static_cast<int>(threadIdx.x);
     if (d >= head_dim_) return;

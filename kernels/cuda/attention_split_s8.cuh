@@ -189,9 +189,13 @@ class CacheS8 : SplitRow {
     for (int t = 0; t < tiles; ++t)
       *reinterpret_cast<float2*>(results(place_.group)->values[tile(t)][place_.lane]) = out_[t];
   }
+  /// Read before the row's own key and value are there.
+  __device__ void note_own_block() const {
+    shared_.own_block = blocks_[position_ / int{kv_block}];
+  }
   /// The row's own key and value go to the cache, by a warp each.
   __device__ void store_own() const {
-    const CacheBlockS8 cached(a_.heads, blocks_, position_ / int{kv_block}, kv_head_);
+    const CacheBlockS8 cached(a_.heads, &shared_.own_block, 0, kv_head_);
     if (place_.warp == 0)
       cached.store_key(own_slot(), head_dim_, shared_.own_words[0][place_.lane],
                        shared_.head_scales[Own::key_head]);

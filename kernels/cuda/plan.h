@@ -1,5 +1,6 @@
 #pragma once
 // Layouts and launch planning of the CUDA kernels: plain C++ that needs no CUDA to compile or test.
+#include <cstddef>
 #include <cstdint>
 
 #include "kernels/types.h"
@@ -774,6 +775,7 @@ struct alignas(128) SplitShared {
   uint32_t queries[max_head_dim / 16][32][4];  ///< fragments
   SplitExchange<groups> exchange;
   uint16_t own_key[max_head_dim], own_value[max_head_dim];
+  std::byte* own_block;  ///< of the cache, where these go
 };
 /// The same over an int8 cache.
 template <int groups>
@@ -783,6 +785,7 @@ struct alignas(128) SplitSharedS8 {
   float scales[groups][2][2 * kv_block];  ///< of two cache blocks in turns: of keys, of values
   uint32_t queries[max_head_dim / 32][32][2];
   uint32_t own_words[2][32];  ///< the row's own key and value
+  std::byte* own_block;       ///< of the cache, where these go
   alignas(16) float head_scales[max_head_group + 2];
   alignas(16) float rows[max_head_group + 1][max_head_dim];  ///< while heads are spread
   SplitExchange<groups> exchange;
