@@ -1,5 +1,6 @@
-// The best ids of a row of logits. Each pass over the values finds the best that comes after the
-// last one found; blocks do so for slices of the vocabulary, then one block for their results.
+// The best ids of a row of logits. Each pass over the values, most of them in registers, finds the
+// best that comes after the last one found; blocks do so for slices of the vocabulary, then one
+// block for their results.
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/quantize_row.cuh"
 
@@ -25,17 +26,30 @@ struct LargerKey {
   __device__ Key operator()(Key a, Key b) const { return a > b ? a : b; }
 };
 
+/// A thread's first keys of those that a block chooses from, read all at once: each of up to
+/// max_top passes looks at them again.
+constexpr int held_keys = 16;
+
 /// out[0 .. count) = the best of the keys key_at(0 .. size).
 template <class KeyAt>
 __device__ void select(int64_t size, int64_t count, Candidate* out, KeyAt key_at) {
   __shared__ Key warp_keys[block_warps];
+  Key held[held_keys];
+#pragma unroll
+  for (int j = 0; j < held_keys; ++j) {
+    const int64_t i = threadIdx.x + int64_t{j} * block_threads;
+    held[j] = i < size ? key_at(i) : Key{0};
+  }
   Key last = ~Key{0};
   for (int64_t found = 0; found < count; ++found) {
     Key best = 0;
-    for (int64_t i = threadIdx.x; i < size; i += block_threads) {
-      const Key key = key_at(i);
+    const auto look_at = [&](Key key) {
       if (key < last && key > best) best = key;
-    }
+    };
+#pragma unroll
+    for (int j = 0; j < held_keys; ++j) look_at(held[j]);
+    for (int64_t i = threadIdx.x + held_keys * block_threads; i < size; i += block_threads)
+      look_at(key_at(i));
     best = combine_warp(best, LargerKey());
     __syncthreads();
     if (threadIdx.x % 32 == 0) warp_keys[threadIdx.x / 32] = best;
