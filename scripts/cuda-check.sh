@@ -24,7 +24,7 @@ known=$(cat <<'END'
 attention_prefill_kernel<128,2> sm_75 128
 attention_prefill_kernel<128,2> sm_87 48
 attention_prefill_kernel<128,2> sm_90a 48
-attention_split_kernel<CacheF16,4> sm_90a 40
+attention_split_kernel<CacheF16,4> sm_90a 48
 attention_split_kernel<CacheS8,4> sm_90a 84
 END
 )
