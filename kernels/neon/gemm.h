@@ -40,8 +40,9 @@ template <class Dot, int rows, class Gemm>
   Dot::template dot<rows>(g.a + row * g.lda, g.lda, g.w + tile * tile_n * k, k / tile_k, acc);
 }
 
+/// Not inlined: what the loops around it keep in vector registers would spill its sums.
 template <class Dot, int rows>
-void block(const GemmS8& g, int64_t row, int64_t tile) {
+[[gnu::noinline]] void block(const GemmS8& g, int64_t row, int64_t tile) {
   int32x4_t acc[rows][quads];
   multiply<Dot, rows>(g, row, tile, acc);
 #pragma GCC unroll 6
