@@ -6,10 +6,11 @@ usage: inner_loops.py OBJECT INSTRUCTION [--mca LLVM-MCA --cpu CPU]
 
 OBJECT is an object file for AArch64 or x86-64, INSTRUCTION the one that multiplies (sdot, smmla,
 sadalp, fmla; vpdpbusd, vpmaddwd, vfmadd231ps).
-Prints, for each innermost loop with at least 8 of them, and one in six instructions: how many,
-the instructions in all, the vector registers that loads fill, those kept on the stack, and, with
-llvm-mca (16 or later; AArch64), the cycles of a pass on CPU (neoverse-n1, ...) if every load hits the first
-cache. Exits with 1 if there is no such loop, or if one keeps a vector register on the stack.
+Prints, for each innermost loop with at least 8 of them, and one in eight instructions: how many,
+the instructions in all, the vector registers that loads fill, those put on the stack (what is only
+read there are constants), and, with llvm-mca (16 or later; AArch64), the cycles of a pass on CPU
+(neoverse-n1, ...) if every load hits the first cache. Exits with 1 if there is no such loop, or if
+one puts a vector register on the stack.
 """
 import argparse
 import re
@@ -72,8 +73,9 @@ def vector_loads(loop):
 
 
 def vector_spills(loop):
-    return sum(is_vector(operands) and ("[sp" in operands or "(%rsp)" in operands)
-               for _, _, operands in loop)
+    return sum(is_vector(operands) and ("[sp" in operands and name.startswith("st")
+                                        or operands.endswith("(%rsp)"))
+               for _, name, operands in loop)
 
 
 def cycles(loop, mca, cpu):
@@ -99,7 +101,7 @@ def main():
     for name, body in functions(arguments.object):
         for loop in innermost_loops(body):
             count = sum(instruction == arguments.instruction for _, instruction, _ in loop)
-            if count < 8 or count * 6 < len(loop):  # others are bound by what is around them
+            if count < 8 or count * 8 < len(loop):
                 continue
             line = (f"{count} {arguments.instruction} of {len(loop)} instructions, "
                     f"{vector_loads(loop)} loads, {vector_spills(loop)} spills")

@@ -2,9 +2,6 @@
 // What the tests on a GPU share.
 #include <doctest/doctest.h>
 
-#include <algorithm>
-#include <cmath>
-#include <cstring>
 #include <vector>
 
 #include "kernels/cuda/kernels.h"
@@ -26,28 +23,6 @@ inline kernels::cuda::Queue default_queue() {
               "cudaDeviceGetAttribute");
   return {nullptr, 4,     kernels::cuda::running_architecture(), shared_bytes,
           false,   false, kernels::cuda::running_warpgroups()};
-}
-
-inline int device_multiprocessors() {
-  int count = 0;
-  cuda::check(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, 0),
-              "cudaDeviceGetAttribute");
-  return count;
-}
-
-inline std::vector<float> largest_of_rows(const std::vector<float>& values, int64_t rows) {
-  std::vector<float> largest(static_cast<size_t>(rows));
-  for (size_t i = 0; i < values.size(); ++i) {
-    float& of_row = largest[i / (values.size() / largest.size())];
-    of_row = std::max(of_row, std::abs(values[i]));
-  }
-  return largest;
-}
-/// Of kernels::cuda::RowSource::peaks.
-inline std::vector<float> largest_of_peaks(const std::vector<uint32_t>& peaks, int64_t rows) {
-  std::vector<float> values(peaks.size());
-  std::memcpy(values.data(), peaks.data(), peaks.size() * sizeof(float));
-  return largest_of_rows(values, rows);
 }
 
 /// A copy of values in the device's memory.

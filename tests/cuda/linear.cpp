@@ -2,6 +2,8 @@
 // bit.
 #include <algorithm>
 #include <bit>
+#include <cmath>
+#include <cstring>
 #include <random>
 #include <set>
 #include <string>
@@ -19,6 +21,21 @@ using kernels::padded_n;
 using kernels::cuda::activation_stride;
 
 namespace {
+
+std::vector<float> largest_of_rows(const std::vector<float>& values, int64_t rows) {
+  std::vector<float> largest(static_cast<size_t>(rows));
+  for (size_t i = 0; i < values.size(); ++i) {
+    float& of_row = largest[i / (values.size() / largest.size())];
+    of_row = std::max(of_row, std::abs(values[i]));
+  }
+  return largest;
+}
+/// Of kernels::cuda::RowSource::peaks.
+std::vector<float> largest_of_peaks(const std::vector<uint32_t>& peaks, int64_t rows) {
+  std::vector<float> values(peaks.size());
+  std::memcpy(values.data(), peaks.data(), peaks.size() * sizeof(float));
+  return largest_of_rows(values, rows);
+}
 
 struct Case {
   int64_t rows, n, k;
