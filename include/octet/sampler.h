@@ -28,6 +28,13 @@ struct Candidate {
   float probability;
 };
 
+/// One of the largest logits of a row (step_top()).
+struct TopLogit {
+  float logit;
+  int32_t id;
+};
+inline constexpr int64_t max_top_logits = 64;
+
 /// Draws tokens. One uniform number u = r / 2^32 a draw, r from PCG32 (XSH RR 64/32, O'Neill
 /// 2014, stream 54, seeded with SamplerOptions::seed); the token is the first in the order of
 /// candidates() whose cumulative probability is above u. Probabilities are computed and summed in
@@ -54,6 +61,14 @@ class Sampler {
   /// Draws one of candidates(logits); does not accept() it. Errors: as candidates().
   int32_t sample(std::span<const float> logits);
 
+  /// How many of a row's best logits a draw looks at: 1 if it is greedy, or top_k. 0: all logits,
+  /// as without top_k, with penalties, or for more than max_top_logits.
+  int64_t best_needed() const;
+  /// Draws what sample() draws from all logits. best: the best of them, best first, at least
+  /// best_needed(), which is not 0, or all. Errors: InvalidArgument if a logit is NaN or +infinity,
+  /// or if all are -infinity; for options that need all logits.
+  int32_t sample_best(std::span<const TopLogit> best);
+
   const SamplerOptions& options() const { return options_; }
 
  private:
@@ -75,6 +90,7 @@ class Sampler {
   void keep_top_k(std::span<const float> logits);
   double keep_mass(std::span<const float> logits, double mass);
   double keep(std::span<const float> logits, double mass);
+  int32_t draw(double uniform, double total);
   double weigh(double best, size_t begin, size_t end);
   double cut(double total);
 

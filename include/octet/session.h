@@ -154,13 +154,10 @@ struct StepInput {
 void step(std::span<const StepInput> inputs,
           FunctionRef<void(size_t input, int64_t row, std::span<const float> logits)> on_logits);
 
-struct TopLogit {
-  float logit;
-  int32_t id;
-};
 /// The same, but of each row only the `count` largest logits, best first (of equal ones the smaller
-/// id first): a device then returns a few bytes a row. count: 1 to max_top_logits.
-inline constexpr int64_t max_top_logits = 64;
+/// id first): a device then returns a few bytes a row. Ids that stand for no text (padding of the
+/// embedding) are left out; where there are fewer ids than count, the rest are -1 at -infinity.
+/// count: 1 to max_top_logits; Sampler::best_needed() knows how many a draw takes.
 void step_top(std::span<const StepInput> inputs, int64_t count,
               FunctionRef<void(size_t input, int64_t row, std::span<const TopLogit> best)> on_best);
 

@@ -42,6 +42,8 @@ struct FiniteCheck {
   int32_t* first_bad;
   int32_t number;  ///< of this operation in its step
 };
+/// What first_bad is while there is none.
+inline constexpr int32_t none_bad = INT32_MAX;
 
 /// Rows that become quantized activations: norm(source[rows[i]]), or source[rows[i]], then times a
 /// Hadamard matrix in blocks.
@@ -303,15 +305,24 @@ struct Candidate {
   int32_t id;
 };
 inline constexpr int64_t max_top = 64;
+/// Where the results of every other step go, so that a step may run while the host reads those of
+/// the one before.
+struct TopResults {
+  Candidate* best;     ///< [rows][max_top]
+  int32_t* first_bad;  ///< one transfer less behind a step
+};
 struct Top {
   int64_t rows, vocab, stride;
   const float* logits;
+  const uint32_t* left_out;  ///< a bit an id that is never among the best; or null
   int64_t count;
   Candidate* partial;  ///< [rows][top_blocks][max_top]
-  Candidate* out;      ///< [rows][max_top]
-  /// Goes where the results go: one transfer less behind a step.
-  const int32_t* first_bad;
-  int32_t* first_bad_out;
+  TopResults results[2];
+  int32_t* turns;  ///< [rows]: which of the results are this step's
+  int32_t* first_bad;
+  /// [rows], which become those of the step that follows, each row's best id behind it; with them
+  /// turns and first_bad. Or null.
+  StepRow* step;
 };
 inline constexpr int top_blocks = 64;
 void top(const Top& top, const Queue& queue);

@@ -1,6 +1,6 @@
-// The best ids of a row of logits. Each pass over the values, most of them in registers, finds the
-// best that comes after the last one found; blocks do so for slices of the vocabulary, then one
-// block for their results.
+// The best ids of a row of logits, and the step that follows. Each pass over the values, most of
+// them in registers, finds the best that comes after the last one found; blocks do so for slices of
+// the vocabulary, then one block for their results.
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/quantize_row.cuh"
 
@@ -22,6 +22,10 @@ __device__ Candidate candidate_of(Key key) {
   return {__uint_as_float(bits), static_cast<int32_t>(~static_cast<uint32_t>(key))};
 }
 
+__device__ bool is_left_out(const Top& a, int32_t id) {
+  return a.left_out && (a.left_out[id / 32] >> (id % 32) & 1) != 0;
+}
+
 struct LargerKey {
   __device__ Key operator()(Key a, Key b) const { return a > b ? a : b; }
 };
@@ -30,9 +34,9 @@ struct LargerKey {
 /// max_top passes looks at them again.
 constexpr int held_keys = 16;
 
-/// out[0 .. count) = the best of the keys key_at(0 .. size).
+/// out[0 .. count) = the best of the keys key_at(0 .. size), of which the first is returned.
 template <class KeyAt>
-__device__ void select(int64_t size, int64_t count, Candidate* out, KeyAt key_at) {
+__device__ Key select(int64_t size, int64_t count, Candidate* out, KeyAt key_at) {
   __shared__ Key warp_keys[block_warps];
   Key held[held_keys];
 #pragma unroll
@@ -40,7 +44,7 @@ __device__ void select(int64_t size, int64_t count, Candidate* out, KeyAt key_at
     const int64_t i = threadIdx.x + int64_t{j} * block_threads;
     held[j] = i < size ? key_at(i) : Key{0};
   }
-  Key last = ~Key{0};
+  Key last = ~Key{0}, first = 0;
   for (int64_t found = 0; found < count; ++found) {
     Key best = 0;
     const auto look_at = [&](Key key) {
@@ -56,8 +60,20 @@ __device__ void select(int64_t size, int64_t count, Candidate* out, KeyAt key_at
     __syncthreads();
     for (int i = 0; i < block_warps; ++i) best = LargerKey()(best, warp_keys[i]);
     if (threadIdx.x == 0) out[found] = candidate_of(best);
+    if (found == 0) first = best;
     last = best;
   }
+  return first;
+}
+
+/// The row of the next step, by one thread.
+__device__ void follow(const Top& a, int64_t row, int32_t id) {
+  StepRow& step = a.step[row];
+  step.id = id;
+  ++step.position;
+  ++step.chunk_position;
+  a.turns[row] ^= 1;
+  if (row == 0) *a.first_bad = none_bad;
 }
 
 __global__ void __launch_bounds__(block_threads) top_of_slice_kernel(Top a) {
@@ -68,7 +84,7 @@ __global__ void __launch_bounds__(block_threads) top_of_slice_kernel(Top a) {
   select(max(min(slice, a.vocab - first), int64_t{0}), a.count,
          a.partial + (row * top_blocks + blockIdx.x) * max_top, [&](int64_t i) {
            const auto id = static_cast<int32_t>(first + i);
-           return key_of(logits[id], id);
+           return is_left_out(a, id) ? Key{0} : key_of(logits[id], id);
          });
 }
 
@@ -77,11 +93,14 @@ __global__ void __launch_bounds__(block_threads) top_kernel(Top a) {
   wait_previous_kernels();
   const int64_t row = blockIdx.x;
   const Candidate* partial = a.partial + row * top_blocks * max_top;
-  if (row == 0 && threadIdx.x == 0) *a.first_bad_out = *a.first_bad;
-  select(top_blocks * a.count, a.count, a.out + row * max_top, [&](int64_t i) {
-    const Candidate c = partial[i / a.count * max_top + i % a.count];
-    return c.id < 0 ? Key{0} : key_of(c.logit, c.id);
-  });
+  const TopResults results = a.results[a.turns[row]];
+  if (row == 0 && threadIdx.x == 0) *results.first_bad = *a.first_bad;
+  const Key best =
+      select(top_blocks * a.count, a.count, results.best + row * max_top, [&](int64_t i) {
+        const Candidate c = partial[i / a.count * max_top + i % a.count];
+        return c.id < 0 ? Key{0} : key_of(c.logit, c.id);
+      });
+  if (a.step && threadIdx.x == 0) follow(a, row, candidate_of(best).id);
 }
 
 }  // namespace

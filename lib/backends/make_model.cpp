@@ -13,9 +13,16 @@ constexpr int max_threads = 1024;
 // Activations stay in the caches of a CPU; a GPU wants work for all its multiprocessors.
 constexpr int64_t cpu_rows = 512, cuda_rows = 2048;
 
+std::vector<int32_t> textless_ids(const ModelImpl& impl) {
+  std::vector<int32_t> ids;
+  if (impl.text.tokenizer)
+    for (int32_t id = 0; id < impl.config.vocab_size; ++id)
+      if (!impl.text.tokenizer->has_text(id)) ids.push_back(id);
+  return ids;
+}
+
 void use_cpu(ModelImpl& impl, const ModelOptions& options) {
   impl.max_rows = options.max_rows > 0 ? options.max_rows : cpu_rows;
-  impl.pool = make_pool(options);
   impl.backend = std::make_unique<CpuBackend>(impl.config, impl.schemes.model, impl.max_rows,
                                               active_kernels(), *impl.pool);
 }
@@ -74,6 +81,8 @@ Model make_model(const ModelConfig& config, const Schemes& schemes, const Rotati
   impl->kv_cache = wide ? KvCacheType::f32 : options.kv_cache;
   impl->text = std::move(text);
   impl->store = std::move(store);
+  impl->pool = make_pool(options);
+  impl->textless = textless_ids(*impl);
   impl->weights = bind_weights(impl->config, schemes, rotation, two_planes, *impl->store);
   switch (options.device.kind) {
     case Device::Kind::cpu:
@@ -86,6 +95,7 @@ Model make_model(const ModelConfig& config, const Schemes& schemes, const Rotati
       use_best(*impl, options, progress);
       break;
   }
+  impl->backend->leave_out(impl->textless);
   impl->kv_pool =
       std::make_unique<KvPool>(impl->config, impl->kv_cache, impl->backend->kv_memory());
   return Model(Handle<ModelImpl>(impl.release()));

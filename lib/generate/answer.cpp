@@ -32,7 +32,7 @@ void check(const Model& model, const GenerateOptions& options) {
 Answer::Answer(const Model& model, const GenerateOptions& options, std::span<const int32_t> prompt)
     : model_((check(model, options), model)),
       options_(options),
-      textless_(textless_ids(*model.impl())),
+      textless_(model.impl()->textless),
       sampler_(options.sampler),
       decoder_(make_decoder(model)),
       stop_(options.stop),
@@ -69,7 +69,13 @@ void Answer::force_closing(int64_t left) {
   forced_.assign(end.rbegin(), end.rend());
 }
 
-int32_t Answer::draw(std::span<float> logits, int64_t left) {
+int64_t Answer::best_needed() const {
+  return constraint_ || options_.logprobs >= 0 ? 0 : sampler_.best_needed();
+}
+
+int32_t Answer::draw(const RowLogits& row, int64_t left) {
+  if (!row.best.empty()) return sampler_.sample_best(row.best);
+  const std::span<float> logits = row.logits;
   for (int32_t id : textless_) logits[static_cast<size_t>(id)] = never;
   // Reasoning does not end the text: the constrained answer is still to come.
   if (constraint_ && thinking_.inside())
@@ -145,20 +151,20 @@ std::string Answer::text_of(int32_t id) {
   return thinking_.separate() && thinking_.inside() ? text : stop_.push(text);
 }
 
-GenerationPiece Answer::next(std::span<float> logits, int64_t room) {
+GenerationPiece Answer::next(const RowLogits& row, int64_t room) {
   const int64_t left = std::min(options_.max_tokens - stats.generated_tokens, room);
   force_closing(left);
   GenerationPiece piece;
   GeneratedToken& token = piece.token;
   const bool was_constrained = constrained();
   std::vector<float> raw;
-  if (options_.logprobs >= 0) raw.assign(logits.begin(), logits.end());
+  if (options_.logprobs >= 0) raw.assign(row.logits.begin(), row.logits.end());
   token.forced = !forced_.empty();
   if (token.forced) {
     token.id = forced_.back();
     forced_.pop_back();
   } else {
-    token.id = draw(logits, left);
+    token.id = draw(row, left);
   }
   if (options_.logprobs >= 0) fill_logprobs(raw, options_.logprobs, token);
   sampler_.accept(token.id);

@@ -10,6 +10,7 @@
 #include "lib/generate/stop_filter.h"
 #include "lib/generate/thinking.h"
 #include "lib/generate/token_constraint.h"
+#include "lib/model/decoder.h"
 
 namespace octet {
 
@@ -20,9 +21,11 @@ class Answer {
   /// tokenizer where the model has none.
   Answer(const Model& model, const GenerateOptions& options, std::span<const int32_t> prompt);
 
-  /// The token after these logits [vocab], which are changed. room: tokens that still fit into the
-  /// context, this one included.
-  GenerationPiece next(std::span<float> logits, int64_t room);
+  /// How many of a row's best logits the next token is drawn from; 0: all of them.
+  int64_t best_needed() const;
+  /// The token after a row of which these are the best, at least best_needed(), or all logits,
+  /// which are changed. room: tokens that still fit into the context, this one included.
+  GenerationPiece next(const RowLogits& row, int64_t room);
   /// No more tokens are made, for this reason.
   void end(StopReason reason);
   bool ended() const { return stats.stop != StopReason::none; }
@@ -35,7 +38,7 @@ class Answer {
   void force_answer(int64_t left);
   void force_closing(int64_t left);
   bool constrained() const { return constraint_ && !thinking_.inside(); }
-  int32_t draw(std::span<float> logits, int64_t left);
+  int32_t draw(const RowLogits& row, int64_t left);
   int32_t draw_constrained(std::span<float> logits, int64_t left);
   void follow_constraint(int32_t id);
   std::string text_of(int32_t id);

@@ -58,7 +58,8 @@ struct EngineImpl : Counted {
   void run();
   void run_alone(size_t input);
   void make_tokens(std::span<const StepRow> rows);
-  void make_token(size_t input, std::span<float> logits);
+  void make_token(size_t input, const RowLogits& row);
+  int64_t best_needed(size_t first, size_t count) const;
   void deliver(EngineTask& task);
   void keep_prefix(EngineTask& task);
   void finish(size_t index);

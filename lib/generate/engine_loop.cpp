@@ -217,10 +217,23 @@ void EngineImpl::make_room() {
   for (; missing > 0; --missing) prefixes_.evict();
 }
 
+/// How many of the best logits make the next tokens of the inputs from `first` on; 0: all.
+int64_t EngineImpl::best_needed(size_t first, size_t count) const {
+  int64_t most = 0;
+  for (size_t i = first; i < first + count; ++i) {
+    if (inputs_[i].rows == Session::Rows::none) continue;
+    const int64_t needed = planned_[i]->answer.best_needed();
+    if (needed == 0) return 0;
+    most = std::max(most, needed);
+  }
+  return most;
+}
+
 void EngineImpl::run() {
   for (EngineTask* task : planned_) task->made.reset();
   const Clock::time_point begin = Clock::now();
-  const StepOptions step{.cancelled = inputs_.size() == 1 ? &planned_[0]->cancelled : nullptr};
+  const StepOptions step{best_needed(0, inputs_.size()),
+                         inputs_.size() == 1 ? &planned_[0]->cancelled : nullptr};
   int64_t rows = 0;
   for (const SequenceInput& input : inputs_) rows += std::ssize(input.ids);
   try {
@@ -247,9 +260,9 @@ void EngineImpl::run() {
 void EngineImpl::run_alone(size_t input) {
   EngineTask& task = *planned_[input];
   try {
-    run_step(*model.impl(), std::span(inputs_).subspan(input, 1), {.cancelled = &task.cancelled},
-             [&](std::span<const StepRow> rows) {
-               if (!task.made) make_token(input, rows[0].head.logits);
+    run_step(*model.impl(), std::span(inputs_).subspan(input, 1),
+             {best_needed(input, 1), &task.cancelled}, [&](std::span<const StepRow> rows) {
+               if (!task.made) make_token(input, rows[0].head);
              });
   } catch (const Error& error) {
     if (error.code() == ErrorCode::Cancelled) return;  // ends before the next step
@@ -259,20 +272,20 @@ void EngineImpl::run_alone(size_t input) {
   }
 }
 
-/// The next token of each row's task: drawing takes longer than a core should have to wait.
+/// The next token of each row's task, side by side: drawing from all logits takes a while.
 void EngineImpl::make_tokens(std::span<const StepRow> rows) {
   model.impl()->pool->for_each(std::ssize(rows), [&](int64_t i, int) {
     const StepRow& row = rows[static_cast<size_t>(i)];
-    make_token(row.input, row.head.logits);
+    make_token(row.input, row.head);
   });
 }
 
 /// The task's next token.
-void EngineImpl::make_token(size_t input, std::span<float> logits) {
+void EngineImpl::make_token(size_t input, const RowLogits& row) {
   EngineTask& task = *planned_[input];
   try {
     const int64_t length = task.sequence->size() + std::ssize(inputs_[input].ids);
-    task.made = task.answer.next(logits, options.context - length);
+    task.made = task.answer.next(row, options.context - length);
     task.pending = task.made->token.id;
   } catch (...) {
     task.error = std::current_exception();

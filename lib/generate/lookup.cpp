@@ -3,14 +3,13 @@
 #include <algorithm>
 
 #include "lib/generate/session_impl.h"
+#include "lib/generate/step.h"
 #include "lib/model/model_impl.h"
 
 namespace octet {
 
 Lookup::Lookup(const Model& model, int64_t context)
-    : vocab_(static_cast<size_t>(model.config().vocab_size)),
-      max_rows_(model.impl()->max_rows),
-      index_(context) {}
+    : max_rows_(model.impl()->max_rows), index_(context) {}
 
 void Lookup::sequence_cut(int64_t length) {
   guesses_ = 0;
@@ -42,36 +41,31 @@ int64_t Lookup::guess(const Session& session, int32_t id, int64_t most) {
   return length_.choose(match_, extra_row_cost(session.model(), session.size()), limit);
 }
 
-void Lookup::evaluate(Session& session, int64_t drafts, const CancelToken& cancel) {
-  const size_t rows = drafts > 0 ? ids_.size() : 1;
-  if (rows_.size() < rows * vocab_) rows_.resize(rows * vocab_);
+void Lookup::evaluate(Session& session, int64_t drafts, int64_t top, const CancelToken& cancel) {
   std::vector<int32_t>& tokens = session.impl()->sequence.tokens;
   const size_t length = tokens.size();
-  session.evaluate(
-      std::span(ids_).first(static_cast<size_t>(1 + drafts)), Session::Rows::all,
-      [&](int64_t i, std::span<const float> logits) {
-        std::copy(logits.begin(), logits.end(), row(i).begin());
-      },
-      cancel);
+  octet::evaluate(session, std::span(ids_).first(static_cast<size_t>(1 + drafts)),
+                  Session::Rows::all, top, cancel,
+                  [&](int64_t row, const RowLogits& logits) { rows_.keep(row, logits); });
   // Guesses are in the cache, but not in the sequence until they are drawn.
   tokens.resize(length + 1);
   session.impl()->stats.drafted_tokens += drafts;
 }
 
-std::span<float> Lookup::advance(Session& session, int32_t id, int64_t most,
-                                 const CancelToken& cancel) {
+RowLogits Lookup::advance(Session& session, int32_t id, int64_t most, int64_t top,
+                          const CancelToken& cancel) {
   if (guessed(id) && right_ <= evaluated_) {
     session.impl()->sequence.tokens.push_back(id);
     ++session.impl()->stats.accepted_tokens;
-    return row(right_);
+    return rows_.row(right_);
   }
   const int64_t drafts = guess(session, id, most);
-  evaluate(session, drafts, cancel);
+  evaluate(session, drafts, top, cancel);
   evaluated_ = drafts;
   // Without a draft, whether the first guess is right is still worth knowing.
   guesses_ = match_ > 0 ? std::max<int64_t>(drafts, 1) : 0;
   right_ = 0;
-  return row(0);
+  return rows_.row(0);
 }
 
 }  // namespace octet

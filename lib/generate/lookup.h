@@ -3,10 +3,10 @@
 
 #include <array>
 #include <span>
-#include <vector>
 
 #include "lib/generate/draft_length.h"
 #include "lib/generate/ngram_index.h"
+#include "lib/generate/row_copies.h"
 
 namespace octet {
 
@@ -22,11 +22,11 @@ class Lookup {
 
   Lookup(const Model& model, int64_t context);
 
-  /// Appends `id` to the session's sequence and returns the logits after it, valid and the
-  /// caller's to change until the next call. `most`: how many more tokens will be drawn.
-  /// Errors: as Session::evaluate().
-  std::span<float> advance(Session& session, int32_t id, int64_t most,
-                           const CancelToken& cancel = {});
+  /// Appends `id` to the session's sequence and returns the best `top` logits after it, or with 0
+  /// all, valid and the caller's to change until the next call. `most`: how many more tokens will
+  /// be drawn. Errors: as Session::evaluate().
+  RowLogits advance(Session& session, int32_t id, int64_t most, int64_t top,
+                    const CancelToken& cancel = {});
 
   /// The sequence was changed by others: what was evaluated ahead is void.
   void sequence_grew() { guesses_ = 0; }
@@ -35,12 +35,8 @@ class Lookup {
  private:
   bool guessed(int32_t id);
   int64_t guess(const Session& session, int32_t id, int64_t most);
-  void evaluate(Session& session, int64_t drafts, const CancelToken& cancel);
-  std::span<float> row(int64_t i) {
-    return std::span(rows_).subspan(static_cast<size_t>(i) * vocab_, vocab_);
-  }
+  void evaluate(Session& session, int64_t drafts, int64_t top, const CancelToken& cancel);
 
-  size_t vocab_;
   int64_t max_rows_;
   NgramIndex index_;
   DraftLength length_;
@@ -49,7 +45,7 @@ class Lookup {
   int64_t guesses_ = 0;
   int64_t right_ = 0;      ///< guesses that turned out right so far
   int64_t evaluated_ = 0;  ///< guesses that were rows of the last step
-  std::vector<float> rows_;
+  RowCopies rows_;
 };
 
 }  // namespace octet

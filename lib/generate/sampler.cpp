@@ -248,7 +248,35 @@ int32_t Sampler::sample(std::span<const float> logits) {
   if (options_.temperature == 0) return find_best(logits).id;
   const double uniform = next_random() * 0x1p-32;
   const bool cuts = options_.top_p < 1 || options_.min_p > 0;
-  const double total = cut(keep(logits, cuts ? options_.top_p : uniform));
+  return draw(uniform, keep(logits, cuts ? options_.top_p : uniform));
+}
+
+int64_t Sampler::best_needed() const {
+  if (has_penalty(options_)) return 0;
+  if (options_.temperature == 0) return 1;
+  return options_.top_k <= max_top_logits ? options_.top_k : 0;
+}
+
+int32_t Sampler::sample_best(std::span<const TopLogit> best) {
+  const int64_t needed = best_needed();
+  require(needed > 0, ErrorCode::InvalidArgument, "the sampler's options need all logits");
+  scored_.clear();
+  scored_.reserve(static_cast<size_t>(needed));
+  for (const TopLogit& one : best.first(std::min(best.size(), static_cast<size_t>(needed)))) {
+    if (one.logit == -infinity) break;
+    require(std::isfinite(one.logit), ErrorCode::InvalidArgument, "logit of id ", one.id, " is ",
+            one.logit, ", expected a finite number or -inf");
+    scored_.push_back({one.logit, one.id});
+  }
+  require_candidate(!scored_.empty(), best.size());
+  if (options_.temperature == 0) return scored_.front().id;
+  const double uniform = next_random() * 0x1p-32;
+  return draw(uniform, weigh(scored_.front().score, 0, scored_.size()));
+}
+
+/// total: of the weights in scored_, and of those that were left out.
+int32_t Sampler::draw(double uniform, double total) {
+  total = cut(total);
   double sum = 0;
   for (const Scored& scored : scored_) {
     sum += scored.score;

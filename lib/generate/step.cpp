@@ -145,15 +145,20 @@ void step_top(std::span<const StepInput> inputs, int64_t count,
            });
 }
 
+void evaluate(Session& session, std::span<const int32_t> ids, Session::Rows rows, int64_t top,
+              const CancelToken& cancel, FunctionRef<void(int64_t, const RowLogits&)> on_row) {
+  const StepInput input[] = {{&session, ids, rows}};
+  run_step(*session.model().impl(), sequences_of(input),
+           {top, cancel ? &cancel.impl()->set : nullptr}, [&](std::span<const StepRow> some) {
+             for (const StepRow& row : some) on_row(row.row, row.head);
+           });
+}
+
 void Session::evaluate(std::span<const int32_t> ids, Rows rows,
                        FunctionRef<void(int64_t, std::span<const float>)> on_logits,
                        const CancelToken& cancel) {
-  const StepInput input[] = {{this, ids, rows}};
-  run_step(*model().impl(), sequences_of(input),
-           {.cancelled = cancel ? &cancel.impl()->set : nullptr},
-           [&](std::span<const StepRow> some) {
-             for (const StepRow& row : some) on_logits(row.row, row.head.logits);
-           });
+  octet::evaluate(*this, ids, rows, 0, cancel,
+                  [&](int64_t row, const RowLogits& head) { on_logits(row, head.logits); });
 }
 
 }  // namespace octet

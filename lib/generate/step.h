@@ -38,4 +38,8 @@ using RowReceiver = FunctionRef<void(std::span<const StepRow> rows)>;
 void run_step(ModelImpl& model, std::span<const SequenceInput> inputs, const StepOptions& options,
               RowReceiver on_rows);
 
+/// Session::evaluate(), handing out the best `top` logits of a row, or with 0 all.
+void evaluate(Session& session, std::span<const int32_t> ids, Session::Rows rows, int64_t top,
+              const CancelToken& cancel, FunctionRef<void(int64_t row, const RowLogits&)> on_row);
+
 }  // namespace octet

@@ -6,7 +6,9 @@
 
 #include "lib/core/error.h"
 #include "lib/generate/answer.h"
+#include "lib/generate/row_copies.h"
 #include "lib/generate/session_impl.h"
+#include "lib/generate/step.h"
 
 namespace octet {
 namespace {
@@ -44,9 +46,9 @@ struct TextStreamImpl : Counted {
   GenerateOptions options;
   bool turn = false;  // the answer becomes the assistant's turn
   Answer answer;
-  std::vector<float> last_row;  // logits of a step without lookup
-  std::span<float> logits;      // of the next token
-  std::string text;             // of the answer so far, without reasoning that is given out apart
+  RowCopies last_row;  // of a step without lookup
+  RowLogits logits;    // of the next token
+  std::string text;    // of the answer so far, without reasoning that is given out apart
   GenerationPiece piece;
   Clock::time_point begin = Clock::now();
   bool flushed = false;
@@ -66,18 +68,17 @@ void release(TextStreamImpl* impl) noexcept {
 }
 
 void TextStreamImpl::evaluate(std::span<const int32_t> ids) {
-  session.evaluate(
-      ids, Session::Rows::last,
-      [&](int64_t, std::span<const float> row) { last_row.assign(row.begin(), row.end()); },
-      options.cancel);
-  logits = last_row;
+  octet::evaluate(session, ids, Session::Rows::last, answer.best_needed(), options.cancel,
+                  [&](int64_t, const RowLogits& row) { last_row.keep(0, row); });
+  logits = last_row.row(0);
 }
 
 /// Appends a token that was made.
 void TextStreamImpl::advance(int32_t id) {
   if (options.lookup)
-    logits = session.impl()->lookup->advance(
-        session, id, options.max_tokens - answer.stats.generated_tokens, options.cancel);
+    logits = session.impl()->lookup->advance(session, id,
+                                             options.max_tokens - answer.stats.generated_tokens,
+                                             answer.best_needed(), options.cancel);
   else
     evaluate(std::span(&id, 1));
 }

@@ -39,7 +39,7 @@ struct Batch {
   std::span<const int32_t> ids;         ///< [rows]
   std::span<const Chunk> chunks;        ///< cover the rows in order
   std::span<const int64_t> logit_rows;  ///< rows whose logits are wanted, rising
-  int64_t top = 0;                      ///< of these the best so many; 0: all of them
+  int64_t top = 0;  ///< of these the best so many, without the ids left out; 0: all of them
   /// Ends the step (ErrorCode::Cancelled) when it turns true; may be null.
   const std::atomic<bool>* cancelled = nullptr;
   int64_t rows() const { return static_cast<int64_t>(ids.size()); }
@@ -118,6 +118,8 @@ class Backend {
   /// An adapter's matrices where this device's operations read them; null where that is the host's
   /// memory. Not during a step. Errors: OutOfMemory.
   virtual std::unique_ptr<DeviceAdapter> prepare(const AdapterImpl&) { return nullptr; }
+  /// Ids that no step gives out as the best. Before the first step. Errors: OutOfMemory.
+  virtual void leave_out(std::span<const int32_t> ids) = 0;
   /// Where the caches of this device's sequences lie.
   virtual KvMemory& kv_memory() = 0;
 

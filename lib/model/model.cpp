@@ -13,15 +13,6 @@ void release(ModelImpl* impl) noexcept {
   release_counted(impl);
 }
 
-const std::vector<int32_t>& textless_ids(ModelImpl& model) {
-  std::call_once(model.textless_found, [&] {
-    if (!model.text.tokenizer) return;
-    for (int32_t id = 0; id < model.config.vocab_size; ++id)
-      if (!model.text.tokenizer->has_text(id)) model.textless.push_back(id);
-  });
-  return model.textless;
-}
-
 const std::shared_ptr<const TokenTrie>& token_trie(ModelImpl& model) {
   std::call_once(model.trie_made, [&] {
     require(model.text.tokenizer.has_value(), ErrorCode::Unsupported,

@@ -37,20 +37,17 @@ struct ModelImpl : Counted {
   Weights weights;                            ///< where the backend has them
   int64_t max_rows;
   std::string device_note;
-  std::unique_ptr<ThreadPool> pool;  ///< of the CPU
+  std::unique_ptr<ThreadPool> pool;  ///< of the host
   std::unique_ptr<Backend> backend;
   std::unique_ptr<KvPool> kv_pool;              ///< of all sessions and engines
   std::optional<uint64_t> weights_fingerprint;  ///< known beforehand where a device has the weights
-  std::once_flag textless_found;
+  /// The ids that must not be drawn, as they have no text: padding rows of the embedding. None if
+  /// the model has no tokenizer.
   std::vector<int32_t> textless;
   std::once_flag trie_made;
   std::shared_ptr<const TokenTrie> trie;
   TurnMutex step;  ///< held during a step: the backend has one workspace
 };
-
-/// The ids that must not be drawn, as they have no text: padding rows of the embedding. None if the
-/// model has no tokenizer.
-const std::vector<int32_t>& textless_ids(ModelImpl& model);
 
 /// The vocabulary as a tree, without the tags around reasoning; made when it is first asked for.
 /// Errors: as TokenTrie.

@@ -1,5 +1,6 @@
 // Whole models on the device against the CPU, and the device against itself.
 #include <algorithm>
+#include <optional>
 
 #include <octet/quant.h>
 
@@ -150,6 +151,108 @@ TEST_CASE("cuda: chunks of more than 16 rows give the same bits however they are
     const std::vector<int32_t> ids = some_ids(model, 150, 2);
     const std::vector<float> whole = alone(model, ids);
     for (size_t chunk : {50, 75, 130}) CHECK(same_bits(alone(model, ids, chunk), whole));
+  }
+}
+
+/// A session that continues with its best ids, which the device may evaluate before it is told to.
+struct Greedy {
+  Session session;
+  int32_t next = 1;
+  std::vector<TopLogit> best = {};  ///< after each of the last tokens
+
+  /// Evaluates the next id, and draws the one behind it.
+  static void step(std::initializer_list<Greedy*> all, int count) {
+    for (int i = 0; i < count; ++i) {
+      std::vector<StepInput> inputs;
+      for (Greedy* one : all) inputs.push_back({&one->session, std::span(&one->next, 1)});
+      step_top(inputs, 2, [&](size_t input, int64_t, std::span<const TopLogit> best) {
+        Greedy& one = **(all.begin() + input);
+        one.best.push_back(best[0]);
+        one.next = best[0].id;
+      });
+    }
+  }
+  /// The same tokens give the same best logits where nothing is evaluated ahead, as all logits are
+  /// asked for.
+  void check() const {
+    const Model& model = session.model();
+    const std::vector<float> logits = alone(model, session.tokens(), 1);
+    const auto vocab = model.config().vocab_size;
+    for (size_t i = 0; i < best.size(); ++i) {
+      const auto row = session.size() - static_cast<int64_t>(best.size() - i);
+      const float* of_row = logits.data() + row * vocab;
+      const float* largest = std::max_element(of_row, of_row + vocab);
+      CHECK(best[i].id == largest - of_row);
+      CHECK(best[i].logit == *largest);
+    }
+  }
+};
+
+TEST_CASE("cuda: steps that follow the best ids give the bits of others") {
+  if (!has_cuda()) return;
+  for (const KvCacheType kv_cache : {KvCacheType::f16, KvCacheType::int8}) {
+    const Model model = open_on(Device::cuda(), "tiny-qwen2-distill", Scheme::w8a8, kv_cache);
+    const auto begin = [&](int64_t tokens) {
+      Greedy one{Session(model, {.context = 256})};
+      all_logits(one.session, some_ids(model, tokens, tokens), 16);
+      return one;
+    };
+    Greedy first = begin(2), second = begin(44);
+    Greedy::step({&first, &second}, 22);  // over the end of a block
+    first.next = (first.next + 1) % 100;  // not what was guessed
+    Greedy::step({&first, &second}, 2);
+    Greedy::step({&second, &first}, 2);
+    Greedy::step({&first}, 3);
+    first.check();
+    second.check();
+  }
+}
+
+TEST_CASE("cuda: caches that are changed between steps forget what was evaluated ahead") {
+  if (!has_cuda()) return;
+  const TempDir folder;
+  const std::string saved = folder.path("saved");
+  const auto after_steps = [](const Model& model) {
+    Greedy one{Session(model, {.context = 128})};
+    all_logits(one.session, some_ids(model, 10, 1));
+    Greedy::step({&one}, 19);  // enough for the next one to be evaluated ahead
+    return one;
+  };
+  {
+    const Model model = open_on(Device::cuda(), "tiny-qwen2", Scheme::w8a8);
+    Greedy one = after_steps(model);
+    one.session.save(saved);
+    Greedy branch{one.session.fork(), one.next};
+    Greedy::step({&branch}, 2);
+    Greedy::step({&one}, 2);
+    branch.check();
+    one.check();
+  }
+  {
+    const Model model = open_on(Device::cuda(), "tiny-qwen2", Scheme::w8a8);
+    Greedy one = after_steps(model);
+    one.session.truncate(one.session.size() - 2);
+    one.best.clear();
+    Greedy::step({&one}, 3);
+    one.check();
+  }
+  for (const bool load : {false, true}) {
+    const Model model = open_on(Device::cuda(), "tiny-qwen2", Scheme::w8a8);
+    std::optional<Greedy> one = Greedy{Session(model, {.context = 128})};
+    all_logits(one->session, some_ids(model, 10, 3));
+    Greedy::step({&*one}, 19);
+    const int32_t guess = one->next;
+    // Another with as many tokens in the same memory, before the token that was guessed.
+    one.reset();
+    if (load) {
+      one = Greedy{Session::load(model, saved)};
+    } else {
+      one = Greedy{Session(model, {.context = 128})};
+      all_logits(one->session, some_ids(model, 29, 2), 16);
+    }
+    one->next = guess;
+    Greedy::step({&*one}, 2);
+    one->check();
   }
 }
 

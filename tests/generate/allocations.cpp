@@ -68,7 +68,7 @@ TEST_CASE("tokens by prompt lookup do not allocate") {
   const auto make_token = [&] {
     // Mostly a period, so that drafts occur; some guesses are wrong.
     next = static_cast<int32_t>(++made % 23 == 0 ? made : made % 5);
-    session.impl()->lookup->advance(session, next, 100);
+    session.impl()->lookup->advance(session, next, 100, 0);
   };
   // Drafts grow with the share of right guesses: warm is when the longest has been seen.
   while (made < 250) make_token();

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 #include <octet/sampler.h>
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <limits>
@@ -224,6 +225,49 @@ TEST_CASE("extreme logits and temperatures stay finite") {
     for (const Candidate& candidate : sampler.candidates(logits)) sum += candidate.probability;
     CHECK(sum == doctest::Approx(1));
   }
+}
+
+TEST_CASE("what is drawn from the best logits is what all of them give") {
+  std::vector<float> logits = reference_logits(3000, 11);
+  for (size_t i = 0; i < logits.size(); i += 3) logits[i] = std::round(logits[i] * 8) / 8;  // ties
+  std::vector<TopLogit> best;
+  for (size_t id = 0; id < logits.size(); ++id)
+    best.push_back({logits[id], static_cast<int32_t>(id)});
+  std::stable_sort(best.begin(), best.end(),
+                   [](const TopLogit& a, const TopLogit& b) { return a.logit > b.logit; });
+  for (const float temperature : {0.0f, 0.3f, 1.0f, 5.0f})
+    for (const int64_t top_k : {1, 5, 50, 64})
+      for (const float top_p : {0.6f, 1.0f})
+        for (const float min_p : {0.0f, 0.2f}) {
+          SamplerOptions options{temperature, top_k, top_p, min_p};
+          Sampler of_all(options), of_best(options);
+          REQUIRE(of_best.best_needed() == (temperature == 0 ? 1 : top_k));
+          const size_t some = temperature == 0 ? 1 : static_cast<size_t>(top_k);
+          for (int i = 0; i < 40; ++i) {
+            // More than are needed change nothing.
+            const auto given = std::span(best).first(some + static_cast<size_t>(i % 2) * 7);
+            CHECK(of_best.sample_best(given) == of_all.sample(logits));
+          }
+        }
+}
+
+TEST_CASE("draws that the best logits do not suffice for say so") {
+  const std::vector<TopLogit> best = {{2, 7}, {1, 3}, {-infinity, -1}};
+  for (const SamplerOptions& options :
+       {SamplerOptions{.top_k = 0}, SamplerOptions{.top_k = 65},
+        SamplerOptions{.temperature = 0, .repetition_penalty = 1.1f},
+        SamplerOptions{.presence_penalty = 1}, SamplerOptions{.frequency_penalty = 1}}) {
+    Sampler sampler(options);
+    CHECK(sampler.best_needed() == 0);
+    CHECK_THROWS_AS(sampler.sample_best(best), Error);
+  }
+  // A vocabulary smaller than top_k ends in -infinity, which is never drawn.
+  Sampler few(SamplerOptions{.temperature = 3, .top_k = 5});
+  for (int i = 0; i < 100; ++i) CHECK(few.sample_best(best) != -1);
+  CHECK_THROWS_AS(few.sample_best(std::vector<TopLogit>{{not_a_number, 1}, {1, 2}}), Error);
+  CHECK_THROWS_AS(few.sample_best(std::vector<TopLogit>{{infinity, 1}, {1, 2}}), Error);
+  CHECK_THROWS_AS(few.sample_best(std::vector<TopLogit>{{-infinity, -1}}), Error);
+  CHECK_THROWS_AS(few.sample_best({}), Error);
 }
 
 TEST_CASE("NaN, +inf and no candidate at all are errors") {

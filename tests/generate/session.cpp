@@ -2,6 +2,9 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <numeric>
+
 #include "support/evaluate.h"
 #include "support/generation.h"
 #include "support/text_model.h"
@@ -39,6 +42,36 @@ TEST_CASE("ids without text are never drawn") {
   options.sampler.top_k = 0;
   all_text(session.complete("x", options));
   for (int32_t id : session.tokens()) CHECK(id < 258);
+}
+
+TEST_CASE("the best logits of a step are the largest of all, without ids that have no text") {
+  const std::vector<int32_t> ids = some_ids(text_model(), 40, 5);
+  const std::vector<float> logits = alone(text_model(), ids);
+  constexpr size_t vocab = 1024, with_text = 258;
+  for (const int64_t count : {1, 3, 64}) {
+    Session session(text_model(), {.context = 256});
+    const StepInput input[] = {{&session, ids, Session::Rows::all}};
+    size_t rows = 0;
+    step_top(input, count, [&](size_t, int64_t row, std::span<const TopLogit> best) {
+      ++rows;
+      const float* of_row = logits.data() + static_cast<size_t>(row) * vocab;
+      std::vector<int32_t> order(with_text);
+      std::iota(order.begin(), order.end(), 0);
+      std::stable_sort(order.begin(), order.end(),
+                       [&](int32_t a, int32_t b) { return of_row[a] > of_row[b]; });
+      REQUIRE(std::ssize(best) == count);
+      for (size_t i = 0; i < best.size(); ++i) {
+        CHECK(best[i].id == order[i]);
+        CHECK(best[i].logit == of_row[order[i]]);
+      }
+    });
+    CHECK(rows == ids.size());
+  }
+  Session session(text_model(), {.context = 256});
+  const StepInput input[] = {{&session, ids}};
+  const auto nothing = [](size_t, int64_t, std::span<const TopLogit>) {};
+  CHECK_THROWS_AS(step_top(input, 0, nothing), Error);
+  CHECK_THROWS_AS(step_top(input, 65, nothing), Error);
 }
 
 TEST_CASE("a turn goes through the chat template, and the next turn continues from the cache") {

@@ -271,6 +271,8 @@ StepResult CpuBackend::finish(int64_t logit_rows) {
   const int64_t most = pool_.threads() / std::max<int64_t>(1, logit_rows);
   const int64_t parts = std::max<int64_t>(1, std::min(most, vocab / top));
   best_.resize(static_cast<size_t>(logit_rows * parts * top));
+  for (int64_t row = 0; row < logit_rows; ++row)
+    for (const int32_t id : left_out_) workspace_.logits[row * vocab + id] = -INFINITY;
   pool_.for_each(logit_rows * parts, [&](int64_t item, int) {
     const int64_t row = item / parts, part = item % parts;
     const int64_t begin = vocab * part / parts, end = vocab * (part + 1) / parts;

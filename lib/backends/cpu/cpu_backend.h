@@ -35,6 +35,9 @@ class CpuBackend : public Backend {
   const char* instruction_set() const override { return kernels::name(table_.isa); }
   KvMemory& kv_memory() override { return host_kv_memory(); }
   int threads() const override { return pool_.threads(); }
+  void leave_out(std::span<const int32_t> ids) override {
+    left_out_.assign(ids.begin(), ids.end());
+  }
 
   void start(const Batch& batch) override;
   void embed(const Matrix& table) override;
@@ -217,6 +220,7 @@ class CpuBackend : public Backend {
   std::vector<AttentionItem> attention_items_;
   std::vector<MergeItem> merge_items_;
   std::vector<TopLogit> best_;  // [logit rows][Batch::top]
+  std::vector<int32_t> left_out_;
   AlignedBuffer<float> partials_;
   std::vector<AdaptedRows> adapted_rows_;
   std::vector<Projection> projections_;

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "lib/core/error.h"
 #include "lib/model/linear_kinds.h"
@@ -26,6 +25,20 @@ int64_t split_words(const ModelConfig& config, int64_t rows, int64_t splits) {
 int64_t partial_words(const ModelConfig& config) {
   constexpr int64_t enough = 12 << 20;
   return std::max(enough, split_words(config, 1, kernels::cuda::max_splits));
+}
+
+/// Of the results of a step of one turn: first_bad, then the best of each row.
+constexpr int64_t row_best = kernels::cuda::max_top * int64_t{sizeof(kernels::cuda::Candidate)};
+constexpr int64_t result_bytes = 64 + logit_group * row_best;
+
+/// Steps that follow the best ids before the next one is launched ahead. One in vain costs what
+/// some 50 gain (H200, one row: 9 of 565 us each), so it takes more than a few draws that happened
+/// to be the best.
+constexpr int64_t few_in_a_row = 16;
+
+/// StepResult::first_bad
+int64_t bad_operation(int32_t first_bad) {
+  return first_bad == kernels::cuda::none_bad ? -1 : first_bad;
 }
 
 int64_t head_group(const ModelConfig& config) {
@@ -123,11 +136,13 @@ std::byte* DeviceKvMemory::take(int64_t bytes, int64_t positions) {
   }
   check(status, "cudaMalloc");
   // Weights of softmax that are 0 still meet what lies behind a sequence's end: no NaN there.
-  check(cudaMemset(memory, 0, static_cast<size_t>(bytes)), "cudaMemset");
+  check(cudaMemsetAsync(memory, 0, static_cast<size_t>(bytes), nullptr), "cudaMemset");
+  check(cudaStreamSynchronize(nullptr), "cudaMemset");
   return static_cast<std::byte*>(memory);
 }
 
 void DeviceKvMemory::give_back(std::byte* memory, int64_t) noexcept {
+  for (const Event& done : done_) done.wait();
   cudaFree(memory);
 }
 
@@ -144,6 +159,8 @@ void DeviceKvMemory::write(std::byte* to, const std::byte* host, int64_t bytes) 
 /// Between steps, whose stream does not wait for this one.
 void DeviceKvMemory::transfer(void* to, const void* from, int64_t bytes, cudaMemcpyKind kind) {
   const OnDevice device(index_);
+  if (kind != cudaMemcpyDeviceToHost) ++writes_;
+  for (const Event& done : done_) check(done.wait(), "a step");
   check(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), kind, nullptr), "cudaMemcpy");
   check(cudaStreamSynchronize(nullptr), "cudaMemcpy");
 }
@@ -155,7 +172,7 @@ CudaBackend::CudaBackend(int index, const ModelConfig& config, int64_t max_rows,
       config_((check_shape(config, weights), config)),
       max_rows_(std::max(max_rows, logit_group)),
       on_device_(index),
-      kv_memory_(index),
+      kv_memory_(index, done_),
       architecture_(architecture_name(index)),
       queue_(make_queue(index, stream_.get())),
       step_(config, max_rows, queue_) {
@@ -217,10 +234,9 @@ void CudaBackend::allocate(int64_t max_rows) {
       cudaMemsetAsync(partial_.as<void>(), 0xff, static_cast<size_t>(partial_bytes), stream_.get()),
       "cudaMemset");
   logits_ = PinnedMemory(logit_group * logits_stride_ * 4);
-  constexpr int64_t row_best = kernels::cuda::max_top * int64_t{sizeof(kernels::cuda::Candidate)};
   top_partial_ =
       DeviceMemory(logit_group * kernels::cuda::top_blocks * row_best, "the buffers of a step");
-  results_ = PinnedMemory(64 + logit_group * row_best);
+  results_ = PinnedMemory(2 * result_bytes);
 }
 
 /// One input of a layer may have peaks.
@@ -260,25 +276,66 @@ kernels::cuda::Heads CudaBackend::heads(int64_t layer) const {
   return {config_.num_heads, config_.num_kv_heads, config_.head_dim, layer};
 }
 
+/// Whether the step is the one that the device holds already, and is under way now.
+bool CudaBackend::follow(const Batch& batch) {
+  const bool follows = followed_ && followed_->top == batch.top &&
+                       followed_->writes == kv_memory_.writes() &&
+                       step_.is_followed_by(batch, results(step_.turn()).best);
+  const bool ahead = std::exchange(ahead_, false);
+  followed_.reset();
+  in_a_row_ = follows ? in_a_row_ + 1 : 0;
+  if (!follows || (ahead && !step_.has_tables_of(batch))) return false;
+  const Graph* const graph = find_graph(step_.next_launched_splits());
+  if (!graph) return false;
+  step_.follow(batch, stream_.get());
+  if (!ahead) launch(*graph, step_.turn());
+  return true;
+}
+
+std::array<int64_t, 4> CudaBackend::graph_key(int64_t launched_splits) const {
+  return {step_.rows(), step_.single_rows(), launched_splits, batch_->top};
+}
+
+const Graph* CudaBackend::find_graph(int64_t launched_splits) const {
+  const auto graph = graphs_.find(graph_key(launched_splits));
+  return graph == graphs_.end() ? nullptr : &graph->second;
+}
+
+void CudaBackend::launch(const Graph& graph, int turn) {
+  graph.launch(stream_.get());
+  done_[turn].record(stream_.get());
+}
+
+/// The step that will follow if each row continues with its best id.
+void CudaBackend::launch_ahead() {
+  if (in_a_row_ < few_in_a_row || !step_.has_room_behind(*batch_)) return;
+  const Graph* graph = find_graph(step_.next_launched_splits());
+  if (!graph) return;
+  launch(*graph, step_.turn() ^ 1);
+  ahead_ = true;
+}
+
 void CudaBackend::start(const Batch& batch) {
   check(cudaSetDevice(index_), "cudaSetDevice");
   recording_.reset();
-  check(cudaStreamSynchronize(stream_.get()), "the step before");
   batch_ = &batch;
+  replaying_ = follow(batch);
+  if (replaying_) return;
+  check(cudaStreamSynchronize(stream_.get()), "the step before");
   quantizations_ = 0;
   used_peaks_ = 0;
   step_.plan(batch, stream_.get());
-  replaying_ = false;
+  step_.send(stream_.get());
   const auto is_adapted = [](const Chunk& chunk) { return !chunk.adapters.empty(); };
   const bool recordable = step_.repeatable() && step_.rows() <= logit_group &&
                           !std::any_of(batch.chunks.begin(), batch.chunks.end(), is_adapted);
-  if (const auto graph = graphs_.find(graph_key()); recordable && graph != graphs_.end()) {
-    graph->second.launch(stream_.get());
+  if (!recordable) return;
+  if (const Graph* graph = find_graph(step_.launched_splits())) {
+    launch(*graph, step_.turn());
     replaying_ = true;
-    return;
+  } else {
+    recording_.emplace(stream_.get());
   }
-  if (recordable) recording_.emplace(stream_.get());
-  step_.send(stream_.get());
 }
 
 void CudaBackend::embed(const Matrix& table) {
@@ -498,19 +555,40 @@ bool CudaBackend::attention(int64_t layer, const InputForms& forms) {
   return true;
 }
 
-std::array<int64_t, 4> CudaBackend::graph_key() const {
-  return {step_.rows(), step_.single_rows(), step_.launched_splits(), batch_->top};
+/// A bit an id.
+void CudaBackend::leave_out(std::span<const int32_t> ids) {
+  if (ids.empty()) return;
+  const OnDevice device(index_);
+  std::vector<uint32_t> bits(static_cast<size_t>(kernels::cuda::ceil_div(config_.vocab_size, 32)));
+  for (const int32_t id : ids) bits[static_cast<size_t>(id / 32)] |= 1u << (id % 32);
+  const size_t bytes = bits.size() * sizeof(uint32_t);
+  left_out_ = DeviceMemory(static_cast<int64_t>(bytes), "the ids that are left out");
+  check(cudaMemcpyAsync(left_out_.as<void>(), bits.data(), bytes, cudaMemcpyHostToDevice,
+                        stream_.get()),
+        "cudaMemcpy");
+  check(cudaStreamSynchronize(stream_.get()), "cudaMemcpy");
 }
 
-kernels::cuda::Candidate* CudaBackend::best() const {
-  return reinterpret_cast<kernels::cuda::Candidate*>(results_.as<std::byte>() + 64);
+/// In the host's memory.
+kernels::cuda::TopResults CudaBackend::results(int turn) const {
+  std::byte* const of_turn = results_.as<std::byte>() + turn * result_bytes;
+  return {reinterpret_cast<kernels::cuda::Candidate*>(of_turn + 64),
+          reinterpret_cast<int32_t*>(of_turn)};
 }
 
-/// The kernel writes what the host will read into the host's memory.
 void CudaBackend::select_best(int64_t logit_rows) {
-  kernels::cuda::top({logit_rows, config_.vocab_size, logits_stride_, workspace_.logits,
-                      batch_->top, top_partial_.as<kernels::cuda::Candidate>(), best(),
-                      step_.view().first_bad, results_.as<int32_t>()},
+  const StepView& step = step_.view();
+  kernels::cuda::top({logit_rows,
+                      config_.vocab_size,
+                      logits_stride_,
+                      workspace_.logits,
+                      left_out_.as<uint32_t>(),
+                      batch_->top,
+                      top_partial_.as<kernels::cuda::Candidate>(),
+                      {results(0), results(1)},
+                      step.turns,
+                      step.first_bad,
+                      recording_ && step_.single_rows() ? step.rows : nullptr},
                      queue_);
 }
 
@@ -540,29 +618,47 @@ StepResult CudaBackend::finish(int64_t logit_rows) {
   const bool top = batch_->top > 0 && logit_rows > 0;
   if (top && !replaying_) select_best(logit_rows);
   check(cudaGetLastError(), "launching a step");
+  const bool by_graph = replaying_ || recording_;
   if (recording_) {
-    Graph graph = recording_->end();
+    const std::array<int64_t, 4> key = graph_key(step_.launched_splits());
+    const auto graph = graphs_.emplace(key, recording_->end()).first;
     recording_.reset();
-    graph.launch(stream_.get());
-    graphs_.emplace(graph_key(), std::move(graph));
+    launch(graph->second, step_.turn());
   }
+  if (!top) return finish_all(logit_rows);
+  if (!by_graph) {
+    check(cudaStreamSynchronize(stream_.get()), "a step");
+    return best_of_step();
+  }
+  const bool followed = step_.single_rows();
+  if (followed) launch_ahead();
+  check(done_[step_.turn()].wait(), "a step");
+  const StepResult result = best_of_step();
+  if (followed && result.first_bad < 0) followed_ = {batch_->top, kv_memory_.writes()};
+  return result;
+}
+
+/// With all logits.
+StepResult CudaBackend::finish_all(int64_t logit_rows) {
   const auto receive = [&](void* to, const void* from, int64_t bytes) {
     check(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDeviceToHost,
                           stream_.get()),
           "reading a step's results");
   };
-  auto* logits = logits_.as<float>();
-  auto* first_bad = results_.as<int32_t>();
-  if (!top) {
-    if (logit_rows > 0) receive(logits, workspace_.logits, logit_rows * logits_stride_ * 4);
-    receive(first_bad, step_.view().first_bad, 4);
-  }
+  auto* const logits = logits_.as<float>();
+  int32_t* const first_bad = results(0).first_bad;
+  if (logit_rows > 0) receive(logits, workspace_.logits, logit_rows * logits_stride_ * 4);
+  receive(first_bad, step_.view().first_bad, 4);
   check(cudaStreamSynchronize(stream_.get()), "a step");
-  const int64_t bad = *first_bad == std::numeric_limits<int32_t>::max() ? -1 : *first_bad;
-  if (!top) return {logits, nullptr, logits_stride_, bad};
+  return {logits, nullptr, logits_stride_, bad_operation(*first_bad)};
+}
+
+StepResult CudaBackend::best_of_step() const {
   static_assert(sizeof(kernels::cuda::Candidate) == sizeof(TopLogit) &&
                 kernels::cuda::max_top == max_top_logits);
-  return {nullptr, reinterpret_cast<const TopLogit*>(best()), kernels::cuda::max_top, bad};
+  const kernels::cuda::TopResults of_step = results(step_.turn());
+  return {nullptr, reinterpret_cast<const TopLogit*>(of_step.best), kernels::cuda::max_top,
+          bad_operation(*of_step.first_bad)};
 }
 
 }  // namespace octet::cuda

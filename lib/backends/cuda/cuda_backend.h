@@ -1,8 +1,11 @@
 #pragma once
 // The CUDA backend. Its operations put kernels into a stream and return; finish() waits. Norms and
 // quantizations are put off until the multiplication that reads them, which does them itself where
-// rows are few. Steps whose launches repeat (decoding) are recorded once as a CUDA graph.
+// rows are few. Steps whose launches repeat (decoding) are recorded once as a CUDA graph. While
+// they follow the best ids of those before (greedy generation), the next one is launched before the
+// host has read this one's.
 #include <array>
+#include <atomic>
 #include <map>
 #include <memory>
 #include <optional>
@@ -20,7 +23,10 @@ namespace octet::cuda {
 /// Caches in a device's memory.
 class DeviceKvMemory : public KvMemory {
  public:
-  explicit DeviceKvMemory(int index) : index_(index) {}
+  /// done: steps, one of which may be under way without being wanted.
+  DeviceKvMemory(int index, std::span<const Event> done) : index_(index), done_(done) {}
+  /// How often something was put into it by other than steps.
+  int64_t writes() const { return writes_; }
   /// Kernels find a block's parts one after the other.
   int64_t blocks_per_slab() const override { return 1; }
   std::byte* take(int64_t bytes, int64_t positions) override;
@@ -33,6 +39,8 @@ class DeviceKvMemory : public KvMemory {
  private:
   void transfer(void* to, const void* from, int64_t bytes, cudaMemcpyKind kind);
   int index_;
+  std::span<const Event> done_;
+  std::atomic<int64_t> writes_ = 0;
 };
 
 class CudaBackend : public Backend {
@@ -48,6 +56,7 @@ class CudaBackend : public Backend {
   const char* device() const override { return name_.c_str(); }
   const char* instruction_set() const override { return architecture_.c_str(); }
   int threads() const override { return 1; }
+  void leave_out(std::span<const int32_t> ids) override;
   KvMemory& kv_memory() override { return kv_memory_; }
   std::unique_ptr<DeviceAdapter> prepare(const AdapterImpl& adapter) override;
 
@@ -84,9 +93,15 @@ class CudaBackend : public Backend {
   bool is_adapted(const Matrix& matrix) const;
   void adapt(const Matrix& matrix, float* out, int64_t out_stride, int64_t step);
   void gate_up_apart(const LinearTask& gate, const LinearTask& up);
-  std::array<int64_t, 4> graph_key() const;
-  kernels::cuda::Candidate* best() const;
+  bool follow(const Batch& batch);
+  std::array<int64_t, 4> graph_key(int64_t launched_splits) const;
+  const Graph* find_graph(int64_t launched_splits) const;
+  void launch(const Graph& graph, int turn);
+  void launch_ahead();
+  kernels::cuda::TopResults results(int turn) const;
   void select_best(int64_t logit_rows);
+  StepResult best_of_step() const;
+  StepResult finish_all(int64_t logit_rows);
   void attend_rows(kernels::cuda::SplitAttention task);
   bool wants_peaks() const;
   int64_t peak_words() const;
@@ -99,6 +114,7 @@ class CudaBackend : public Backend {
   int64_t max_rows_;
   OnDevice on_device_;  // while the backend is made
   Stream stream_;
+  Event done_[2];  // a step by graph of this turn
   DeviceKvMemory kv_memory_;
   std::string architecture_;
   kernels::cuda::Queue queue_;
@@ -116,8 +132,8 @@ class CudaBackend : public Backend {
   DeviceMemory projected_;     // of adapters: [rows][projected_stride_]
   int64_t projected_stride_ = 0;
   std::vector<AdaptedRows> adapted_rows_;
-  DeviceMemory top_partial_;
-  PinnedMemory results_;  // first_bad, then the best of each row
+  DeviceMemory top_partial_, left_out_;
+  PinnedMemory results_;  // of both turns: first_bad, then the best of each row
   PinnedMemory logits_;   // [logit_group][logits_stride_]
   const Batch* batch_ = nullptr;
   std::optional<kernels::cuda::RowSource> input_;  // of the next multiplication, not quantized yet
@@ -132,6 +148,14 @@ class CudaBackend : public Backend {
   std::map<std::array<int64_t, 4>, Graph> graphs_;
   std::optional<Recording> recording_;
   bool replaying_ = false;
+  /// What the step behind the last one must have, as the device holds it: Batch::top, and the
+  /// writes to caches until then.
+  struct Followed {
+    int64_t top, writes;
+  };
+  std::optional<Followed> followed_;
+  int64_t in_a_row_ = 0;  // steps that followed
+  bool ahead_ = false;    // the step behind the last one is under way
 };
 
 }  // namespace octet::cuda

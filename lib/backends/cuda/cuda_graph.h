@@ -1,5 +1,5 @@
 #pragma once
-// Streams and graphs that free themselves.
+// Streams, events and graphs that free themselves.
 #include <cuda_runtime.h>
 
 #include <utility>
@@ -20,6 +20,21 @@ class Stream {
 
  private:
   cudaStream_t stream_ = nullptr;
+};
+
+/// A place in a stream that can be waited for.
+class Event {
+ public:
+  Event() { check(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming), "cudaEventCreate"); }
+  ~Event() { cudaEventDestroy(event_); }
+  Event(const Event&) = delete;
+  Event& operator=(const Event&) = delete;
+  /// Behind what is in the stream now.
+  void record(cudaStream_t stream) { check(cudaEventRecord(event_, stream), "cudaEventRecord"); }
+  cudaError_t wait() const { return cudaEventSynchronize(event_); }
+
+ private:
+  cudaEvent_t event_ = nullptr;
 };
 
 /// Launches that can be repeated by one call.
