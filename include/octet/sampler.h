@@ -80,6 +80,9 @@ class Sampler {
     double score;  // the logit after the penalties; then its weight exp((logit - best) / T)
     int32_t id;
   };
+  struct Total {
+    double low, high;  // of a sum of weights: bounds
+  };
 
   Seen& seen(int32_t id);
   double penalized(double logit, const Seen& seen) const;
@@ -88,16 +91,21 @@ class Sampler {
   void scan(std::span<const float> logits, const double& floor, Take take) const;
   Scored find_best(std::span<const float> logits) const;
   void keep_top_k(std::span<const float> logits);
-  double keep_mass(std::span<const float> logits, double mass);
-  double keep(std::span<const float> logits, double mass);
-  int32_t draw(double uniform, double total);
+  Total bound_weights(std::span<const float> logits, double best) const;
+  double add_weights(std::span<const float> logits, double best) const;
+  Total keep_mass(std::span<const float> logits, double mass);
+  Total keep(std::span<const float> logits, double mass);
+  template <class Enough>
+  size_t first_of(std::span<const float> logits, Total& total, Enough enough) const;
+  void cut(std::span<const float> logits, Total& total);
+  int32_t draw(std::span<const float> logits, double uniform, Total total);
   double weigh(double best, size_t begin, size_t end);
-  double cut(double total);
 
   SamplerOptions options_;
   uint64_t state_ = 0;             // of the generator
   std::vector<Seen> seen_;         // sorted by id; empty while no penalty is set
   std::vector<Scored> scored_;     // what the current call has kept
+  double best_ = 0;                // logit that the weights are relative to
   std::vector<Candidate> result_;  // what candidates() returns
 };
 

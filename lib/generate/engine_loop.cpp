@@ -272,8 +272,13 @@ void EngineImpl::run_alone(size_t input) {
   }
 }
 
-/// The next token of each row's task, side by side: drawing from all logits takes a while.
+/// The next token of each row's task. Drawing from all logits takes longer than a core should have
+/// to wait; from the best it takes less than waking another.
 void EngineImpl::make_tokens(std::span<const StepRow> rows) {
+  if (!rows[0].head.best.empty()) {
+    for (const StepRow& row : rows) make_token(row.input, row.head);
+    return;
+  }
   model.impl()->pool->for_each(std::ssize(rows), [&](int64_t i, int) {
     const StepRow& row = rows[static_cast<size_t>(i)];
     make_token(row.input, row.head);

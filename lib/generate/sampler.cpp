@@ -7,6 +7,7 @@
 #include "lib/core/best_of.h"
 #include "lib/core/error.h"
 #include "lib/core/logit_scan.h"
+#include "lib/generate/weight_sum.h"
 
 namespace octet {
 namespace {
@@ -164,30 +165,58 @@ void Sampler::keep_top_k(std::span<const float> logits) {
 
 /// Turns the logits of scored_[begin, end) into weights; returns the sum of them.
 double Sampler::weigh(double best, size_t begin, size_t end) {
+  best_ = best;
   double sum = 0;
   for (size_t i = begin; i < end; ++i)
     sum += scored_[i].score = std::exp((scored_[i].score - best) / options_.temperature);
   return sum;
 }
 
+/// The sum of the whole vocabulary's weights.
+double Sampler::add_weights(std::span<const float> logits, double best) const {
+  const double temperature = options_.temperature;
+  double total = 0;
+  scan(logits, just_below(best, temperature * negligible_exponent),
+       [&](const Scored& scored) { total += std::exp((scored.score - best) / temperature); });
+  return total;
+}
+
+/// The same within bounds, a tenth as long.
+Sampler::Total Sampler::bound_weights(std::span<const float> logits, double best) const {
+  const float temperature = options_.temperature, best_logit = static_cast<float>(best);
+  if (double{best_logit} != best || temperature < 0.01f || temperature > 100) {
+    const double total = add_weights(logits, best);
+    return {total, total};
+  }
+  double total = 0;
+  size_t begin = 0;
+  for (const Seen& seen : seen_) {
+    const auto id = static_cast<size_t>(seen.id);
+    if (id >= logits.size()) break;
+    total += weight_sum(logits.subspan(begin, id - begin), best_logit, temperature) +
+             std::exp((penalized(logits[id], seen) - best) / temperature);
+    begin = id + 1;
+  }
+  total += weight_sum(logits.subspan(begin), best_logit, temperature);
+  return {total * (1 - weight_sum_error), total * (1 + weight_sum_error)};
+}
+
 /// scored_ = weights, best first: the fewest (by steps) whose probabilities sum to above `mass`,
 /// and of them all that min_p could keep. Those with a probability below (1 - mass) / vocab sum
 /// to less than 1 - mass, so they are not needed, and most of the vocabulary is never sorted.
 /// Returns the sum of the whole vocabulary's weights.
-double Sampler::keep_mass(std::span<const float> logits, double mass) {
+Sampler::Total Sampler::keep_mass(std::span<const float> logits, double mass) {
   const double temperature = options_.temperature;
   const double best = find_best(logits).score;
-  double total = 0;
-  scan(logits, just_below(best, temperature * negligible_exponent),
-       [&](const Scored& scored) { total += std::exp((scored.score - best) / temperature); });
-  const double least = std::max<double>(options_.min_p, (1 - mass) * total / logits.size());
+  const Total total = bound_weights(logits, best);
+  const double least = std::max<double>(options_.min_p, (1 - mass) * total.low / logits.size());
   // Wider by 1e-6 than rounding can matter; top_p and min_p cut exactly later.
   scan(logits, just_below(best, temperature * (std::log(least) - 1e-6)),
        [&](const Scored& scored) { scored_.push_back(scored); });
 
   double sum = 0;
   size_t sorted = 0;
-  while (sorted < scored_.size() && (mass == 1 || sum <= mass * total)) {
+  while (sorted < scored_.size() && (mass == 1 || sum <= mass * total.high)) {
     const size_t end = mass == 1 ? scored_.size() : std::min(scored_.size(), 4 * sorted + 256);
     const auto first = scored_.begin() + sorted, last = scored_.begin() + end;
     if (last != scored_.end()) std::nth_element(first, last, scored_.end(), Best<Scored>::better);
@@ -202,33 +231,49 @@ double Sampler::keep_mass(std::span<const float> logits, double mass) {
 /// scored_ = what top_k leaves, best first, as weights relative to the best's 1. Without top_k,
 /// what neither top_p, min_p nor a draw below `mass` can reach may be left out. Returns the sum
 /// of all the weights that top_k leaves.
-double Sampler::keep(std::span<const float> logits, double mass) {
+Sampler::Total Sampler::keep(std::span<const float> logits, double mass) {
   const bool cut_k = options_.top_k > 0 && static_cast<uint64_t>(options_.top_k) < logits.size();
   scored_.clear();
   scored_.reserve(cut_k ? static_cast<size_t>(options_.top_k) : logits.size());
   if (!cut_k) return keep_mass(logits, mass);
   keep_top_k(logits);
-  return weigh(scored_.front().score, 0, scored_.size());
+  const double total = weigh(scored_.front().score, 0, scored_.size());
+  return {total, total};
 }
 
-/// Applies top_p and min_p to the weights in scored_; returns the sum of those left.
-double Sampler::cut(double total) {
-  if (options_.top_p < 1) {
+/// How many of scored_, the best first, have a sum that is enough(sum, total). Bounds of the total
+/// nearly always agree; where they do not, it is added up.
+template <class Enough>
+size_t Sampler::first_of(std::span<const float> logits, Total& total, Enough enough) const {
+  const auto count = [&](double of) {
     double sum = 0;
     size_t kept = 0;
-    while (kept < scored_.size() && sum < options_.top_p * total) sum += scored_[kept++].score;
+    while (kept < scored_.size() && !enough(sum, of)) sum += scored_[kept++].score;
+    return kept;
+  };
+  const size_t most = count(total.high);
+  if (total.low == total.high || count(total.low) == most) return most;
+  total.low = total.high = add_weights(logits, best_);
+  return count(total.low);
+}
+
+/// Applies top_p and min_p to the weights in scored_; total becomes the sum of those left.
+void Sampler::cut(std::span<const float> logits, Total& total) {
+  const auto keep_first = [&](size_t kept) {
     scored_.resize(kept);
-    total = sum;
-  }
+    double sum = 0;
+    for (const Scored& scored : scored_) sum += scored.score;
+    total = {sum, sum};
+  };
+  if (options_.top_p < 1)
+    keep_first(
+        first_of(logits, total, [&](double sum, double of) { return sum >= options_.top_p * of; }));
   if (options_.min_p > 0) {
     const auto end = std::find_if(scored_.begin(), scored_.end(), [&](const Scored& scored) {
       return scored.score < options_.min_p;
     });
-    scored_.erase(end, scored_.end());
-    total = 0;
-    for (const Scored& scored : scored_) total += scored.score;
+    keep_first(static_cast<size_t>(end - scored_.begin()));
   }
-  return total;
 }
 
 std::span<const Candidate> Sampler::candidates(std::span<const float> logits) & {
@@ -237,10 +282,12 @@ std::span<const Candidate> Sampler::candidates(std::span<const float> logits) & 
     result_.push_back({find_best(logits).id, 1.0f});
     return result_;
   }
-  const double total = cut(keep(logits, options_.top_p));
+  Total total = keep(logits, options_.top_p);
+  cut(logits, total);
+  if (total.low < total.high) total.low = add_weights(logits, best_);
   result_.reserve(scored_.capacity());
   for (const Scored& scored : scored_)
-    result_.push_back({scored.id, static_cast<float>(scored.score / total)});
+    result_.push_back({scored.id, static_cast<float>(scored.score / total.low)});
   return result_;
 }
 
@@ -248,7 +295,7 @@ int32_t Sampler::sample(std::span<const float> logits) {
   if (options_.temperature == 0) return find_best(logits).id;
   const double uniform = next_random() * 0x1p-32;
   const bool cuts = options_.top_p < 1 || options_.min_p > 0;
-  return draw(uniform, keep(logits, cuts ? options_.top_p : uniform));
+  return draw(logits, uniform, keep(logits, cuts ? options_.top_p : uniform));
 }
 
 int64_t Sampler::best_needed() const {
@@ -271,18 +318,17 @@ int32_t Sampler::sample_best(std::span<const TopLogit> best) {
   require_candidate(!scored_.empty(), best.size());
   if (options_.temperature == 0) return scored_.front().id;
   const double uniform = next_random() * 0x1p-32;
-  return draw(uniform, weigh(scored_.front().score, 0, scored_.size()));
+  const double total = weigh(scored_.front().score, 0, scored_.size());
+  return draw({}, uniform, {total, total});
 }
 
 /// total: of the weights in scored_, and of those that were left out.
-int32_t Sampler::draw(double uniform, double total) {
-  total = cut(total);
-  double sum = 0;
-  for (const Scored& scored : scored_) {
-    sum += scored.score;
-    if (sum > uniform * total) return scored.id;
-  }
-  return scored_.back().id;  // rounding: the sum in this order fell short of total
+int32_t Sampler::draw(std::span<const float> logits, double uniform, Total total) {
+  cut(logits, total);
+  const size_t count =
+      first_of(logits, total, [&](double sum, double of) { return sum > uniform * of; });
+  // Rounding: the sum in this order may fall short of the total.
+  return scored_[std::max<size_t>(count, 1) - 1].id;
 }
 
 }  // namespace octet

@@ -4,6 +4,7 @@
 #include <octet/sampler.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <fstream>
 #include <limits>
@@ -12,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "lib/generate/weight_sum.h"
 #include "support/fixtures.h"
 
 using namespace octet;
@@ -37,6 +39,14 @@ std::vector<float> reference_logits(size_t vocab, uint64_t seed) {
     logit = static_cast<float>(sum * 64 + static_cast<int64_t>(b >> 58) - 8388480) / 524288.0f;
   }
   return logits;
+}
+
+/// PCG32 (XSH RR 64/32, stream 54), as a fraction of 2^32.
+double next_random(uint64_t& state) {
+  const uint64_t old = state;
+  state = old * 6364136223846793005u + 109;
+  const auto shifted = static_cast<uint32_t>(((old >> 18) ^ old) >> 27);
+  return std::rotr(shifted, static_cast<int>(old >> 59)) * 0x1p-32;
 }
 
 SamplerOptions neutral() {
@@ -224,6 +234,56 @@ TEST_CASE("extreme logits and temperatures stay finite") {
     double sum = 0;
     for (const Candidate& candidate : sampler.candidates(logits)) sum += candidate.probability;
     CHECK(sum == doctest::Approx(1));
+  }
+}
+
+TEST_CASE("the sum of weights is as near as it says") {
+  for (const size_t vocab : {1, 15, 16, 17, 511, 512, 513, 20000})
+    for (const float spread : {0.1f, 1.0f, 8.0f, 60.0f})
+      for (const float temperature : {0.01f, 0.6f, 1.0f, 100.0f}) {
+        CAPTURE(vocab);
+        CAPTURE(spread);
+        CAPTURE(temperature);
+        std::vector<float> logits = reference_logits(vocab, vocab + 1);
+        for (float& logit : logits) logit *= spread;
+        logits.back() = -infinity;
+        logits[vocab / 2] = 3 * spread;
+        const float best = *std::max_element(logits.begin(), logits.end());
+        double expected = 0;
+        for (const float logit : logits) expected += std::exp((double{logit} - best) / temperature);
+        const double got = weight_sum(logits, best, temperature);
+        CHECK(std::abs(got / expected - 1) < weight_sum_error / 2);
+      }
+}
+
+TEST_CASE("draws are the first candidates whose probabilities sum to above the random number") {
+  const std::vector<float> logits = reference_logits(50000, 5);
+  for (const SamplerOptions& options :
+       {SamplerOptions{.temperature = 0.6f, .top_k = 0, .top_p = 0.95f},
+        SamplerOptions{.temperature = 1, .top_k = 0}, SamplerOptions{.temperature = 3, .top_k = 0},
+        SamplerOptions{.temperature = 1, .top_k = 0, .top_p = 0.5f, .min_p = 0.01f},
+        SamplerOptions{.temperature = 0.8f, .top_k = 0, .repetition_penalty = 1.3f}}) {
+    Sampler sampler(options);
+    for (int32_t id = 0; id < 900; ++id) sampler.accept(id * 37);
+    // The candidates' own sums are exact, and each of them is small: wrong bounds would show.
+    std::vector<Candidate> candidates;
+    Sampler other = sampler;
+    for (const Candidate& one : other.candidates(logits)) candidates.push_back(one);
+    REQUIRE(candidates.size() > 20);
+    uint64_t state = 0;
+    next_random(state);
+    state += options.seed;
+    next_random(state);
+    for (int draw = 0; draw < 2000; ++draw) {
+      const int32_t id = sampler.sample(logits);
+      const double random = next_random(state);
+      double before = 0;
+      size_t i = 0;
+      while (i < candidates.size() && candidates[i].id != id) before += candidates[i++].probability;
+      REQUIRE(i < candidates.size());
+      CHECK(before <= random + 1e-6);
+      CHECK(before + candidates[i].probability > random - 1e-6);
+    }
   }
 }
 
