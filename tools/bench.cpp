@@ -352,9 +352,9 @@ void add_serve(CLI::App& command, ServeArguments& serve) {
   add("--long-prompt", serve.long_prompt, "tokens of the prompts that come in between")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 24));
   add("--long-every", serve.long_every, "seconds from one of them to the next; 0: none")
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::Range(0.0, 86400.0));
   add("--prompt-seconds", serve.prompt_seconds, "time that a prompt is spread over")
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::Range(0.0, 86400.0));
   command.add_flag("--steady", serve.steady, "even times between an answer's tokens before speed")
       ->needs(on);
   add("--plot", serve.plot, "an SVG file for the distribution");
