@@ -139,11 +139,14 @@ class Load {
     GenerationPiece piece;
     Generation::Poll poll = Generation::Poll::timeout;
     while (!stop_ && poll == Generation::Poll::timeout) poll = generation.poll(piece, 0.2);
-    std::lock_guard lock(mutex_);
-    if (poll == Generation::Poll::piece)
-      first_token.push_back(seconds_between(submitted, Clock::now()));
-    else
-      ++unanswered;
+    const double waited = seconds_between(submitted, Clock::now());
+    {
+      std::lock_guard lock(mutex_);
+      if (poll == Generation::Poll::piece)
+        first_token.push_back(waited);
+      else
+        ++unanswered;
+    }
     while (!stop_ && poll != Generation::Poll::end) poll = generation.poll(piece, 0.2);
   }
 
