@@ -9,8 +9,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 OCTET = os.environ.get("OCTET", str(ROOT / "build/release/bin/octet"))
 
 
-def bench(options, environment={}):
+def bench(options, environment=None):
     """The results of `octet bench OPTIONS --json` with these variables set besides."""
     result = subprocess.run([OCTET, "bench", *options, "--json"], stdout=subprocess.PIPE, check=True,
-                            env={**os.environ, **environment})
+                            env={**os.environ, **(environment or {})})
     return json.loads(result.stdout)

@@ -345,13 +345,16 @@ void add_serve(CLI::App& command, ServeArguments& serve) {
   CLI::Option* on = command.add_flag(
       "--serve", serve.on, "instead: the time between tokens of streams that an engine serves");
   const auto add = [&](const char* name, auto& value, const char* help) {
-    command.add_option(name, value, help)->capture_default_str()->needs(on);
+    return command.add_option(name, value, help)->capture_default_str()->needs(on);
   };
-  add("--streams", serve.streams, "streams that go on all the time");
-  add("--seconds", serve.seconds, "how long to measure");
-  add("--long-prompt", serve.long_prompt, "tokens of the prompts that come in between");
-  add("--long-every", serve.long_every, "seconds from one of them to the next; 0: none");
-  add("--prompt-seconds", serve.prompt_seconds, "time that a prompt is spread over");
+  add("--streams", serve.streams, "streams that go on all the time")->check(CLI::Range(1, 1024));
+  add("--seconds", serve.seconds, "how long to measure")->check(CLI::Range(0.1, 86400.0));
+  add("--long-prompt", serve.long_prompt, "tokens of the prompts that come in between")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 24));
+  add("--long-every", serve.long_every, "seconds from one of them to the next; 0: none")
+      ->check(CLI::Range(0.0, 86400.0));
+  add("--prompt-seconds", serve.prompt_seconds, "time that a prompt is spread over")
+      ->check(CLI::Range(0.0, 86400.0));
   command.add_flag("--steady", serve.steady, "even times between an answer's tokens before speed")
       ->needs(on);
   add("--plot", serve.plot, "an SVG file for the distribution");

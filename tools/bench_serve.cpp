@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <condition_variable>
 #include <cstdio>
+#include <exception>
 #include <fstream>
 #include <mutex>
 #include <thread>
@@ -49,8 +51,9 @@ class Load {
   void run() {
     std::vector<std::thread> threads;
     for (int64_t i = 0; i < arguments_.streams; ++i)
-      threads.emplace_back([this, i] { read_stream(i); });
-    while (started_ < arguments_.streams) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      threads.push_back(start([this, i] { read_stream(i); }));
+    while (!stop_ && started_ < arguments_.streams)
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
     const Clock::time_point loaded = Clock::now();
     const auto after = [&](double seconds) {
       return loaded +
@@ -63,13 +66,13 @@ class Load {
     const double end = warm + arguments_.seconds;
     for (int64_t i = 0; arguments_.long_every > 0; ++i) {
       const double at = static_cast<double>(i) * arguments_.long_every;
-      if (at >= end) break;
-      std::this_thread::sleep_until(after(at));
-      threads.emplace_back([this, i] { read_long(i); });
+      if (at >= end || !wait_until(after(at))) break;
+      threads.push_back(start([this, i] { read_long(i); }));
     }
-    std::this_thread::sleep_until(after(end));
+    wait_until(after(end));
     stop_ = true;
     for (std::thread& thread : threads) thread.join();
+    if (error_) std::rethrow_exception(error_);
     stats = engine_.stats();
   }
 
@@ -85,22 +88,45 @@ class Load {
     options.prompt_seconds = arguments.prompt_seconds;
     options.steady = arguments.steady;
     const int64_t longs = arguments.long_every > 0 ? 4 : 0;
+    options.max_running = std::max(options.max_running, arguments.streams + longs);
     options.kv_bytes = (arguments.streams + longs) * options.context * model.kv_bytes_per_token();
     return options;
   }
 
+  /// A thread for `work`; what that throws ends the load and comes out of run().
+  template <class Work>
+  std::thread start(Work work) {
+    return std::thread([this, work] {
+      try {
+        work();
+      } catch (...) {
+        std::lock_guard lock(mutex_);
+        error_ = std::current_exception();
+        stop_ = true;
+        failed_.notify_one();
+      }
+    });
+  }
+
+  /// False if a thread failed before.
+  bool wait_until(Clock::time_point time) {
+    std::unique_lock lock(mutex_);
+    return !failed_.wait_until(lock, time, [this] { return error_ != nullptr; });
+  }
+
+  /// Answers that fill the context, one after another.
   void read_stream(int64_t index) {
-    Generation generation = engine_.submit(make_request(model_, 64, engine_.context(), index + 1));
-    GenerationPiece piece;
-    Clock::time_point last;
     std::vector<double> own;
-    bool first = true;
-    while (!stop_ && generation.next(piece)) {
-      const Clock::time_point now = Clock::now();
-      if (first) ++started_;
-      first = false;
-      if (measuring_ && last >= begin_) own.push_back(seconds_between(last, now));
-      last = now;
+    for (int64_t seed = index + 1; !stop_; seed += arguments_.streams) {
+      Generation generation = engine_.submit(make_request(model_, 64, engine_.context(), seed));
+      GenerationPiece piece;
+      Clock::time_point last;
+      while (!stop_ && generation.next(piece)) {
+        const Clock::time_point now = Clock::now();
+        if (seed == index + 1 && last == Clock::time_point()) ++started_;
+        if (measuring_ && last >= begin_) own.push_back(seconds_between(last, now));
+        last = now;
+      }
     }
     std::lock_guard lock(mutex_);
     gaps.insert(gaps.end(), own.begin(), own.end());
@@ -113,11 +139,14 @@ class Load {
     GenerationPiece piece;
     Generation::Poll poll = Generation::Poll::timeout;
     while (!stop_ && poll == Generation::Poll::timeout) poll = generation.poll(piece, 0.2);
-    std::lock_guard lock(mutex_);
-    if (poll == Generation::Poll::piece)
-      first_token.push_back(seconds_between(submitted, Clock::now()));
-    else
-      ++unanswered;
+    const double waited = seconds_between(submitted, Clock::now());
+    {
+      std::lock_guard lock(mutex_);
+      if (poll == Generation::Poll::piece)
+        first_token.push_back(waited);
+      else
+        ++unanswered;
+    }
     while (!stop_ && poll != Generation::Poll::end) poll = generation.poll(piece, 0.2);
   }
 
@@ -127,7 +156,9 @@ class Load {
   std::atomic<int64_t> started_{0};
   std::atomic<bool> measuring_{false}, stop_{false};
   Clock::time_point begin_;
-  std::mutex mutex_;
+  std::mutex mutex_;  // of the results and error_
+  std::condition_variable failed_;
+  std::exception_ptr error_;
 };
 
 /// The value below which `share` of the sorted values lie.

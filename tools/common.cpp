@@ -2,12 +2,13 @@
 
 #include <unistd.h>
 
+#include <cerrno>
 #include <charconv>
 #include <cmath>
 #include <cstdio>
+#include <cstring>
 #include <fstream>
 #include <iostream>
-#include <iterator>
 
 namespace octet::tools {
 
@@ -136,14 +137,17 @@ uint64_t peak_rss_bytes() {
 }
 
 std::string read_text(const std::string& path) {
-  const auto all = [](std::istream& in) {
-    return std::string(std::istreambuf_iterator<char>(in), {});
-  };
-  if (path == "-") return all(std::cin);
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw Error(ErrorCode::Io, path + ": cannot open");
-  std::string text = all(file);
-  if (file.bad()) throw Error(ErrorCode::Io, path + ": cannot read");
+  std::ifstream file;
+  if (path != "-") {
+    file.open(path, std::ios::binary);
+    if (!file) throw Error(ErrorCode::Io, path + ": cannot open: " + std::strerror(errno));
+  }
+  std::istream& in = path == "-" ? std::cin : file;
+  std::string text;
+  char part[65536];
+  while (in.read(part, sizeof part), in.gcount() > 0)
+    text.append(part, static_cast<size_t>(in.gcount()));
+  if (in.bad()) throw Error(ErrorCode::Io, path + ": cannot read");
   return text;
 }
 

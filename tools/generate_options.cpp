@@ -6,7 +6,8 @@ namespace octet::tools {
 
 void GenerateArguments::add_to(CLI::App& command) {
   ModelArguments::add_to(command);
-  command.add_option("-n,--max-tokens", max_tokens, "most tokens to generate (512)");
+  command.add_option("-n,--max-tokens", max_tokens, "most tokens to generate (512)")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 40));
   command.add_option("--temp", temperature, "temperature; 0 is greedy");
   command.add_option("--top-k", top_k, "keep the k most probable tokens; 0: all");
   command.add_option("--top-p", top_p, "keep the most probable tokens that sum to this");

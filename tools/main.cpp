@@ -31,6 +31,10 @@ int main(int argc, char** argv) {
     std::cout.flush();
     return std::cout ? 0 : fail("Io", "cannot write to standard output");
   } catch (const CLI::ParseError& error) {
+    // CLI11 misses the subcommand and does not say what stands in its place.
+    const std::vector<std::string> unknown = app.remaining();
+    if (app.get_subcommands().empty() && !unknown.empty())
+      return app.exit(CLI::ExtrasError(unknown)), 2;
     return app.exit(error) == 0 ? 0 : 2;
   } catch (const octet::Error& error) {
     return fail(to_string(error.code()), error.what());

@@ -130,7 +130,7 @@ void add_engine(CLI::App& command, ServeArguments& arguments) {
                   "positions of a request, prompt and answer; 0: the model's own limit, at most "
                   "4096")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 24));
   command
       .add_option("--kv-memory", arguments.kv_megabytes,
                   "MiB for keys and values of all requests; 0: for eight of that length")
@@ -146,7 +146,7 @@ void add_engine(CLI::App& command, ServeArguments& arguments) {
       .add_option("--prompt-seconds", engine.prompt_seconds,
                   "time that a prompt is spread over beside running answers")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::Range(0.0, 86400.0));
   command.add_flag("--steady", engine.steady, "even times between an answer's tokens before speed");
 }
 

@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 namespace octet::tools {
@@ -29,6 +30,10 @@ TensorFile::TensorFile(const std::string& path, const std::vector<Plan>& tensors
   }
   std::string text = header.dump();
   text.append((8 - text.size() % 8) % 8, ' ');
+  std::error_code ignored;
+  const std::filesystem::file_status found = std::filesystem::status(path, ignored);
+  if (exists(found) && !is_regular_file(found))
+    throw Error(ErrorCode::Io, path + ": exists and is not a regular file");
   file_ = std::fopen(temporary_.c_str(), "wb");
   if (!file_) io_error(path_);
   const uint64_t length = text.size();  // little endian, as every machine octet runs on

@@ -91,17 +91,20 @@ void block(const GemmS8Grouped& g, int64_t row, int64_t tile, Ahead ahead) {
       store(g, row + r, columns.tile[t] * tile_n, columns.mask[t], value[r][t]);
 }
 
+/// block() as the loops over blocks call it.
+template <Sums sums>
+auto one_block(const GemmS8Grouped& g) {
+  return [&g](auto shape, int64_t row, int64_t tile, Ahead ahead) {
+    block<sums, shape.rows, shape.tiles>(g, row, tile, ahead);
+  };
+}
+
 }  // namespace
 
 void gemm_s8s8_f32_g128_12x32_avx512vnni(const GemmS8Grouped& g) {
-  const auto adding = [&](auto shape, int64_t row, int64_t tile, Ahead ahead) {
-    block<Sums::add, shape.rows, shape.tiles>(g, row, tile, ahead);
-  };
-  const auto loading = [&](auto shape, int64_t row, int64_t tile, Ahead ahead) {
-    block<Sums::load, shape.rows, shape.tiles>(g, row, tile, ahead);
-  };
   const int64_t tiles = padded_n(g.n) / tile_n;
-  if (g.m <= few_rows) return for_few_rows(g, adding);
+  if (g.m <= few_rows) return for_few_rows(g, one_block<Sums::add>(g));
+  const auto loading = one_block<Sums::load>(g);
   if (g.m < many_rows) return for_each_block<block_rows, block_tiles>(g, 0, tiles, loading);
   for_each_block<few_rows, block_tiles>(g, 0, tiles, loading);
 }

@@ -24,8 +24,8 @@ AtomicDirectory::AtomicDirectory(const std::string& path) : path_(path) {
   static std::atomic<unsigned> counter{0};
   temporary_ = str(folder_of(path_), "/.octet-", getpid(), "-", counter++, ".dir.tmp");
   fs::remove_all(temporary_, error);  // left over from a process of the same number
-  require(fs::create_directory(temporary_, error), ErrorCode::Io, path_,
-          ": cannot create: ", error.message());
+  const bool created = fs::create_directory(temporary_, error);
+  require(created, ErrorCode::Io, path_, ": cannot create: ", error.message());
 }
 
 AtomicDirectory::~AtomicDirectory() {

@@ -1,7 +1,9 @@
 // The command's contract: options, exit statuses, JSON keys (DESIGN: other programs call these).
 #include <doctest/doctest.h>
+#include <sys/stat.h>
 
 #include <cmath>
+#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -49,10 +51,15 @@ TEST_CASE("every subcommand has help with an example; wrong usage is status 2") 
     CHECK(run_octet({name, "--no-such-option"}).status == 2);
   }
   CHECK(run_octet({}).status == 2);
-  CHECK(run_octet({"fly"}).status == 2);
+  const CommandResult unknown = run_octet({"fly"});
+  CHECK(unknown.status == 2);
+  CHECK(unknown.err.find("fly") != std::string::npos);
   CHECK(run_octet({"logits", converted(), "-o", "x"}).status == 2);
   CHECK(run_octet({"run", converted(), "-n", "many"}).status == 2);
+  CHECK(run_octet({"run", converted(), "-p", "x", "-n", "-1"}).status == 2);
   CHECK(run_octet({"run", converted(), "-p", "x", "--lookup", "maybe"}).status == 2);
+  for (const char* option : {"--streams", "--seconds", "--long-prompt"})
+    CHECK(run_octet({"bench", converted(), "--serve", option, "0"}).status == 2);
 }
 
 TEST_CASE("failures are status 1 and one line on stderr") {
@@ -69,6 +76,33 @@ TEST_CASE("failures are status 1 and one line on stderr") {
   const CommandResult cuda = run_octet({"run", converted(), "-p", "x", "--device", "cuda"});
   CHECK(cuda.status == 1);
   CHECK(cuda.err.find("octet: error: Device: ") == 0);
+}
+
+TEST_CASE("a directory or a device in a file's place is named, and stays what it is") {
+  const TempDir folder;
+  const std::string& path = folder.path();
+  for (const std::vector<std::string>& arguments :
+       {std::vector<std::string>{"run", converted(), "-f", path},
+        {"logits", converted(), "--ids-file", path, "-o", folder.path("x")},
+        {"convert", converted(), "-o", folder.path("x"), "--calibrate", path},
+        {"eval", converted(), "--text", path},
+        {"logits", converted(), "--ids", "1", "-o", path}}) {
+    CAPTURE(arguments[0]);
+    const CommandResult result = run_octet(arguments);
+    CHECK(result.status == 1);
+    CHECK(result.err.find("octet: error: Io: " + path) == 0);
+  }
+  const std::string device = folder.path("device");  // as /dev/null is one
+  REQUIRE(mkfifo(device.c_str(), 0600) == 0);
+  CHECK(run_octet({"logits", converted(), "--ids", "1", "-o", device}).status == 1);
+  CHECK(std::filesystem::is_fifo(device));
+}
+
+TEST_CASE("a request that the engine refuses ends bench --serve") {
+  const CommandResult result = run_octet({"bench", converted(), "--serve", "--streams", "1",
+                                          "--seconds", "1", "--long-prompt", "99999"});
+  CHECK(result.status == 1);
+  CHECK(result.err.find("octet: error: InvalidArgument: the prompt has 99999 tokens") == 0);
 }
 
 TEST_CASE("run gives the same text again, with --json the numbers as well") {

@@ -114,7 +114,7 @@ bool CpuBackend::rotate_and_cache(int64_t layer, const float* q_norm, const floa
     }
     if (!cache_tokens(tokens, layer, k_norm, scratch_[static_cast<size_t>(thread)])) finite = false;
   };
-  pool_.for_each(static_cast<int64_t>(cache_items_.size()), one, thread_parts(batch_->rows()));
+  pool_.for_each(static_cast<int64_t>(cache_items_.size()), one, row_parts(batch_->rows()));
   return finite;
 }
 
@@ -135,7 +135,7 @@ int64_t CpuBackend::attention_parts() const {
   const auto is_prompt = [](const Chunk& chunk) { return chunk.rows > tokens_to_split; };
   const bool few = std::ssize(attention_items_) < 2 * items_per_thread * pool_.threads();
   const bool prompt = std::any_of(batch_->chunks.begin(), batch_->chunks.end(), is_prompt);
-  return few && prompt ? 1 : thread_parts(batch_->rows());
+  return few && prompt ? 1 : row_parts(batch_->rows());
 }
 
 void CpuBackend::plan_attention(const Batch& batch) {

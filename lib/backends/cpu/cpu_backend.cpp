@@ -100,11 +100,11 @@ int64_t CpuBackend::rows_per_item(int64_t rows) const {
   return std::clamp<int64_t>(rows / (items_per_thread * pool_.threads()), 1, 16);
 }
 
-/// Into how many parts many rows are cut, so that each thread stays with the same rows from one
-/// operation to the next: between cores that share no cache a line takes six times as long as
-/// between those that do (180 ns, Zen 4). Each thread then reads all weights, which takes 128 rows
-/// or more to pay; AMX multiplies too fast for that (a sixth slower on 16 threads).
-int64_t CpuBackend::row_parts(int64_t rows) const {
+/// Into how many parts a linear's rows are cut: many, so that each thread stays with the same rows
+/// from one operation to the next, since between cores that share no cache a line takes six times
+/// as long as between those that do (180 ns, Zen 4). Each thread then reads all weights, which
+/// takes 128 rows or more to pay; AMX multiplies too fast for that (a sixth slower on 16 threads).
+int64_t CpuBackend::linear_parts(int64_t rows) const {
   const bool own = is_int8(scheme_) && !kernels::packs_activations(table_.isa, rows) &&
                    rows >= int8_rows * pool_.threads();
   return own ? pool_.threads() : 1;
@@ -112,7 +112,7 @@ int64_t CpuBackend::row_parts(int64_t rows) const {
 
 /// Into how many parts what is done row by row is cut, for the same reason. With fewer rows than
 /// threads it is not.
-int64_t CpuBackend::thread_parts(int64_t rows) const {
+int64_t CpuBackend::row_parts(int64_t rows) const {
   return rows >= pool_.threads() ? pool_.threads() : 1;
 }
 
@@ -122,7 +122,7 @@ void CpuBackend::each_row(int64_t rows, FunctionRef<void(int64_t, int)> work) {
     const int64_t end = std::min(rows, (i + 1) * some);
     for (int64_t row = i * some; row < end; ++row) work(row, thread);
   };
-  pool_.for_each((rows + some - 1) / some, item, thread_parts(rows));
+  pool_.for_each((rows + some - 1) / some, item, row_parts(rows));
 }
 
 void CpuBackend::start(const Batch& batch) {

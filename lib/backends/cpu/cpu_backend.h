@@ -99,8 +99,8 @@ class CpuBackend : public Backend {
   /// Rows of work that takes about a microsecond each to hand out at once: with one at a time, many
   /// threads would mostly wait for the pool's counter.
   int64_t rows_per_item(int64_t rows) const;
+  int64_t linear_parts(int64_t rows) const;
   int64_t row_parts(int64_t rows) const;
-  int64_t thread_parts(int64_t rows) const;
   void each_row(int64_t rows, FunctionRef<void(int64_t row, int thread)> work);
   void plan_next_keys(int64_t index, int64_t layer, Scratch& scratch) const;
   bool cache_tokens(const HeadTokens& tokens, int64_t layer, const float* k_norm, Scratch& scratch);

@@ -198,7 +198,7 @@ void CpuBackend::each_dealt_item(std::span<const ColumnItems> linears,
 /// quantize, so that these move between fewer cores (of a prefill with 16 threads 7 %).
 void CpuBackend::each_part(std::span<const ColumnItems> linears,
                            FunctionRef<void(const PartItem&, int)> work) {
-  const int64_t rows = workspace_.x.rows, own = row_parts(rows), items = count(linears);
+  const int64_t rows = workspace_.x.rows, own = linear_parts(rows), items = count(linears);
   if (rows <= memory_bound_rows) return each_dealt_item(linears, work);
   const bool few = is_int8(scheme_) && items < items_per_thread * pool_.threads();
   const int64_t parts =
