@@ -8,6 +8,7 @@
 // A row's own key and value are taken from the multiplication before, rounded as the cache would:
 // a row whose sequence has no other in this step needs no kernel that fills the cache, and all that
 // it reads from there can be asked for before the kernels before have ended.
+#include "kernels/cuda/attention_split_block.cuh"
 #include "kernels/cuda/attention_split_f16.cuh"
 #include "kernels/cuda/attention_split_s8.cuh"
 #include "kernels/cuda/launch.cuh"
@@ -23,55 +24,17 @@ constexpr int split_registers(int groups) {
   return code_architecture < 80 ? 200 : 120;
 }
 
-/// The group's cache blocks, one after another. The first is on its way; its keys have arrived.
-template <int groups, class Cache>
-__device__ inline void attend(Cache& cache, SplitSoftmax<groups>& softmax, const SplitRange& range,
-                              int length) {
-  const SplitPlace place;
-#pragma unroll 1
-  for (int block = range.first + place.group; block <= range.last; block += groups) {
-    const bool again = block + groups <= range.last;
-    float x[2][2];
-    cache.score(block, x);
-    const int count = length - block * int{kv_block} - warp_positions * place.quarter;
-#pragma unroll
-    for (int i = 0; i < 4; ++i)
-      if (cache.score_position(i / 2, i % 2) >= count) x[i / 2][i % 2] = -INFINITY;
-    softmax.begin(x);
-    cache.before_exchange(x);
-    cache.store_values();
-    sync_split_group();
-    if (again) cache.ask_for_keys(block + groups);
-    commit_copies();
-    const float before = softmax.end(x);
-    if (block >= range.first + groups) cache.scale_results(before);
-    cache.store_weights(x, softmax.max());
-    wait_copies<1>();
-    sync_split_group();
-    cache.add_values(block);
-    if (!again) return;
-    sync_split_group();
-    cache.ask_for_values(block + groups);
-    commit_copies();
-    cache.store_keys();
-    wait_copies<1>();
-    sync_split_group();
-  }
-}
-
 template <template <int> class CacheOf, int groups>
 __global__ void __maxnreg__(split_registers<CacheOf<groups>>(groups))
     attention_split_kernel(SplitAttention a) {
   using Cache = CacheOf<groups>;
   allow_next_kernel();
-  const int head_dim = static_cast<int>(a.heads.head_dim);
-  const int heads = static_cast<int>(a.heads.num_heads / a.heads.num_kv_heads);
   const int kv_head = static_cast<int>(blockIdx.y), item = static_cast<int>(blockIdx.z);
   // The step was sent before its first kernel, so this needs no waiting.
   const int row = a.row_list ? a.row_list[item] : item;
   const StepRow step = a.step[row];
   const int length = step.position + 1;
-  const SplitRange range(length, groups);
+  const SplitRange range(length, groups, static_cast<int>(blockIdx.x));
   if (range.split >= range.parts) return;
 
   const SplitPlace place;
@@ -95,30 +58,12 @@ __global__ void __maxnreg__(split_registers<CacheOf<groups>>(groups))
   wait_copies<1>();
   __syncthreads();
   SplitSoftmax<groups> softmax(shared.exchange);
-  attend<groups>(cache, softmax, range, length);
+  attend(cache, softmax, range, length);
   cache.store_results();
   softmax.store();
   __syncthreads();
 
-  const GroupMerge<groups> merge(shared.exchange);
-  constexpr int stride = split_part_words / 4;
-  const int64_t slot = int64_t{item} * a.heads.num_kv_heads + kv_head;
-  uint4* results =
-      reinterpret_cast<uint4*>(a.partial) + slot * split_results(a.splits) * stride + place.lane;
-  float* out = a.out + row * a.out_stride + (kv_head * heads + place.g) * head_dim;
-  constexpr int tiles = split_tiles / (4 * groups);
-#pragma unroll
-  for (int t = 0; t < tiles; ++t) {
-    const int tile = tiles * place.warp + t, d = 8 * tile + 2 * place.q;
-    if (place.g >= heads || d >= head_dim) continue;
-    SplitPart part = merge.part(tile, [&](int i) { return cache.results(i); });
-    uint4* of_tile = results + tile * 32;
-    if (range.parts > 1 &&
-        !merge_splits(of_tile, of_tile + a.splits * stride, range.split, range.parts, stride, part))
-      continue;
-    const float factor = __fdividef(1.0f, part.sum);
-    *reinterpret_cast<float2*>(out + d) = make_float2(part.value.x * factor, part.value.y * factor);
-  }
+  merge_results<4 * groups, false>(a, cache, shared.exchange, range, item, row, kv_head);
   if (stores_own) cache.store_own();
 }
 

@@ -31,7 +31,7 @@ struct SplitPlace {
 /// (num_splits(), which divides longer numbers).
 struct SplitRange {
   int split, parts, first, last;
-  __device__ SplitRange(int length, int groups) : split(static_cast<int>(blockIdx.x)) {
+  __device__ SplitRange(int length, int groups, int number) : split(number) {
     const auto size = static_cast<unsigned>(split_blocks(length, groups));
     constexpr auto positions = static_cast<unsigned>(kv_block);
     const unsigned blocks = (static_cast<unsigned>(length) + positions - 1) / positions;
@@ -130,10 +130,8 @@ struct SplitPart {
   }
 };
 
-__device__ inline bool is_missing(const uint4& part) {
-  return part.x == missing_word || part.y == missing_word || part.z == missing_word ||
-         part.w == missing_word;
-}
+/// Places from a tile's parts to the next's.
+constexpr int split_tile_parts = 32;
 
 /// Of a lane's head, behind a barrier: what its block's groups have as one.
 template <int groups>
@@ -168,33 +166,13 @@ class GroupMerge {
   float max_, sum_ = 0, factor_[groups];
 };
 
-/// `own` behind `count` parts of other blocks, fewer than merged_splits, which are waited for and
-/// left missing.
-__device__ inline SplitPart merge_parts(uint4* parts, int count, int stride, const SplitPart& own) {
+/// Of a tile, `own` behind `count` parts of other blocks, which are `read`.
+__device__ inline SplitPart add_parts(const uint4 (&read)[merged_splits - 1],
+                                      const SplitPart& own) {
   constexpr int most = merged_splits - 1;
-  uint4 read[most];
-#pragma unroll
-  for (int i = 0; i < most; ++i)
-    read[i] = i < count ? make_uint4(missing_word, 0, 0, 0)
-                        : make_uint4(0, 0, __float_as_uint(-INFINITY), 0);
-  bool missing = true;
-#pragma unroll 1
-  while (missing) {
-    missing = false;
-#pragma unroll
-    for (int i = 0; i < most; ++i)
-      if (is_missing(read[i])) read[i] = load_shared_by_all(parts + i * stride);
-#pragma unroll
-    for (int i = 0; i < most; ++i) missing |= is_missing(read[i]);
-  }
   float max = own.max;
 #pragma unroll
-  for (int i = 0; i < most; ++i) {
-    max = fmaxf(max, __uint_as_float(read[i].z));
-    if (i < count)
-      store_shared_by_all(parts + i * stride,
-                          make_uint4(missing_word, missing_word, missing_word, missing_word));
-  }
+  for (int i = 0; i < most; ++i) max = fmaxf(max, __uint_as_float(read[i].z));
   SplitPart all{make_float2(0, 0), max, 0};
   const auto add = [&](float x, float y, float of_max, float of_sum) {
     const float factor = power_of_two(of_max - max);
@@ -209,20 +187,56 @@ __device__ inline SplitPart merge_parts(uint4* parts, int count, int stride, con
   return all;
 }
 
+/// Each tile's `own` behind `count` parts of other blocks, fewer than merged_splits, which are
+/// waited for and left missing. Only `there` of the tiles are.
+template <int tiles>
+__device__ inline void merge_parts(uint4* parts, int count, int stride, int there,
+                                   SplitPart (&own)[tiles]) {
+  constexpr int most = merged_splits - 1;
+  uint4 read[tiles][most];
+#pragma unroll
+  for (int i = 0; i < tiles * most; ++i)
+    read[i / most][i % most] = i % most < count && i / most < there
+                                   ? make_uint4(missing_word, 0, 0, 0)
+                                   : make_uint4(0, 0, __float_as_uint(-INFINITY), 0);
+  bool missing = true;
+#pragma unroll 1
+  while (missing) {
+    missing = false;
+#pragma unroll
+    for (int i = 0; i < tiles * most; ++i)
+      if (is_missing(read[i / most][i % most]))
+        read[i / most][i % most] =
+            load_shared_by_all(parts + i / most * split_tile_parts + i % most * stride);
+#pragma unroll
+    for (int i = 0; i < tiles * most; ++i) missing |= is_missing(read[i / most][i % most]);
+  }
+#pragma unroll
+  for (int i = 0; i < tiles * most; ++i)
+    if (i % most < count && i / most < there)
+      store_shared_by_all(parts + i / most * split_tile_parts + i % most * stride,
+                          make_uint4(missing_word, missing_word, missing_word, missing_word));
+#pragma unroll
+  for (int t = 0; t < tiles; ++t) own[t] = add_parts(read[t], own[t]);
+}
+
 /// The last split of each eight merges them, and the last of all the results of these, `next`. So a
 /// block waits only for blocks before it in the grid, which start before it, as the device starts
 /// blocks in their order. Returns whether `part` is now the whole row's.
+template <int tiles>
 __device__ inline bool merge_splits(uint4* results, uint4* next, int split, int parts, int stride,
-                                    SplitPart& part) {
+                                    int there, SplitPart (&part)[tiles]) {
   constexpr int width = merged_splits;
 #pragma unroll 1
   while (true) {
     const int group = split / width, first = group * width, last = min(first + width, parts) - 1;
     if (split < last) {
-      part.store(results + split * stride);
+#pragma unroll
+      for (int t = 0; t < tiles; ++t)
+        if (t < there) part[t].store(results + split * stride + t * split_tile_parts);
       return false;
     }
-    part = merge_parts(results + first * stride, last - first, stride, part);
+    merge_parts(results + first * stride, last - first, stride, there, part);
     if (parts <= width) return true;
     results = next;
     split = group;

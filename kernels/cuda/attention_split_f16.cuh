@@ -18,11 +18,10 @@ __device__ inline uint16_t* swizzled(uint16_t (&row)[width], int number, int pie
 
 /// Queries to shared memory, rotated, as operands, and the row's own key and value as the cache has
 /// them: a warp a head. From where is worked out before they are there, and all is read before any
-/// is used.
-template <int groups>
+/// is used. waits: other blocks of the grid write them.
+template <int warps, bool waits = false>
 class OwnHeadsF16 {
-  static constexpr int warps = 4 * groups, turns = (max_head_group + 2 + warps - 1) / warps;
-  static constexpr int key_head = max_head_group, value_head = key_head + 1;
+  static constexpr int turns = (max_head_group + 2 + warps - 1) / warps;
 
  public:
   __device__ OwnHeadsF16(const SplitAttention& a, int64_t row, int kv_head)
@@ -35,33 +34,46 @@ class OwnHeadsF16 {
     for (int turn = 0; turn < turns; ++turn) {
       const int h = number(turn);
       from_[turn] =
-          at + (h < key_head    ? a.qkv.q + (kv_head * heads_ + min(h, heads_ - 1)) * head_dim_
-                : h == key_head ? a.qkv.k + kv_head * head_dim_
-                                : a.qkv.v + kv_head * head_dim_);
+          at + (h < key_head()    ? a.qkv.q + (kv_head * heads_ + min(h, heads_ - 1)) * head_dim_
+                : h == key_head() ? a.qkv.k + kv_head * head_dim_
+                                  : a.qkv.v + kv_head * head_dim_);
     }
   }
 
-  __device__ void prepare(SplitShared<groups>& shared) const {
+  template <class Shared>
+  __device__ void prepare(Shared& shared) const {
     const RotaryAngles angles(angles_, head_dim_ / 2);
     RotatedHead read[turns];
 #pragma unroll
-    for (int turn = 0; turn < turns; ++turn) read[turn].read(from_[turn], head_dim_ / 2);
+    for (int turn = 0; turn < turns; ++turn) {
+      if (may_leave_out && number(turn) > key_head() + 1) break;
+      if constexpr (waits)
+        read[turn].wait_for(from_[turn], head_dim_ / 2);
+      else
+        read[turn].read(from_[turn], head_dim_ / 2);
+    }
 #pragma unroll
     for (int turn = 0; turn < turns; ++turn) {
       const int h = number(turn);
+      if (may_leave_out && h > key_head() + 1) break;
       RotatedHead& head = read[turn];
-      if (h <= key_head)
-        head.turn(angles, h < key_head ? a_.qkv.q_norm : a_.qkv.k_norm, a_.qkv.eps);
+      if (h <= key_head())
+        head.turn(angles, h < key_head() ? a_.qkv.q_norm : a_.qkv.k_norm, a_.qkv.eps);
       if (h < heads_) {
         store_query(head, shared.queries, h);
-      } else if (h == key_head || h == value_head) {
-        uint16_t* to = h == key_head ? shared.own_key : shared.own_value;
+      } else if (h == key_head() || h == key_head() + 1) {
+        uint16_t* to = h == key_head() ? shared.own_key : shared.own_value;
         head.each([&](int i, float value) { to[i] = half_bits(value); });
       }
     }
   }
 
  private:
+  /// With few warps in turns, key and value follow the last head.
+  static constexpr bool may_leave_out = turns > 1;
+  __device__ int key_head() const {
+    return may_leave_out ? heads_ : max_head_group;
+  }
   __device__ static int number(int turn) {
     return static_cast<int>(threadIdx.x) / 32 + turn * warps;
   }
@@ -88,7 +100,7 @@ class CacheF16 : SplitRow {
 
  public:
   using Shared = SplitShared<groups>;
-  using Own = OwnHeadsF16<groups>;
+  using Own = OwnHeadsF16<4 * groups>;
   static constexpr int registers_sm_90 = 72;
 
   __device__ CacheF16(const SplitAttention& a, const StepRow& step, int kv_head, Shared& shared)
@@ -102,7 +114,7 @@ class CacheF16 : SplitRow {
     for (int i = 0; i < pieces; ++i) {
       // Of dimensions that are not there, others: their queries are 0.
       const int d = min(row + 16 * i, head_dim_ - 1);
-      keys_.start(i, swizzled(shared_.keys[place_.group][row + 16 * i], row, piece),
+      keys_.start(i, swizzled(shared_.keys[group()][row + 16 * i], row, piece),
                   cached.keys + d * int{kv_block} + 8 * piece);
     }
   }
@@ -113,7 +125,7 @@ class CacheF16 : SplitRow {
     const uint16_t* from = cached.values + row * head_dim_ + 8 * piece;
 #pragma unroll
     for (int i = 0; i < pieces; ++i)
-      values_.start(i, swizzled(shared_.values[place_.group][row + 8 * i], row, piece),
+      values_.start(i, swizzled(shared_.values[group()][row + 8 * i], row, piece),
                     from + 8 * i * head_dim_);
   }
   __device__ void store_keys() {
@@ -133,7 +145,7 @@ class CacheF16 : SplitRow {
     if (is_own(block) && own_slot() / warp_positions == place_.quarter) insert_own_key();
     const int row = place_.lane % 8 + place_.lane / 8 % 2 * (head_dim_ / 2);
     const uint16_t* from =
-        swizzled(shared_.keys[place_.group][row], row, 2 * place_.quarter + place_.lane / 16);
+        swizzled(shared_.keys[group()][row], row, 2 * place_.quarter + place_.lane / 16);
     float sums[2][4] = {};
 #pragma unroll
     for (int s = 0; s < max_head_dim / 16; ++s) {
@@ -165,13 +177,13 @@ class CacheF16 : SplitRow {
     if (is_own(block)) insert_own_value();
 #pragma unroll
     for (int pair = 0; pair < 2; ++pair) {
-      const auto* weights = &shared_.exchange.weights[4 * place_.group + 2 * pair];
+      const auto* weights = &shared_.exchange.weights[4 * group() + 2 * pair];
       const uint4 w[2] = {load_words(weights[0][place_.lane]), load_words(weights[1][place_.lane])};
 #pragma unroll
       for (int t = 0; t < tiles; ++t) {
         uint32_t v[4];
-        load_matrices_transposed(v, swizzled(shared_.values[place_.group][32 * pair + place_.lane],
-                                             place_.lane, piece(t)));
+        load_matrices_transposed(
+            v, swizzled(shared_.values[group()][32 * pair + place_.lane], place_.lane, piece(t)));
         mma_f16(out_[t], w[0], v[0], v[1]);
         mma_f16(out_[t], w[1], v[2], v[3]);
       }
@@ -183,7 +195,7 @@ class CacheF16 : SplitRow {
   __device__ void store_results() const {
 #pragma unroll
     for (int t = 0; t < tiles; ++t)
-      *reinterpret_cast<float2*>(results(place_.group)->values[piece(t)][place_.lane]) =
+      *reinterpret_cast<float2*>(results(group())->values[piece(t)][place_.lane]) =
           make_float2(out_[t][0] + out_[t][2], out_[t][1] + out_[t][3]);
   }
   /// Read before the row's own key and value are there.
@@ -201,6 +213,10 @@ class CacheF16 : SplitRow {
   }
 
  private:
+  /// Warps behind the last group's help it.
+  __device__ int group() const {
+    return groups > 1 ? place_.group : 0;
+  }
   __device__ int piece(int t) const {
     return tiles * place_.quarter + t;
   }
@@ -210,7 +226,7 @@ class CacheF16 : SplitRow {
     for (int i = 0; i < max_head_dim / 32; ++i) {
       const int d = place_.lane + 32 * i;
       if (d < head_dim_)
-        swizzled(shared_.keys[place_.group][d], d, slot / 8)[slot % 8] = shared_.own_key[d];
+        swizzled(shared_.keys[group()][d], d, slot / 8)[slot % 8] = shared_.own_key[d];
     }
     __syncwarp();
   }
@@ -218,7 +234,7 @@ class CacheF16 : SplitRow {
   __device__ void insert_own_value() {
     const int slot = own_slot(), own = piece(place_.lane);
     if (place_.lane < tiles)
-      *reinterpret_cast<uint4*>(swizzled(shared_.values[place_.group][slot], slot, own)) =
+      *reinterpret_cast<uint4*>(swizzled(shared_.values[group()][slot], slot, own)) =
           *reinterpret_cast<const uint4*>(shared_.own_value + 8 * own);
     __syncwarp();
   }

@@ -262,6 +262,22 @@ struct SplitAttention {
 };
 void attention_split(const SplitAttention& attention, const Queue& queue);
 
+/// The first operations of a layer for row 0, alone in its sequence, as one kernel, before sm_80
+/// (can_chain()). Copies and what attention gives to o are missing_word before, and again after.
+struct ChainedLinear {
+  Linear linear;
+  RowSource source;
+  float* copy = nullptr;        ///< of its outputs, for those that wait for them
+  uint32_t* readers = nullptr;  ///< a word of its own, missing_word before and after
+};
+struct RowChain {
+  ChainedLinear qkv;
+  SplitAttention attention;    ///< of qkv.copy
+  ChainedLinear following[2];  ///< o, of attention.out; gate and up, of o.copy
+  int num_following;
+};
+void row_chain(const RowChain& chain, const Queue& queue);
+
 /// Causal attention of tiles of query rows on the tensor cores, over fp16 caches that hold the
 /// rows' own keys and values. Queries and softmax weights are rounded to fp16. head_dim: 32, 64 or
 /// 128.

@@ -206,15 +206,24 @@ class RowOutputs {
   /// Warps do it together; there: whether this thread has any.
   template <class Sums, class Channel>
   __device__ void store(const Sums& sums, const Channel& constants, bool there) const {
-    float value = with_bias(a_, constants.bias(), product(sums, constants, 0));
-    if (a_.output == Output::add) value = before_ + value;
-    if (a_.planes > 1) value += product(sums, constants, 1);
+    float value = value_of(sums, constants);
     if (a_.output == Output::silu_mul) {
       value = silu_mul(value, __shfl_xor_sync(0xffffffffu, value, 1));
       there = there && channel_ % 2 == 0;
     }
     if (there) *target_ = value;
   }
+
+ protected:
+  /// Of a channel, where it is one of a gate and its up before these are one.
+  template <class Sums, class Channel>
+  __device__ float value_of(const Sums& sums, const Channel& constants) const {
+    float value = with_bias(a_, constants.bias(), product(sums, constants, 0));
+    if (a_.output == Output::add) value = before_ + value;
+    if (a_.planes > 1) value += product(sums, constants, 1);
+    return value;
+  }
+  __device__ float* target() const { return target_; }
 
  private:
   template <class Sums, class Channel>
@@ -229,8 +238,8 @@ class RowOutputs {
 };
 
 /// What the outputs of the first turn need.
-template <class Constants>
-__device__ inline void ask_for_turn(const Linear& a, RowOutputs& outputs, Constants& constants) {
+template <class Outputs, class Constants>
+__device__ inline void ask_for_turn(const Linear& a, Outputs& outputs, Constants& constants) {
   const int index = static_cast<int>(threadIdx.x),
             own = static_cast<int>(blockIdx.x) + index / 16 * static_cast<int>(gridDim.x);
   if (index < row_turn * 16 && own < a.n_tiles) outputs.ask(own), constants.ask(own);
@@ -238,8 +247,8 @@ __device__ inline void ask_for_turn(const Linear& a, RowOutputs& outputs, Consta
 
 /// Goes through the block's tiles in turns: the warps wait for each other once a turn. asked:
 /// whether what the outputs of the first turn need was asked for (ask_for_turn()).
-template <bool asked = false, class Units, class Constants>
-__device__ inline void multiply_row(const Linear& a, Units& units, RowOutputs& outputs,
+template <bool asked = false, class Units, class Outputs, class Constants>
+__device__ inline void multiply_row(const Linear& a, Units& units, Outputs& outputs,
                                     Constants& constants, int* sums_memory) {
   using Sums = WarpSums<Units::warps>;
   constexpr int threads = 32 * Units::warps, turn_threads = row_turn * 16,

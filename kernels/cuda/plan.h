@@ -801,6 +801,34 @@ constexpr int split_groups(int architecture, int64_t shared_limit) {
   return architecture >= 80 && int64_t{sizeof(SplitShared<4>)} <= shared_limit ? 4 : 1;
 }
 
+/// Whether a multiplication of one row of k values can be in one kernel with attention and others
+/// (row_chain()): where kernels do not begin beside the one before.
+constexpr bool can_chain(int64_t rows, int64_t k, int planes, bool grouped, int architecture) {
+  return architecture < 80 && rows == 1 && k <= short_row_k && planes == 1 && !grouped;
+}
+/// Whether those of rows of both lengths can be in the same kernel.
+constexpr bool can_chain_both(int64_t k, int64_t other_k) {
+  return (warp_chunks(k, 2) < warp_chunks(k, 3)) ==
+         (warp_chunks(other_k, 2) < warp_chunks(other_k, 3));
+}
+/// Of a multiprocessor, at most, and as far as registers go.
+inline constexpr int chain_residents = 2;
+/// All blocks have shared memory for a split. Those of a multiplication are as many as it has room
+/// for.
+constexpr RowPlan plan_chained(int64_t n_tiles, int64_t k, bool normed, int64_t multiprocessors,
+                               int64_t shared_limit) {
+  RowPlan plan = plan_row(1, n_tiles, k, normed, multiprocessors);
+  constexpr int64_t of_split = sizeof(SplitShared<1>);
+  static_assert(row_sum_bytes(block_warps) + 2 * short_row_k < of_split);
+  plan.shared_bytes = of_split;
+  const int64_t room = shared_limit / (plan.shared_bytes + quantize_shared_bytes + 1024);
+  const int64_t most = multiprocessors * (room < chain_residents ? room : chain_residents);
+  plan.blocks = static_cast<int>(n_tiles < most ? n_tiles : most);
+  plan.at_once =
+      plan.blocks * plan.warps * plan.unit_chunks <= chunks_on_their_way * multiprocessors;
+  return plan;
+}
+
 /// Query rows (tokens x heads of a kv head) of a block of threads in prefill attention: 64 or 128.
 /// Many rows share what is read, where there are enough of them for all multiprocessors. Warpgroups
 /// have 64.

@@ -221,6 +221,12 @@ __device__ inline void sync_split_group() {
                : "memory");
 }
 
+/// Waits for such a group and as many threads that help it, of which a block consists. They may do
+/// so at different places in the code, which aligned barriers (bar.sync) must not be.
+__device__ inline void sync_helped() {
+  asm volatile("barrier.sync 2, %0;" ::"n"(2 * split_group_threads) : "memory");
+}
+
 /// A word of shared memory that threads of a block write and read at any time, for what orders
 /// nothing else.
 __device__ inline void store_relaxed(uint32_t* shared, uint32_t value) {
@@ -249,6 +255,24 @@ __device__ inline uint4 load_shared_by_all(const uint4* global) {
   uint4 v;
   asm volatile("ld.relaxed.gpu.global.v4.u32 {%0,%1,%2,%3}, [%4];"
                : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+               : "l"(global)
+               : "memory");
+  return v;
+}
+
+/// The same of one value, and of two.
+__device__ inline void store_shared_by_all(float* global, float value) {
+  asm volatile("st.relaxed.gpu.global.f32 [%0], %1;" ::"l"(global), "f"(value) : "memory");
+}
+__device__ inline void store_shared_by_all(float2* global, const float2& value) {
+  asm volatile("st.relaxed.gpu.global.v2.f32 [%0], {%1,%2};" ::"l"(global), "f"(value.x),
+               "f"(value.y)
+               : "memory");
+}
+__device__ inline float2 load_shared_by_all(const float2* global) {
+  float2 v;
+  asm volatile("ld.relaxed.gpu.global.v2.f32 {%0,%1}, [%2];"
+               : "=f"(v.x), "=f"(v.y)
                : "l"(global)
                : "memory");
   return v;

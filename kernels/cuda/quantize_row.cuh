@@ -9,6 +9,14 @@ namespace octet::kernels::cuda {
 
 constexpr float largest_float = 3.402823466e38f;
 
+/// Of what other blocks write, where missing_word is until then.
+__device__ inline bool is_missing(const uint4& v) {
+  return v.x == missing_word || v.y == missing_word || v.z == missing_word || v.w == missing_word;
+}
+__device__ inline bool is_missing(const float2& v) {
+  return __float_as_uint(v.x) == missing_word || __float_as_uint(v.y) == missing_word;
+}
+
 template <class Value, class Combine>
 __device__ inline Value combine_warp(Value value, Combine combine) {
 #pragma unroll
@@ -254,6 +262,7 @@ struct FirstNorms {
 template <int held, int threads>
 struct HeldPlaces {
   float4 value[held];
+  HeldPlaces() = default;
   __device__ HeldPlaces(const RowSource& source, int64_t index) {
     const float4* x = source_row(source, index);
     const auto quads = static_cast<int>(source.k / 4);

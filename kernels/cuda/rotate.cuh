@@ -40,6 +40,18 @@ class RotatedHead {
     low_ = read_pair(x + first(), there());
     high_ = read_pair(x + half + first(), there());
   }
+  /// The same of values that other blocks of the grid write, where missing_word is until then.
+  __device__ void wait_for(const float* x, int half) {
+    half_ = half;
+    low_ = high_ = make_float2(0, 0);
+    if (there()) {
+      do {
+        low_ = load_shared_by_all(reinterpret_cast<const float2*>(x + first()));
+        high_ = load_shared_by_all(reinterpret_cast<const float2*>(x + half + first()));
+      } while (is_missing(low_) || is_missing(high_));
+    }
+    __syncwarp();
+  }
   /// norm: [head_dim] or null.
   __device__ void turn(const RotaryAngles& angles, const float* norm, float eps) {
     if (norm) normalize(norm, eps);

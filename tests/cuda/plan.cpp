@@ -117,6 +117,29 @@ TEST_CASE("cuda: plans of one row before sm_80 cover it, and find room on a T4")
   CHECK(plan_row(1, 128, 1536, true, 132).at_once);
 }
 
+TEST_CASE("cuda: a chain's multiplications have as many blocks as find room beside a split's") {
+  for (const auto& [multiprocessors, limit] :
+       {std::pair<int, int64_t>{40, 64 * 1024}, {132, 227 * 1024}})
+    for (int64_t n : {16, 1536, 17920})
+      for (int64_t k : {64, 896, 1536, 2048}) {
+        CAPTURE(k);
+        const RowPlan plan = plan_chained(n / 16, k, true, multiprocessors, limit);
+        const int64_t resident = multiprocessors == 40 ? 1 : 2;
+        CHECK(plan.blocks == std::min<int64_t>(n / 16, resident * multiprocessors));
+        CHECK(plan.shared_bytes >= plan_row(1, n / 16, k, true, multiprocessors).shared_bytes);
+        CHECK(resident * (plan.shared_bytes + quantize_shared_bytes + 1024) <= limit);
+        CHECK(plan.at_once);
+      }
+  CHECK(can_chain(1, 1536, 1, false, 75));
+  CHECK(!can_chain(1, 1536, 1, false, 80));
+  CHECK(!can_chain(2, 1536, 1, false, 75));
+  CHECK(!can_chain(1, 8960, 1, false, 75));
+  CHECK(!can_chain(1, 1536, 2, false, 75));
+  CHECK(!can_chain(1, 1536, 1, true, 75));
+  CHECK(can_chain_both(1536, 1536));
+  CHECK(!can_chain_both(1536, 256));
+}
+
 TEST_CASE("cuda: first-level cache has what shared memory can spare, before sm_80") {
   CHECK(shared_percent(75, 64 * 1024) == 100);
   CHECK(shared_percent(75, 227 * 1024) == 58);

@@ -228,8 +228,15 @@ void CudaBackend::allocate(int64_t max_rows) {
   if (weights_->any_f16()) allocate_halves();
   if (weights_->gate_up_apart()) allocate_gate_up();
   peaks_ = DeviceMemory(peak_words() * int64_t{sizeof(uint32_t)}, "the buffers of a step");
-  const int64_t partial_bytes = partial_words(config_) * int64_t{sizeof(uint32_t)};
+  const int64_t partial = partial_words(config_), readers = 16;
+  const int64_t partial_bytes =
+      (partial + qkv_stride_ + attention_stride_ + hidden_stride_ + readers) *
+      int64_t{sizeof(uint32_t)};
   partial_ = DeviceMemory(partial_bytes, "the buffers of a step");
+  awaited_.qkv = partial_.as<float>() + partial;
+  awaited_.attention = awaited_.qkv + qkv_stride_;
+  awaited_.hidden = awaited_.attention + attention_stride_;
+  awaited_.readers = reinterpret_cast<uint32_t*>(awaited_.hidden + hidden_stride_);
   check(
       cudaMemsetAsync(partial_.as<void>(), 0xff, static_cast<size_t>(partial_bytes), stream_.get()),
       "cudaMemset");
@@ -324,6 +331,7 @@ void CudaBackend::start(const Batch& batch) {
   check(cudaStreamSynchronize(stream_.get()), "the step before");
   quantizations_ = 0;
   used_peaks_ = 0;
+  chain_.reset();
   step_.plan(batch, stream_.get());
   step_.send(stream_.get());
   const auto is_adapted = [](const Chunk& chunk) { return !chunk.adapters.empty(); };
@@ -380,10 +388,9 @@ bool CudaBackend::norm(const float* weight, const std::span<const int64_t>* rows
 /// Of the input that was put off.
 void CudaBackend::multiply(const CudaMatrix& weight, float* out, int64_t out_stride,
                            Output output) {
-  if (weight.f16)
-    multiply_f16(weight, out, out_stride, output);
-  else
-    multiply_int8(weight, out, out_stride, output);
+  if (!weight.f16) return multiply_int8(weight, out, out_stride, output);
+  launch_chain();
+  multiply_f16(weight, out, out_stride, output);
 }
 
 void CudaBackend::multiply_f16(const CudaMatrix& weight, float* out, int64_t out_stride,
@@ -429,6 +436,7 @@ void CudaBackend::multiply_int8(const CudaMatrix& weight, float* out, int64_t ou
                                out,
                                out_stride,
                                output};
+  if (link(linear, source)) return;
   if (wants_peaks() && kernels::cuda::gives_peaks(linear, queue_))
     gated_peaks_ = linear.peaks = next_peaks();
   const bool fused = kernels::cuda::can_fuse(input_rows_, weight.k) ||
@@ -517,7 +525,55 @@ bool CudaBackend::int8_cache() const {
   return batch_->chunks[0].cache->type() == KvCacheType::int8;
 }
 
+/// Whether it is q, k and v of a row that is alone in its sequence.
+bool CudaBackend::begins_chain(const kernels::cuda::Linear& linear) const {
+  return linear.out == workspace_.q && linear.n_tiles * 16 == qkv_stride_ && step_.single_rows() &&
+         step_.split_rows() == linear.rows && !int8_cache();
+}
+
+/// Whether a multiplication is put off, as part of a chain; if not, none is any more.
+bool CudaBackend::link(const kernels::cuda::Linear& linear,
+                       const kernels::cuda::RowSource& source) {
+  const bool can =
+      adapted_rows_.empty() && kernels::cuda::can_chain(linear.rows, linear.k, linear.planes,
+                                                        linear.grouped, queue_.architecture);
+  if (can && begins_chain(linear)) {
+    chain_.emplace();
+    chain_->qkv = {linear, source, awaited_.qkv};
+    return true;
+  }
+  if (!chain_) return false;
+  if (!can || !kernels::cuda::can_chain_both(linear.k, chain_->qkv.linear.k)) {
+    launch_chain();
+    return false;
+  }
+  kernels::cuda::ChainedLinear next{linear, source, nullptr,
+                                    awaited_.readers + chain_->num_following};
+  if (chain_->num_following == 0)
+    next.source.values = chain_->attention.out = awaited_.attention;
+  else
+    next.source.values = chain_->following[0].copy = awaited_.hidden;
+  chain_->following[chain_->num_following++] = next;
+  if (chain_->num_following == 2) launch_chain();
+  return true;
+}
+
+void CudaBackend::attend_in_chain(kernels::cuda::SplitAttention task) {
+  const float* const q = task.qkv.q;
+  task.qkv.k = awaited_.qkv + (task.qkv.k - q);
+  task.qkv.v = awaited_.qkv + (task.qkv.v - q);
+  task.qkv.q = awaited_.qkv;
+  task.rows = 1;
+  chain_->attention = task;
+}
+
+void CudaBackend::launch_chain() {
+  if (chain_) kernels::cuda::row_chain(*chain_, queue_);
+  chain_.reset();
+}
+
 void CudaBackend::attend_rows(kernels::cuda::SplitAttention task) {
+  if (chain_) return attend_in_chain(task);
   // One split needs no partial results.
   const int64_t row_words = std::max<int64_t>(1, split_words(config_, 1, task.splits));
   const int64_t most = partial_words(config_) / row_words;

@@ -102,6 +102,10 @@ class CudaBackend : public Backend {
   void select_best(int64_t logit_rows);
   StepResult best_of_step() const;
   StepResult finish_all(int64_t logit_rows);
+  bool link(const kernels::cuda::Linear& linear, const kernels::cuda::RowSource& source);
+  bool begins_chain(const kernels::cuda::Linear& linear) const;
+  void attend_in_chain(kernels::cuda::SplitAttention task);
+  void launch_chain();
   void attend_rows(kernels::cuda::SplitAttention task);
   bool wants_peaks() const;
   int64_t peak_words() const;
@@ -125,6 +129,11 @@ class CudaBackend : public Backend {
   float *angles_ = nullptr, *gated_ = nullptr;
   int64_t hidden_stride_, qkv_stride_, attention_stride_, gated_stride_, logits_stride_;
   DeviceMemory quantized_, scales_, partial_;
+  /// What blocks of a chain wait for, behind the partial results, all missing between steps.
+  struct Awaited {
+    float *qkv, *attention, *hidden;
+    uint32_t* readers;
+  } awaited_{};
   DeviceMemory halves_,
       half_scales_;            // of inputs of fp16 weights and adapters, once there are some
   bool halves_ready_ = false;  // they hold input_
@@ -137,6 +146,7 @@ class CudaBackend : public Backend {
   PinnedMemory logits_;   // [logit_group][logits_stride_]
   const Batch* batch_ = nullptr;
   std::optional<kernels::cuda::RowSource> input_;  // of the next multiplication, not quantized yet
+  std::optional<kernels::cuda::RowChain> chain_;   // of operations that are put off
   int64_t input_rows_ = 0;
   DeviceMemory peaks_;                     // RowSource::peaks of a step's inputs, in turn
   int64_t used_peaks_ = 0;                 // of these

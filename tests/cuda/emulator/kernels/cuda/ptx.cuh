@@ -119,6 +119,10 @@ inline void sync_split_group() {
   emulator::sync_four_warps();
 }
 
+inline void sync_helped() {
+  __syncthreads();
+}
+
 class CopyBarrier {
  public:
   void init(int arrivals) {
@@ -173,6 +177,15 @@ inline void store_shared_by_all(uint4* global, const uint4& value) {
   *global = value;
 }
 inline uint4 load_shared_by_all(const uint4* global) {
+  return *global;
+}
+inline void store_shared_by_all(float* global, float value) {
+  *global = value;
+}
+inline void store_shared_by_all(float2* global, const float2& value) {
+  *global = value;
+}
+inline float2 load_shared_by_all(const float2* global) {
   return *global;
 }
 inline int worked_out_here(int value) {
