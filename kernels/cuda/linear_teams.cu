@@ -54,7 +54,6 @@ class TeamFeed {
         advance(behind, behind_parity, 1);
         --on_their_way;
       }
-      if (number == row_teams) prefetch_tile(a, tile + plan_.stages * step);
       if (number >= plan_.stages) used(stage).wait(parity ^ 1);
       filled(stage).expect(plan_.tile_bytes);
       filled(stage).copy(ring_ + stage * plan_.tile_bytes, weights_of(a, tile), plan_.tile_bytes);
@@ -81,10 +80,6 @@ class TeamFeed {
   }
   __device__ const char* weights_of(const Linear& a, int tile) const {
     return static_cast<const char*>(a.weight) + static_cast<int64_t>(tile) * plan_.tile_bytes;
-  }
-  /// The first tile that finds a place, as registers have row_teams, only once the input is there.
-  __device__ void prefetch_tile(const Linear& a, int tile) const {
-    if (tile < a.n_tiles) prefetch(weights_of(a, tile), plan_.tile_bytes);
   }
 
   char* ring_;
@@ -168,6 +163,29 @@ class TeamConstants {
   const float* shared_;
 };
 
+/// The largest magnitudes of the teams' outputs (RowSource::peaks), of which one warp after the
+/// other makes some.
+class TeamPeaks {
+ public:
+  __device__ static void clear() {
+    if (threadIdx.x < row_teams) all()[threadIdx.x] = 0;
+  }
+  /// What a warp has made, behind what others have; sync_team() is between them.
+  __device__ static void note(const Linear& a, int team, uint32_t peak) {
+    peak = largest_of_warp(peak);
+    if (threadIdx.x % 32 > 0) return;
+    all()[team] = peak = max(peak, all()[team]);
+    a.peaks[static_cast<int>(blockIdx.x) * team_peak_words + team] = peak;
+  }
+
+ private:
+  __device__ static uint32_t* all() {
+    __shared__ uint32_t peaks[row_teams];
+    return peaks;
+  }
+};
+static_assert(row_teams <= team_peak_words);
+
 /// Goes through the tiles of this thread's team, two a turn, whose outputs one of its warps makes.
 __device__ inline void multiply_in_teams(const Linear& a, TeamUnits& units,
                                          const TeamConstants& constants, int tiles,
@@ -190,9 +208,11 @@ __device__ inline void multiply_in_teams(const Linear& a, TeamUnits& units,
       const int own = there ? first + of_turn * row_teams : first;
       const int out =
           (static_cast<int>(blockIdx.x) + own * static_cast<int>(gridDim.x)) * 16 + channel;
-      store_output(a, TeamSums(sums + of_turn * TeamSums::words(1)).of_all(0, channel),
-                   constants.scale(own, channel), constants.bias(own, channel),
-                   before_output(a, out), out, there);
+      const uint32_t peak =
+          store_output(a, TeamSums(sums + of_turn * TeamSums::words(1)).of_all(0, channel),
+                       constants.scale(own, channel), constants.bias(own, channel),
+                       before_output(a, out), out, there);
+      if (a.peaks) TeamPeaks::note(a, place.team, peak);
     }
     if (++writer == team_warps) writer = 0;
     sums += to_other;
@@ -212,18 +232,18 @@ __device__ inline void work(Parameters& p) {
   char* const sums = ring + p.ring.stages * (p.ring.tile_bytes + stage_barrier_bytes);
   a.x.values = reinterpret_cast<int8_t*>(sums) + team_sum_bytes;
   a.x.scale = reinterpret_cast<float*>(a.x.values + team_row_bytes);
-  // In shared memory, as registers have the first tile's weights.
-  auto* const norms = reinterpret_cast<FirstNorms*>(a.x.scale + 4);
-  if (threadIdx.x < block_threads) norms[threadIdx.x] = FirstNorms(p.source);
+  // There, as registers have the first tile's weights.
+  auto* const exchanged = reinterpret_cast<float4*>(sums);
+  const NormsInMemory norms(p.source, exchanged);
   clear_behind_row(a, team_row_bytes);
-  const TeamConstants constants(a, reinterpret_cast<float*>(norms + block_threads));
+  TeamPeaks::clear();
+  const TeamConstants constants(a, a.x.scale + 4);
   TeamWeights weights;
   const TeamPlace place;
   if (place.team < p.ring.tiles()) weights.read(feed, place.team, 0);
   if (threadIdx.x < block_threads) {
     wait_previous_kernels();
-    quantize_row<false, short_held, true>(p.source, 0, 1, norms[threadIdx.x],
-                                          reinterpret_cast<float4*>(sums), a.x);
+    quantize_row<false, short_held, true>(p.source, 0, 1, norms, exchanged, a.x);
     feed.hurry();
   }
   sync_teams();

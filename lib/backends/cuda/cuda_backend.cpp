@@ -211,6 +211,15 @@ void CudaBackend::allocate(int64_t max_rows) {
   if (weights_->any_f16()) allocate_halves();
   if (weights_->gate_up_apart()) allocate_gate_up();
   peaks_ = DeviceMemory(peak_words() * int64_t{sizeof(uint32_t)}, "the buffers of a step");
+  const auto zeros = [&](int64_t bytes) {
+    DeviceMemory memory(bytes, "the buffers of a step");
+    check(cudaMemsetAsync(memory.as<void>(), 0, static_cast<size_t>(bytes), stream_.get()),
+          "cudaMemset");
+    return memory;
+  };
+  row_peaks_ =
+      zeros(queue_.multiprocessors * kernels::cuda::team_peak_words * int64_t{sizeof(uint32_t)});
+  slice_sums_ = zeros(hidden_stride_ * int64_t{sizeof(uint64_t)});
   const int64_t partial_bytes = partial_words(config_) * int64_t{sizeof(uint32_t)};
   partial_ = DeviceMemory(partial_bytes, "the buffers of a step");
   check(
@@ -230,10 +239,11 @@ int64_t CudaBackend::peak_words() const {
 
 /// Whether multiplications of this step's rows may take peaks (kernels::cuda::takes_peaks()).
 bool CudaBackend::wants_peaks() const {
-  return queue_.clusters && step_.rows() > 1 && step_.rows() <= kernels::cuda::max_peak_rows;
+  return queue_.clusters && step_.rows() <= kernels::cuda::max_peak_rows;
 }
 
 uint32_t* CudaBackend::next_peaks() {
+  if (step_.rows() == 1) return row_peaks_.as<uint32_t>();
   return peaks_.as<uint32_t>() +
          used_peaks_++ * kernels::cuda::max_peak_rows * kernels::cuda::peak_places;
 }
@@ -288,7 +298,7 @@ void CudaBackend::embed(const Matrix& table) {
   kernels::cuda::embed(
       {step_.rows(), matrix.k, matrix.grouped, matrix.data, matrix.scale, step.rows,
        workspace_.hidden, hidden_stride_, step.frequencies, angles_, config_.head_dim / 2,
-       matrix.f16, peaks_.as<uint32_t>(), wants_peaks() ? peak_words() : 0},
+       matrix.f16, peaks_.as<uint32_t>(), step_.rows() > 1 && wants_peaks() ? peak_words() : 0},
       queue_);
 }
 
@@ -372,8 +382,12 @@ void CudaBackend::multiply_int8(const CudaMatrix& weight, float* out, int64_t ou
                                out,
                                out_stride,
                                output};
-  if (wants_peaks() && kernels::cuda::gives_peaks(linear, queue_))
+  linear.slice_sums = slice_sums_.as<uint64_t>();
+  if (const int64_t words = kernels::cuda::gives_peaks(linear, queue_);
+      words > 0 && wants_peaks()) {
     gated_peaks_ = linear.peaks = next_peaks();
+    gated_peak_words_ = words;
+  }
   const bool fused = kernels::cuda::can_fuse(input_rows_, weight.k) ||
                      kernels::cuda::takes_peaks(linear, source, queue_);
   if (!fused) kernels::cuda::quantize_rows(source, x, input_rows_, weight.grouped, queue_);
@@ -432,7 +446,10 @@ bool CudaBackend::gate_up(const LinearTask& gate, const LinearTask& up, int64_t 
   const bool fused = kernels::cuda::can_rotate(k, rotation);
   if (!fused) kernels::cuda::hadamard({input_rows_, k, rotation, gated_, gated_stride_}, queue_);
   quantize_later(gated_, gated_stride_, k, nullptr, fused ? rotation : 1, nullptr, forms.planes);
-  if (fused) input_->peaks = gated_peaks_;
+  if (fused && gated_peaks_) {
+    input_->peaks = gated_peaks_;
+    input_->peak_words = gated_peak_words_;
+  }
   return true;
 }
 
