@@ -1066,12 +1066,13 @@ void linear_decode(const Linear& linear, const RowSource* fused, const Queue& qu
   if (fused && !linear.grouped && queue.architecture < 80)
     return linear_row_ahead(linear, *fused, queue);
   DecodeInput input{};
-  input.peaked = fused && fused->peaks && linear.rows > 1;
-  input.fused = fused && !input.peaked;
+  input.peaked = fused && takes_peaks(linear, *fused, queue);
+  input.fused = fused && (linear.rows == 1 || !input.peaked);
   // A norm needs the whole row, and a Hadamard block is in one slice.
   if (queue.clusters && !(fused && fused->norm))
     input.slices_of = fused ? ceil_div(fused->hadamard, chunk_k) : 1;
   input.attended = queue.clusters && linear.output == Output::assign;
+  input.before_clusters = queue.clusters && linear.output == Output::silu_mul && !linear.peaks;
   const DecodePlan plan = plan_of(linear, input, queue);
   const int slice = plan.slices > 1 ? static_cast<int>(slice_chunks(linear.k, input.slices_of)) : 0;
   if (plan.ahead == by_teams)

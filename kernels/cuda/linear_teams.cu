@@ -9,7 +9,7 @@ namespace {
 
 struct TeamRing {
   int stages, tile_bytes;
-  int in_flight, early;            ///< stages on their way, before the input is there
+  int in_flight, early;            ///< pieces on their way, before the input is there
   int least_tiles, larger_blocks;  ///< of a block, and blocks that have one more
 
   __device__ int tiles() const {
@@ -33,10 +33,8 @@ class TeamFeed {
         filled_(reinterpret_cast<CopyBarrier*>(ring + plan.stages * plan.tile_bytes)) {
     if (threadIdx.x == 0) {
       store_relaxed(input_flag(), 0);
-      for (int i = 0; i < plan.stages; ++i) {
-        filled(i).init(1);
-        used(i).init(team_warps);
-      }
+      for (int i = 0; i < team_pieces * plan.stages; ++i) filled_[i].init(1);
+      for (int i = 0; i < plan.stages; ++i) used(i).init(team_warps);
       CopyBarrier::made();
     }
     __syncthreads();
@@ -48,15 +46,16 @@ class TeamFeed {
   __device__ void fill(const Linear& a) const {
     const int first = static_cast<int>(blockIdx.x), step = static_cast<int>(gridDim.x);
     int stage = 0, parity = 0, behind = 0, behind_parity = 0, on_their_way = 0;
-    for (int tile = first, number = 0; tile < a.n_tiles; tile += step, ++number, ++on_their_way) {
-      while (on_their_way >= (load_relaxed(input_flag()) ? plan_.in_flight : plan_.early)) {
-        filled(behind).wait(behind_parity);
-        advance(behind, behind_parity, 1);
-        --on_their_way;
-      }
+    for (int tile = first, number = 0; tile < a.n_tiles; tile += step, ++number) {
       if (number >= plan_.stages) used(stage).wait(parity ^ 1);
-      filled(stage).expect(plan_.tile_bytes);
-      filled(stage).copy(ring_ + stage * plan_.tile_bytes, weights_of(a, tile), plan_.tile_bytes);
+      for (int piece = 0; piece < team_pieces; ++piece, ++on_their_way) {
+        while (on_their_way >= (load_relaxed(input_flag()) ? plan_.in_flight : plan_.early)) {
+          filled_[behind].wait(behind_parity);
+          if (++behind == team_pieces * plan_.stages) behind = 0, behind_parity ^= 1;
+          --on_their_way;
+        }
+        copy(a, tile, stage, piece);
+      }
       advance(stage, parity, 1);
     }
   }
@@ -67,8 +66,14 @@ class TeamFeed {
     stage += by;
     if (stage >= plan_.stages) stage -= plan_.stages, parity ^= 1;
   }
-  __device__ CopyBarrier& filled(int stage) const { return filled_[stage]; }
-  __device__ CopyBarrier& used(int stage) const { return filled_[plan_.stages + stage]; }
+  /// Until all of a stage's tile is there.
+  __device__ void wait(int stage, int parity) const {
+    for (int piece = 0; piece < team_pieces; ++piece)
+      filled_[stage * team_pieces + piece].wait(parity);
+  }
+  __device__ CopyBarrier& used(int stage) const {
+    return filled_[team_pieces * plan_.stages + stage];
+  }
   __device__ const uint4* stage(int stage) const {
     return reinterpret_cast<const uint4*>(ring_ + stage * plan_.tile_bytes);
   }
@@ -78,8 +83,16 @@ class TeamFeed {
     __shared__ uint32_t flag;
     return &flag;
   }
-  __device__ const char* weights_of(const Linear& a, int tile) const {
-    return static_cast<const char*>(a.weight) + static_cast<int64_t>(tile) * plan_.tile_bytes;
+  __device__ void copy(const Linear& a, int tile, int stage, int piece) const {
+    const int chunks = plan_.tile_bytes / chunk_bytes,
+              from = piece * chunks / team_pieces * chunk_bytes,
+              bytes = (piece + 1) * chunks / team_pieces * chunk_bytes - from;
+    CopyBarrier& filled = filled_[stage * team_pieces + piece];
+    filled.expect(bytes);
+    filled.copy(
+        ring_ + stage * plan_.tile_bytes + from,
+        static_cast<const char*>(a.weight) + static_cast<int64_t>(tile) * plan_.tile_bytes + from,
+        bytes);
   }
 
   char* ring_;
@@ -94,7 +107,7 @@ struct TeamWeights {
   /// From a stage. What lies behind the tile's end is any: the row is zero there.
   __device__ void read(const TeamFeed& feed, int stage, int parity) {
     const TeamPlace place;
-    feed.filled(stage).wait(parity);
+    feed.wait(stage, parity);
     const uint4* from = feed.stage(stage) + place.warp * team_chunks * 64 + place.lane;
 #pragma unroll
     for (int c = 0; c < team_chunks; ++c)
@@ -229,7 +242,7 @@ __device__ inline void work(Parameters& p) {
     if (threadIdx.x == row_teams * team_threads) feed.fill(a);
     return;
   }
-  char* const sums = ring + p.ring.stages * (p.ring.tile_bytes + stage_barrier_bytes);
+  char* const sums = ring + team_ring_bytes(p.ring.stages, p.ring.tile_bytes);
   a.x.values = reinterpret_cast<int8_t*>(sums) + team_sum_bytes;
   a.x.scale = reinterpret_cast<float*>(a.x.values + team_row_bytes);
   // There, as registers have the first tile's weights.
@@ -263,11 +276,10 @@ void linear_teams(const Linear& linear, const RowSource& source, const DecodePla
                   const Queue& queue) {
   const int tile_bytes = static_cast<int>(num_chunks(linear.k)) * chunk_bytes;
   const auto tiles = static_cast<int>(linear.n_tiles);
-  const Parameters parameters{
-      linear,
-      source,
-      {plan.ring_bytes / (tile_bytes + stage_barrier_bytes), tile_bytes, plan.in_flight, plan.early,
-       tiles / plan.blocks, tiles % plan.blocks}};
+  const Parameters parameters{linear,
+                              source,
+                              {plan.ring_bytes / tile_bytes, tile_bytes, plan.in_flight, plan.early,
+                               tiles / plan.blocks, tiles % plan.blocks}};
   launch(linear_teams_kernel,
          {dim3(extent(plan.blocks)), decode_threads(plan.ahead), plan.shared_bytes}, queue,
          parameters);

@@ -200,7 +200,9 @@ struct DecodeInput {
   bool fused;             ///< each block normalizes and quantizes it
   int64_t slices_of = 0;  ///< it may be cut into slices of a multiple of so many chunks; 0: may not
   bool attended = false;  ///< what follows may be attention, of which blocks are to find room
-  bool peaked = false;    ///< each warp quantizes what it multiplies (can_take_peaks())
+  bool peaked = false;    ///< its largest magnitudes are known; of several rows, each warp
+                          ///< quantizes what it multiplies (can_take_peaks())
+  bool before_clusters = false;  ///< what follows may be one row's slices in clusters
 };
 
 /// With so many columns at most, a warp has room for the activations of a unit in registers: where
@@ -244,6 +246,18 @@ constexpr int64_t row_bytes(int64_t k, int unit_chunks, int warps = block_warps)
 
 /// Tiles of a turn of one row, whose sums the warps share behind one barrier.
 inline constexpr int row_turn = 4;
+
+/// Copies that bring a tile, of which a stage of a team's ring has a barrier each, and one more.
+inline constexpr int team_pieces = 2;
+constexpr int64_t team_ring_bytes(int64_t stages, int64_t tile_bytes) {
+  return stages * tile_bytes + ceil_div(stages * (team_pieces + 1) * 8, 16) * 16;
+}
+/// Pieces on their way before the input is there: with two, the last tiles come late; with four,
+/// others read more slowly. Clusters, whose last begin late, are no faster for it
+/// (docs/performance/cuda.md).
+constexpr int early_team_pieces(bool before_clusters) {
+  return before_clusters ? 2 : 3;
+}
 
 /// Tiles of a turn of a team, an output a lane of one of its warps.
 inline constexpr int team_turn = 2;
@@ -316,7 +330,7 @@ constexpr int64_t max_ring_bytes(int64_t k) {
 static_assert(max_ring_bytes(1) / decode_stage_bytes(3) <= block_warps);
 /// The same of teams, whose registers have row_teams tiles more: gate and up's nine are all there
 /// before the input, and a block of down finds room.
-inline constexpr int64_t team_ring_bytes = 144 * 1024;
+inline constexpr int64_t max_team_ring_bytes = 144 * 1024;
 /// Of that on its way: enough to keep the memory busy, and little enough that it answers others
 /// soon (docs/performance/cuda.md). One row is multiplied faster.
 inline constexpr int64_t max_in_flight_bytes = 48 * 1024, row_in_flight_bytes = 72 * 1024;
@@ -429,19 +443,20 @@ constexpr int64_t num_sharers(const DecodePlan& plan, int64_t n_tiles, int64_t r
 
 /// A plan for teams, `tiles` of which a block has at most. More on its way could end a stage's
 /// phase before the last one (TeamFeed).
-constexpr DecodePlan plan_teams(int64_t n_tiles, int64_t tiles, int64_t k, int64_t shared_limit) {
-  const int64_t stage = num_chunks(k) * chunk_bytes, most = team_ring_bytes / stage;
+constexpr DecodePlan plan_teams(int64_t n_tiles, int64_t tiles, int64_t k, bool before_clusters,
+                                int64_t shared_limit) {
+  const int64_t stage = num_chunks(k) * chunk_bytes, most = max_team_ring_bytes / stage;
   const int64_t stages = tiles < most ? tiles : most, spare = stages - row_teams,
                 in_flight = row_in_flight_bytes / stage;
   DecodePlan plan{};
   plan.slices = plan.columns = 1;
   plan.unit_chunks = team_chunks;
   plan.ahead = by_teams;
-  plan.in_flight = static_cast<int>(in_flight < spare ? in_flight : spare);
-  plan.early = 1;
+  plan.in_flight = static_cast<int>(in_flight < spare ? in_flight : spare) * team_pieces;
+  plan.early = early_team_pieces(before_clusters);
   plan.blocks = static_cast<int>(ceil_div(n_tiles, tiles));
   plan.staged = true;
-  plan.ring_bytes = static_cast<int>(stages * (stage + stage_barrier_bytes));
+  plan.ring_bytes = static_cast<int>(team_ring_bytes(stages, stage));
   plan.constant_tiles = static_cast<int>(tiles);
   plan.shared_bytes =
       plan.ring_bytes + team_sum_bytes + team_row_bytes + 16 + tiles * team_constant_bytes;
@@ -451,13 +466,14 @@ constexpr DecodePlan plan_teams(int64_t n_tiles, int64_t tiles, int64_t k, int64
 }
 
 /// The rest of a plan for slices of so many chunks.
-constexpr void plan_slices_for_teams(DecodePlan& plan, int64_t chunks) {
+constexpr void plan_slices_for_teams(DecodePlan& plan, int64_t chunks, bool peaked) {
   int64_t in_memory = 0;
   for (int team = 0; team < row_teams; ++team) in_memory += slice_stage_chunks(chunks, team);
   plan.unit_chunks = static_cast<int>(ceil_div(chunks, team_warps));
   plan.ahead = by_teams;
   plan.in_flight = row_teams;
-  plan.early = 2;
+  // Without clusters all blocks begin early enough, and gate and up's last tiles come first.
+  plan.early = peaked ? 1 : 2;
   plan.staged = true;
   plan.ring_bytes = static_cast<int>(in_memory * chunk_bytes);
   plan.shared_bytes = plan.ring_bytes + slice_exchange_bytes(1, true) +
@@ -487,11 +503,11 @@ constexpr DecodePlan plan_decode(int64_t rows, int planes, int64_t n_tiles, int6
   const int64_t tiles = ceil_div(n_tiles, sharers);
   plan.blocks = static_cast<int>((sliced ? ceil_div(n_tiles, tiles) : sharers) * plan.slices);
   if (sliced && can_slice_for_teams(input, tiles, k, planes)) {
-    plan_slices_for_teams(plan, num_chunks(block_k));
+    plan_slices_for_teams(plan, num_chunks(block_k), input.peaked);
     return plan;
   }
   if (large && architecture >= 90 && can_work_in_teams(input.fused, tiles, k, planes, grouped)) {
-    const DecodePlan teams = plan_teams(n_tiles, tiles, k, shared_limit);
+    const DecodePlan teams = plan_teams(n_tiles, tiles, k, input.before_clusters, shared_limit);
     if (teams.shared_bytes + quantize_shared_bytes <= shared_limit) return teams;
   }
   plan_ring(plan, tiles, block_k, k, planes, grouped, input.fused && !grouped, architecture, large);

@@ -53,7 +53,7 @@ TEST_CASE("cuda: decode plans cover all tiles, and keep to every device's shared
         }
   // A token of the 1.5B: weights of gate and up, far ahead; of q, k and v all at once.
   CHECK(plan_decode(1, 1, 1120, 1536, false, {true}, 90, 132, 227 * 1024).ring_bytes ==
-        6 * (24 * 1024 + stage_barrier_bytes));
+        6 * (24 * 1024 + 3 * 8));
   CHECK(plan_decode(1, 1, 128, 1536, false, {true}, 90, 132, 227 * 1024).ring_bytes ==
         24 * 1024 + stage_barrier_bytes);
   // No more blocks of gate and up than have as many tiles as the busiest; teams have them.
@@ -61,6 +61,9 @@ TEST_CASE("cuda: decode plans cover all tiles, and keep to every device's shared
   CHECK(plan_decode(1, 1, 1120, 1536, false, {true}, 90, 132, 227 * 1024).ahead == by_teams);
   CHECK(plan_decode(1, 1, 9496, 1536, false, {true}, 90, 132, 227 * 1024).blocks == 132);
   CHECK(plan_decode(1, 1, 1120, 1536, false, {true}, 75, 132, 64 * 1024).ahead == in_registers);
+  CHECK(plan_decode(1, 1, 1120, 1536, false, {true}, 90, 132, 227 * 1024).early == 3);
+  CHECK(plan_decode(1, 1, 1120, 1536, false, {true, 0, false, false, true}, 90, 132, 227 * 1024)
+            .early == 2);
   // Slices of down of 35 or, in whole Hadamard blocks, 36 chunks.
   for (const int64_t multiple : {1, 4}) {
     const DecodePlan down =

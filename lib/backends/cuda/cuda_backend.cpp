@@ -384,7 +384,7 @@ void CudaBackend::multiply_int8(const CudaMatrix& weight, float* out, int64_t ou
                                output};
   linear.slice_sums = slice_sums_.as<uint64_t>();
   if (const int64_t words = kernels::cuda::gives_peaks(linear, queue_);
-      words > 0 && wants_peaks()) {
+      words > 0 && wants_peaks() && !gated_rotated_) {
     gated_peaks_ = linear.peaks = next_peaks();
     gated_peak_words_ = words;
   }
@@ -437,6 +437,7 @@ bool CudaBackend::gate_up(const LinearTask& gate, const LinearTask& up, int64_t 
                           const InputForms& forms, const Matrix*) {
   if (replaying_) return true;
   gated_peaks_ = nullptr;
+  gated_rotated_ = rotation > 1;
   if (&weights_->of(*gate.weight) == &weights_->of(*up.weight) && !is_adapted(*gate.weight) &&
       !is_adapted(*up.weight))
     multiply(weights_->of(*gate.weight), gated_, gated_stride_, Output::silu_mul);

@@ -128,6 +128,7 @@ class CudaBackend : public Backend {
   DeviceMemory slice_sums_;
   const uint32_t* gated_peaks_ = nullptr;              // of what gate and up gave, or null
   int64_t gated_peak_words_ = 0;                       // of a row
+  bool gated_rotated_ = false;                         // then its magnitudes are not known
   const float *q_norm_ = nullptr, *k_norm_ = nullptr;  // of the layer
   kernels::cuda::FiniteCheck cache_check_{};           // of what goes into an int8 cache
   int32_t quantizations_ = 0;                          // of this step
