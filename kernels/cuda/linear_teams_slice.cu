@@ -168,9 +168,16 @@ struct SliceBlock {
   int tile_bytes;
   char* stages;
   int slice_chunks;
-  CopyBarrier* filled;
+  CopyBarrier *filled, *row_ready;
   uint32_t* hurried;
   int* sums;
+
+  /// Waits until all warps have what they write of the row in shared memory.
+  __device__ void wait_for_row() const {
+    __syncwarp();
+    if (threadIdx.x % 32 == 0) row_ready->arrive();
+    row_ready->wait(0);
+  }
 };
 template <int warp_chunks, bool quantizes>
 using WeightsOfTeam =
@@ -199,7 +206,7 @@ __device__ inline void work_in_team(const SliceBlock& b, const Slice& slice) {
   } else {
     output.ask();
   }
-  sync_teams();
+  b.wait_for_row();
   if (team < b.tiles.count) {
     int* const sums = b.sums + TeamSums::words(team);
     weights.multiply(b.a.x.values, sums);
@@ -223,7 +230,7 @@ __device__ inline void work_in_peaked_team(const SliceBlock& b) {
     quantize_peaked_row<short_held, slice_row_threads>(b.source, b.a.x);
   }
   output.ask();
-  sync_teams();
+  b.wait_for_row();
   if (team >= b.tiles.count) return;
   int* const sums = b.sums + TeamSums::words(team);
   weights.multiply(b.a.x.values, sums);
@@ -234,7 +241,7 @@ __device__ inline void work_in_peaked_team(const SliceBlock& b) {
 template <int warp_chunks, bool peaked>
 __device__ inline void work(Parameters& p) {
   __shared__ uint32_t hurried;
-  __shared__ CopyBarrier filled[row_teams];
+  __shared__ CopyBarrier filled[row_teams], row_ready;
   constexpr int row_bytes = team_warps * warp_chunks * int{chunk_k};
   Linear& a = p.linear;
   p.source.planes = 1;
@@ -251,6 +258,7 @@ __device__ inline void work(Parameters& p) {
   if (threadIdx.x == 0) {
     store_relaxed(&hurried, 0);
     for (CopyBarrier& barrier : filled) barrier.init(1);
+    row_ready.init(row_teams * team_warps);
     CopyBarrier::made();
   }
   if constexpr (peaked)
@@ -264,8 +272,8 @@ __device__ inline void work(Parameters& p) {
     return;
   }
   clear_behind_row(a, row_bytes);
-  const SliceBlock block{a,      p.source, tiles,   tile_bytes, stages, p.slice_chunks,
-                         filled, &hurried, all_sums};
+  const SliceBlock block{a,      p.source,   tiles,    tile_bytes, stages, p.slice_chunks,
+                         filled, &row_ready, &hurried, all_sums};
   const auto work_as = [&](auto quantizes) {
     if constexpr (peaked)
       work_in_peaked_team<warp_chunks, decltype(quantizes)::value>(block);
