@@ -58,9 +58,10 @@ struct RowSource {
   const int32_t* rows;   ///< null: 0, 1, 2, ...
   int planes;            ///< 1 or 2: what one plane leaves over is quantized in turn
   FiniteCheck check;
-  /// [rows][peak_places], from the kernel that made the rows: bits of magnitudes, of which the
+  /// [rows][peak_words], from the kernel that made the rows: bits of magnitudes, of which the
   /// largest is the row's. Null: not known.
   const uint32_t* peaks = nullptr;
+  int64_t peak_words = peak_places;
 };
 
 /// Quantized activations (kernels/types.h: QuantizeRow without xor). Rows of the second plane
@@ -106,6 +107,9 @@ struct Linear {
   int64_t out_stride;
   Output output;
   uint32_t* peaks = nullptr;  ///< of out, as RowSource::peaks, 0 before; null: not wanted
+  /// [n], 0 before and after: where blocks that have slices of one row add up what they have of a
+  /// channel. Null: they need clusters.
+  uint64_t* slice_sums = nullptr;
 };
 /// For up to max_decode_rows rows times planes. fused: x is not read, but computed from it in each
 /// block, as can_fuse() allows, or where it has peaks takes_peaks().
@@ -119,8 +123,8 @@ void linear_teams_slice(const Linear& linear, const RowSource& source, const Dec
                         int slice_chunks, const Queue& queue);
 /// Whether it can compute x from rows that have peaks.
 bool takes_peaks(const Linear& linear, const RowSource& source, const Queue& queue);
-/// Whether it can give Linear::peaks.
-bool gives_peaks(const Linear& linear, const Queue& queue);
+/// Words of Linear::peaks that it gives a row; 0: it does not.
+int64_t gives_peaks(const Linear& linear, const Queue& queue);
 void linear_prefill(const Linear& linear, const Queue& queue);
 /// linear_prefill() of tiled rows, by warpgroups.
 void linear_prefill_warpgroup(const Linear& linear, const Queue& queue);

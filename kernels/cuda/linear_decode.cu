@@ -1048,25 +1048,31 @@ DecodePlan plan_of(const Linear& linear, const DecodeInput& input, const Queue& 
 
 bool takes_peaks(const Linear& linear, const RowSource& source, const Queue& queue) {
   return source.peaks && !source.norm && !source.rows && source.hadamard == 1 && queue.clusters &&
-         can_take_peaks(linear.rows, linear.planes, linear.n_tiles, linear.k, linear.grouped,
-                        queue.architecture, queue.multiprocessors, queue.shared_bytes);
+         (linear.rows == 1
+              ? linear.slice_sums && plan_of(linear, {true, 1}, queue).ahead == by_teams
+              : can_take_peaks(linear.rows, linear.planes, linear.n_tiles, linear.k, linear.grouped,
+                               queue.architecture, queue.multiprocessors, queue.shared_bytes));
 }
 
-bool gives_peaks(const Linear& linear, const Queue& queue) {
-  return linear.rows <= max_peak_rows && linear.output == Output::silu_mul &&
-         plan_of(linear, DecodeInput{}, queue).ahead == tile_a_pair;
+int64_t gives_peaks(const Linear& linear, const Queue& queue) {
+  if (linear.rows > max_peak_rows || linear.output != Output::silu_mul) return 0;
+  const DecodePlan plan = plan_of(linear, {linear.rows == 1}, queue);
+  return plan.ahead == by_teams      ? int64_t{team_peak_words} * plan.blocks
+         : plan.ahead == tile_a_pair ? peak_places
+                                     : 0;
 }
 
 void linear_decode(const Linear& linear, const RowSource* fused, const Queue& queue) {
   if (fused && !linear.grouped && queue.architecture < 80)
     return linear_row_ahead(linear, *fused, queue);
   DecodeInput input{};
-  input.peaked = fused && fused->peaks;
-  input.fused = fused && !input.peaked;
+  input.peaked = fused && takes_peaks(linear, *fused, queue);
+  input.fused = fused && (linear.rows == 1 || !input.peaked);
   // A norm needs the whole row, and a Hadamard block is in one slice.
   if (queue.clusters && !(fused && fused->norm))
     input.slices_of = fused ? ceil_div(fused->hadamard, chunk_k) : 1;
   input.attended = queue.clusters && linear.output == Output::assign;
+  input.before_clusters = queue.clusters && linear.output == Output::silu_mul && !linear.peaks;
   const DecodePlan plan = plan_of(linear, input, queue);
   const int slice = plan.slices > 1 ? static_cast<int>(slice_chunks(linear.k, input.slices_of)) : 0;
   if (plan.ahead == by_teams)

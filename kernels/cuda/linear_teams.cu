@@ -9,7 +9,7 @@ namespace {
 
 struct TeamRing {
   int stages, tile_bytes;
-  int in_flight, early;            ///< stages on their way, before the input is there
+  int in_flight, early;            ///< pieces on their way, before the input is there
   int least_tiles, larger_blocks;  ///< of a block, and blocks that have one more
 
   __device__ int tiles() const {
@@ -33,10 +33,8 @@ class TeamFeed {
         filled_(reinterpret_cast<CopyBarrier*>(ring + plan.stages * plan.tile_bytes)) {
     if (threadIdx.x == 0) {
       store_relaxed(input_flag(), 0);
-      for (int i = 0; i < plan.stages; ++i) {
-        filled(i).init(1);
-        used(i).init(team_warps);
-      }
+      for (int i = 0; i < team_pieces * plan.stages; ++i) filled_[i].init(1);
+      for (int i = 0; i < plan.stages; ++i) used(i).init(team_warps);
       CopyBarrier::made();
     }
     __syncthreads();
@@ -48,16 +46,16 @@ class TeamFeed {
   __device__ void fill(const Linear& a) const {
     const int first = static_cast<int>(blockIdx.x), step = static_cast<int>(gridDim.x);
     int stage = 0, parity = 0, behind = 0, behind_parity = 0, on_their_way = 0;
-    for (int tile = first, number = 0; tile < a.n_tiles; tile += step, ++number, ++on_their_way) {
-      while (on_their_way >= (load_relaxed(input_flag()) ? plan_.in_flight : plan_.early)) {
-        filled(behind).wait(behind_parity);
-        advance(behind, behind_parity, 1);
-        --on_their_way;
-      }
-      if (number == row_teams) prefetch_tile(a, tile + plan_.stages * step);
+    for (int tile = first, number = 0; tile < a.n_tiles; tile += step, ++number) {
       if (number >= plan_.stages) used(stage).wait(parity ^ 1);
-      filled(stage).expect(plan_.tile_bytes);
-      filled(stage).copy(ring_ + stage * plan_.tile_bytes, weights_of(a, tile), plan_.tile_bytes);
+      for (int piece = 0; piece < team_pieces; ++piece, ++on_their_way) {
+        while (on_their_way >= (load_relaxed(input_flag()) ? plan_.in_flight : plan_.early)) {
+          filled_[behind].wait(behind_parity);
+          if (++behind == team_pieces * plan_.stages) behind = 0, behind_parity ^= 1;
+          --on_their_way;
+        }
+        copy(a, tile, stage, piece);
+      }
       advance(stage, parity, 1);
     }
   }
@@ -68,8 +66,14 @@ class TeamFeed {
     stage += by;
     if (stage >= plan_.stages) stage -= plan_.stages, parity ^= 1;
   }
-  __device__ CopyBarrier& filled(int stage) const { return filled_[stage]; }
-  __device__ CopyBarrier& used(int stage) const { return filled_[plan_.stages + stage]; }
+  /// Until all of a stage's tile is there.
+  __device__ void wait(int stage, int parity) const {
+    for (int piece = 0; piece < team_pieces; ++piece)
+      filled_[stage * team_pieces + piece].wait(parity);
+  }
+  __device__ CopyBarrier& used(int stage) const {
+    return filled_[team_pieces * plan_.stages + stage];
+  }
   __device__ const uint4* stage(int stage) const {
     return reinterpret_cast<const uint4*>(ring_ + stage * plan_.tile_bytes);
   }
@@ -79,12 +83,16 @@ class TeamFeed {
     __shared__ uint32_t flag;
     return &flag;
   }
-  __device__ const char* weights_of(const Linear& a, int tile) const {
-    return static_cast<const char*>(a.weight) + static_cast<int64_t>(tile) * plan_.tile_bytes;
-  }
-  /// The first tile that finds a place, as registers have row_teams, only once the input is there.
-  __device__ void prefetch_tile(const Linear& a, int tile) const {
-    if (tile < a.n_tiles) prefetch(weights_of(a, tile), plan_.tile_bytes);
+  __device__ void copy(const Linear& a, int tile, int stage, int piece) const {
+    const int chunks = plan_.tile_bytes / chunk_bytes,
+              from = piece * chunks / team_pieces * chunk_bytes,
+              bytes = (piece + 1) * chunks / team_pieces * chunk_bytes - from;
+    CopyBarrier& filled = filled_[stage * team_pieces + piece];
+    filled.expect(bytes);
+    filled.copy(
+        ring_ + stage * plan_.tile_bytes + from,
+        static_cast<const char*>(a.weight) + static_cast<int64_t>(tile) * plan_.tile_bytes + from,
+        bytes);
   }
 
   char* ring_;
@@ -99,7 +107,7 @@ struct TeamWeights {
   /// From a stage. What lies behind the tile's end is any: the row is zero there.
   __device__ void read(const TeamFeed& feed, int stage, int parity) {
     const TeamPlace place;
-    feed.filled(stage).wait(parity);
+    feed.wait(stage, parity);
     const uint4* from = feed.stage(stage) + place.warp * team_chunks * 64 + place.lane;
 #pragma unroll
     for (int c = 0; c < team_chunks; ++c)
@@ -168,6 +176,29 @@ class TeamConstants {
   const float* shared_;
 };
 
+/// The largest magnitudes of the teams' outputs (RowSource::peaks), of which one warp after the
+/// other makes some.
+class TeamPeaks {
+ public:
+  __device__ static void clear() {
+    if (threadIdx.x < row_teams) all()[threadIdx.x] = 0;
+  }
+  /// What a warp has made, behind what others have; sync_team() is between them.
+  __device__ static void note(const Linear& a, int team, uint32_t peak) {
+    peak = largest_of_warp(peak);
+    if (threadIdx.x % 32 > 0) return;
+    all()[team] = peak = max(peak, all()[team]);
+    a.peaks[static_cast<int>(blockIdx.x) * team_peak_words + team] = peak;
+  }
+
+ private:
+  __device__ static uint32_t* all() {
+    __shared__ uint32_t peaks[row_teams];
+    return peaks;
+  }
+};
+static_assert(row_teams <= team_peak_words);
+
 /// Goes through the tiles of this thread's team, two a turn, whose outputs one of its warps makes.
 __device__ inline void multiply_in_teams(const Linear& a, TeamUnits& units,
                                          const TeamConstants& constants, int tiles,
@@ -190,9 +221,11 @@ __device__ inline void multiply_in_teams(const Linear& a, TeamUnits& units,
       const int own = there ? first + of_turn * row_teams : first;
       const int out =
           (static_cast<int>(blockIdx.x) + own * static_cast<int>(gridDim.x)) * 16 + channel;
-      store_output(a, TeamSums(sums + of_turn * TeamSums::words(1)).of_all(0, channel),
-                   constants.scale(own, channel), constants.bias(own, channel),
-                   before_output(a, out), out, there);
+      const uint32_t peak =
+          store_output(a, TeamSums(sums + of_turn * TeamSums::words(1)).of_all(0, channel),
+                       constants.scale(own, channel), constants.bias(own, channel),
+                       before_output(a, out), out, there);
+      if (a.peaks) TeamPeaks::note(a, place.team, peak);
     }
     if (++writer == team_warps) writer = 0;
     sums += to_other;
@@ -209,21 +242,21 @@ __device__ inline void work(Parameters& p) {
     if (threadIdx.x == row_teams * team_threads) feed.fill(a);
     return;
   }
-  char* const sums = ring + p.ring.stages * (p.ring.tile_bytes + stage_barrier_bytes);
+  char* const sums = ring + team_ring_bytes(p.ring.stages, p.ring.tile_bytes);
   a.x.values = reinterpret_cast<int8_t*>(sums) + team_sum_bytes;
   a.x.scale = reinterpret_cast<float*>(a.x.values + team_row_bytes);
-  // In shared memory, as registers have the first tile's weights.
-  auto* const norms = reinterpret_cast<FirstNorms*>(a.x.scale + 4);
-  if (threadIdx.x < block_threads) norms[threadIdx.x] = FirstNorms(p.source);
+  // There, as registers have the first tile's weights.
+  auto* const exchanged = reinterpret_cast<float4*>(sums);
+  const NormsInMemory norms(p.source, exchanged);
   clear_behind_row(a, team_row_bytes);
-  const TeamConstants constants(a, reinterpret_cast<float*>(norms + block_threads));
+  TeamPeaks::clear();
+  const TeamConstants constants(a, a.x.scale + 4);
   TeamWeights weights;
   const TeamPlace place;
   if (place.team < p.ring.tiles()) weights.read(feed, place.team, 0);
   if (threadIdx.x < block_threads) {
     wait_previous_kernels();
-    quantize_row<false, short_held, true>(p.source, 0, 1, norms[threadIdx.x],
-                                          reinterpret_cast<float4*>(sums), a.x);
+    quantize_row<false, short_held, true>(p.source, 0, 1, norms, exchanged, a.x);
     feed.hurry();
   }
   sync_teams();
@@ -243,11 +276,10 @@ void linear_teams(const Linear& linear, const RowSource& source, const DecodePla
                   const Queue& queue) {
   const int tile_bytes = static_cast<int>(num_chunks(linear.k)) * chunk_bytes;
   const auto tiles = static_cast<int>(linear.n_tiles);
-  const Parameters parameters{
-      linear,
-      source,
-      {plan.ring_bytes / (tile_bytes + stage_barrier_bytes), tile_bytes, plan.in_flight, plan.early,
-       tiles / plan.blocks, tiles % plan.blocks}};
+  const Parameters parameters{linear,
+                              source,
+                              {plan.ring_bytes / tile_bytes, tile_bytes, plan.in_flight, plan.early,
+                               tiles / plan.blocks, tiles % plan.blocks}};
   launch(linear_teams_kernel,
          {dim3(extent(plan.blocks)), decode_threads(plan.ahead), plan.shared_bytes}, queue,
          parameters);

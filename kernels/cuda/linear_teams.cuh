@@ -40,10 +40,10 @@ class TeamProduct {
   int even_[4] = {}, odd_[4] = {};
 };
 
-/// A lane's output, of one channel. before: what it is added to. All lanes take part; those of a
-/// gate and its up are neighbours.
-__device__ inline void store_output(const Linear& a, int sum, float scale, float bias, float before,
-                                    int channel, bool there) {
+/// A lane's output, of one channel, and its peak_of(). before: what it is added to. All lanes take
+/// part; those of a gate and its up are neighbours.
+__device__ inline uint32_t store_output(const Linear& a, int sum, float scale, float bias,
+                                        float before, int channel, bool there) {
   float value = with_bias(a, bias, dequantize(sum, *a.x.scale, scale));
   int to = channel;
   if (a.output == Output::silu_mul) {
@@ -52,7 +52,9 @@ __device__ inline void store_output(const Linear& a, int sum, float scale, float
     to /= 2;
   }
   if (a.output == Output::add) value = before + value;
-  if (there) a.out[to] = value;
+  if (!there) return 0;
+  a.out[to] = value;
+  return peak_of(value);
 }
 __device__ inline float before_output(const Linear& a, int channel) {
   return a.output == Output::add ? a.out[channel] : 0.0f;

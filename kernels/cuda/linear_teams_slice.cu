@@ -1,6 +1,8 @@
 // The decode multiplication of one long row (down) by clusters of blocks that have a slice of it
 // each: a team has its slice of one tile. Before the input is there, shared memory and registers
 // have all weights.
+#include <type_traits>
+
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/linear_teams.cuh"
 
@@ -27,27 +29,31 @@ struct ClusterTiles {
   __device__ int64_t operator[](int i) const { return first + i * step; }
 };
 
+/// Where a team's stage begins.
+__device__ inline char* stage_of(char* stages, int slice_chunks, int team) {
+  return stages + team * static_cast<int>(slice_stage_chunks(slice_chunks, 0)) * chunk_bytes;
+}
+
 /// What of the tiles' slices goes to shared memory, a stage each, by one thread: `early` stages at
 /// a time until `hurried`.
-__device__ inline void fill_stages(const Linear& a, const ClusterTiles& tiles, int tile_bytes,
-                                   char* stages, int stage_bytes, CopyBarrier* filled, int early,
-                                   const uint32_t* hurried) {
-  const int bytes = (static_cast<int>(num_chunks(a.k)) - slice_register_chunks) * chunk_bytes;
-  const auto* from = static_cast<const char*>(a.weight) + slice_register_chunks * chunk_bytes;
+__device__ inline void fill_stages(const Parameters& p, const ClusterTiles& tiles, int tile_bytes,
+                                   char* stages, CopyBarrier* filled, const uint32_t* hurried) {
+  const auto chunks = static_cast<int>(num_chunks(p.linear.k));
+  const auto* const weight = static_cast<const char*>(p.linear.weight);
   int arrived = 0;
   for (int i = 0; i < tiles.count; ++i) {
-    for (; arrived + early <= i && !load_relaxed(hurried); ++arrived) filled[arrived].wait(0);
+    for (; arrived + p.early <= i && !load_relaxed(hurried); ++arrived) filled[arrived].wait(0);
+    const int copied = static_cast<int>(slice_stage_chunks(chunks, i)),
+              bytes = copied * chunk_bytes;
     filled[i].expect(bytes);
-    filled[i].copy(stages + i * stage_bytes, from + tiles[i] * tile_bytes, bytes);
+    filled[i].copy(stage_of(stages, p.slice_chunks, i),
+                   weight + tiles[i] * tile_bytes + (chunks - copied) * chunk_bytes, bytes);
   }
 }
 
-/// A warp's weights of its team's tile: so many chunks in shared memory, and as
-/// slice_register_chunks says in registers.
-template <int in_memory>
+/// A warp's weights of its team's tile: so many chunks in registers, then in shared memory.
+template <int in_registers, int in_memory>
 class SliceWeights {
-  static constexpr int in_registers = slice_register_chunks / team_warps;
-
  public:
   /// Waits for the stage, and asks for what registers have of the tile.
   __device__ void read(const char* stage, CopyBarrier& filled, const char* tile) {
@@ -69,7 +75,7 @@ class SliceWeights {
     for (int c = 0; c < in_registers; ++c)
       product.add(chunk_[c][0], chunk_[c][1], row + (place.warp * in_registers + c) * 4,
                   place.lane);
-    row += (slice_register_chunks + place.warp * in_memory) * 4;
+    row += (team_warps * in_registers + place.warp * in_memory) * 4;
 #pragma unroll
     for (int c = 0; c < in_memory; ++c)
       product.add(stage_[c * 64], stage_[c * 64 + 32], row + c * 4, place.lane);
@@ -79,6 +85,48 @@ class SliceWeights {
  private:
   const uint4* stage_;
   uint4 chunk_[in_registers][2];
+};
+
+/// What a team's tile becomes, a channel a lane of its first warp: what blocks have of it meets in
+/// Linear::slice_sums, and who comes last has all. Any number of blocks may run at a time.
+class MetOutput {
+ public:
+  __device__ MetOutput(const Linear& a, const ClusterTiles& tiles)
+      : a_(a),
+        channel_(static_cast<int>(tiles[place_.team]) * 16 + place_.lane % 16),
+        has_(place_.team < tiles.count && place_.warp == 0 && place_.lane < 16) {
+    if (!has_) return;
+    scale_ = static_cast<const float*>(a.scale)[channel_];
+    if (a.bias) bias_ = a.bias[channel_];
+  }
+  __device__ void ask() {
+    if (has_) before_ = before_output(a_, channel_);
+  }
+  /// The team's sums; all lanes of its first warp take part.
+  __device__ void store(const int* sums) const {
+    // The upper half of a word counts; so that it is not borrowed from, no sum is negative.
+    constexpr int offset = 1 << 28;
+    static_assert(127ll * 128 * max_row_k < offset);
+    auto* const all = reinterpret_cast<unsigned long long*>(a_.slice_sums) + channel_;
+    bool last = false;
+    int sum = TeamSums(sums).of_all(0, place_.lane % 16);
+    if (has_) {
+      const auto own = static_cast<uint32_t>(sum + offset);
+      const unsigned long long others = atomicAdd(all, (1ull << 32) + own);
+      last = others >> 32 == row_slices - 1;
+      sum = static_cast<int>(static_cast<uint32_t>(others) + own -
+                             row_slices * static_cast<uint32_t>(offset));
+      if (last) *all = 0;
+    }
+    store_output(a_, sum, scale_, bias_, before_, channel_, last);
+  }
+
+ private:
+  const Linear& a_;
+  TeamPlace place_;
+  int channel_;
+  bool has_;
+  float scale_ = 0, bias_ = 0, before_ = 0;
 };
 
 /// The output of a lane of the one warp that writes the block's tile, if it has one.
@@ -112,18 +160,97 @@ class SliceOutput {
   float scale_ = 0, bias_ = 0, before_ = 0;
 };
 
-template <int in_memory>
+/// What a block's teams have in common.
+struct SliceBlock {
+  const Linear& a;
+  const RowSource& source;
+  const ClusterTiles& tiles;
+  int tile_bytes;
+  char* stages;
+  int slice_chunks;
+  CopyBarrier *filled, *row_ready;
+  uint32_t* hurried;
+  int* sums;
+
+  /// Waits until all warps have what they write of the row in shared memory.
+  __device__ void wait_for_row() const {
+    __syncwarp();
+    if (threadIdx.x % 32 == 0) row_ready->arrive();
+    row_ready->wait(0);
+  }
+};
+template <int warp_chunks, bool quantizes>
+using WeightsOfTeam =
+    SliceWeights<warp_register_chunks(quantizes ? 0 : row_teams - 1),
+                 warp_chunks - warp_register_chunks(quantizes ? 0 : row_teams - 1)>;
+
+template <class Weights>
+__device__ inline void read_weights(const SliceBlock& b, int team, Weights& weights) {
+  if (team < b.tiles.count)
+    weights.read(stage_of(b.stages, b.slice_chunks, team), b.filled[team],
+                 static_cast<const char*>(b.a.weight) + b.tiles[team] * b.tile_bytes);
+}
+
+/// In a cluster, of a row whose largest magnitude is not known. All but the last team quantize.
+template <int warp_chunks, bool quantizes>
+__device__ inline void work_in_team(const SliceBlock& b, const Slice& slice) {
+  const int team = TeamPlace().team;
+  SliceOutput output(b.a, b.tiles);
+  WeightsOfTeam<warp_chunks, quantizes> weights;
+  read_weights(b, team, weights);
+  wait_previous_kernels();
+  if constexpr (quantizes) {
+    store_relaxed(b.hurried, 1);
+    quantize_row<false, short_held, true, PlaneRow, Slice, slice_row_threads>(
+        b.source, 0, 1, FirstNorms(b.source), nullptr, b.a.x, slice);
+  } else {
+    output.ask();
+  }
+  b.wait_for_row();
+  if (team < b.tiles.count) {
+    int* const sums = b.sums + TeamSums::words(team);
+    weights.multiply(b.a.x.values, sums);
+    sync_team(team);
+    const TeamPlace place;
+    if (place.warp == 0) slice.send(team, TeamSums(sums).of_all(place.lane / 16, place.lane % 16));
+  }
+  if constexpr (!quantizes) output.store(slice);
+}
+
+/// The same of a row that has peaks, in blocks that need not run at the same time.
+template <int warp_chunks, bool quantizes>
+__device__ inline void work_in_peaked_team(const SliceBlock& b) {
+  const int team = TeamPlace().team;
+  MetOutput output(b.a, b.tiles);
+  WeightsOfTeam<warp_chunks, quantizes> weights;
+  read_weights(b, team, weights);
+  wait_previous_kernels();
+  if constexpr (quantizes) {
+    store_relaxed(b.hurried, 1);
+    quantize_peaked_row<short_held, slice_row_threads>(b.source, b.a.x);
+  }
+  output.ask();
+  b.wait_for_row();
+  if (team >= b.tiles.count) return;
+  int* const sums = b.sums + TeamSums::words(team);
+  weights.multiply(b.a.x.values, sums);
+  sync_team(team);
+  if (TeamPlace().warp == 0) output.store(sums);
+}
+
+template <int warp_chunks, bool peaked>
 __device__ inline void work(Parameters& p) {
   __shared__ uint32_t hurried;
-  __shared__ CopyBarrier filled[row_teams];
-  constexpr int row_bytes = (slice_register_chunks + team_warps * in_memory) * int{chunk_k};
+  __shared__ CopyBarrier filled[row_teams], row_ready;
+  constexpr int row_bytes = team_warps * warp_chunks * int{chunk_k};
   Linear& a = p.linear;
   p.source.planes = 1;
-  const int tile_bytes = static_cast<int>(num_chunks(a.k)) * chunk_bytes,
-            stage_bytes = (p.slice_chunks - slice_register_chunks) * chunk_bytes;
+  const int tile_bytes = static_cast<int>(num_chunks(a.k)) * chunk_bytes;
   Slice::cut(a, p.source, p.slice_chunks);
   char* const stages = dynamic_shared<char>();
-  auto* const exchange = reinterpret_cast<SliceExchange*>(stages + row_teams * stage_bytes);
+  auto* const exchange = reinterpret_cast<SliceExchange*>(
+      stage_of(stages, p.slice_chunks, row_teams - 1) +
+      slice_stage_chunks(p.slice_chunks, row_teams - 1) * chunk_bytes);
   auto* const all_sums = reinterpret_cast<int*>(exchange + 1);
   a.x.values = reinterpret_cast<int8_t*>(all_sums + TeamSums::words(row_teams));
   a.x.scale = reinterpret_cast<float*>(a.x.values + row_bytes);
@@ -131,52 +258,55 @@ __device__ inline void work(Parameters& p) {
   if (threadIdx.x == 0) {
     store_relaxed(&hurried, 0);
     for (CopyBarrier& barrier : filled) barrier.init(1);
+    row_ready.init(row_teams * team_warps);
     CopyBarrier::made();
   }
-  sync_cluster();
+  if constexpr (peaked)
+    __syncthreads();
+  else
+    sync_cluster();
   const ClusterTiles tiles(a);
   if (threadIdx.x >= row_teams * team_threads) {
     if (threadIdx.x == row_teams * team_threads)
-      fill_stages(a, tiles, tile_bytes, stages, stage_bytes, filled, p.early, &hurried);
+      fill_stages(p, tiles, tile_bytes, stages, filled, &hurried);
     return;
   }
   clear_behind_row(a, row_bytes);
-  SliceOutput output(a, tiles);
-  SliceWeights<in_memory> weights;
-  const TeamPlace place;
-  if (place.team < tiles.count)
-    weights.read(stages + place.team * stage_bytes, filled[place.team],
-                 static_cast<const char*>(a.weight) + tiles[place.team] * tile_bytes);
-  wait_previous_kernels();
-  store_relaxed(&hurried, 1);
-  output.ask();
+  const SliceBlock block{a,      p.source,   tiles,    tile_bytes, stages, p.slice_chunks,
+                         filled, &row_ready, &hurried, all_sums};
+  const auto work_as = [&](auto quantizes) {
+    if constexpr (peaked)
+      work_in_peaked_team<warp_chunks, decltype(quantizes)::value>(block);
+    else
+      work_in_team<warp_chunks, decltype(quantizes)::value>(block, slice);
+  };
   if (threadIdx.x < slice_row_threads)
-    quantize_row<false, short_held, true, PlaneRow, Slice, slice_row_threads>(
-        p.source, 0, 1, FirstNorms(p.source), nullptr, a.x, slice);
-  sync_teams();
-  if (place.team < tiles.count) {
-    int* const sums = all_sums + TeamSums::words(place.team);
-    weights.multiply(a.x.values, sums);
-    sync_team(place.team);
-    if (place.warp == 0)
-      slice.send(place.team, TeamSums(sums).of_all(place.lane / 16, place.lane % 16));
-  }
-  output.store(slice);
+    work_as(std::true_type());
+  else
+    work_as(std::false_type());
 }
 
 /// So few registers that a block finds room beside one of gate and up.
-template <int in_memory>
+template <int warp_chunks, bool peaked>
 __global__ void __maxnreg__(56) linear_teams_slice_kernel(Parameters p) {
   allow_next_kernel();
-  if constexpr (code_architecture >= 90) work<in_memory>(p);
+  if constexpr (code_architecture >= 90) work<warp_chunks, peaked>(p);
+}
+template <bool peaked>
+auto kernel_for(const DecodePlan& plan) {
+  return plan.unit_chunks == min_slice_warp_chunks
+             ? linear_teams_slice_kernel<min_slice_warp_chunks, peaked>
+             : linear_teams_slice_kernel<min_slice_warp_chunks + 1, peaked>;
 }
 
 }  // namespace
 
 void linear_teams_slice(const Linear& linear, const RowSource& source, const DecodePlan& plan,
                         int slice_chunks, const Queue& queue) {
-  launch(plan.unit_chunks == 5 ? linear_teams_slice_kernel<5> : linear_teams_slice_kernel<6>,
-         {dim3(extent(plan.blocks)), decode_threads(plan.ahead), plan.shared_bytes, plan.slices},
+  const bool peaked = takes_peaks(linear, source, queue);
+  launch(peaked ? kernel_for<true>(plan) : kernel_for<false>(plan),
+         {dim3(extent(plan.blocks)), decode_threads(plan.ahead), plan.shared_bytes,
+          peaked ? 1 : plan.slices},
          queue, Parameters{linear, source, slice_chunks, plan.early});
 }
 

@@ -129,6 +129,8 @@ constexpr bool can_fuse(int64_t rows, int64_t k) {
 inline constexpr int64_t max_peak_rows = 8;
 /// Places for a row's, as atomics at one place wait for each other: the largest is the row's.
 inline constexpr int peak_places = 16;
+/// One row's come from teams: each block has 16 bytes, of each team a word, that are written anew.
+inline constexpr int team_peak_words = 4;
 
 /// Bytes from row to row of activations in shared memory: an odd multiple of 64, so that
 /// neighbouring rows lie in different banks.
@@ -198,7 +200,9 @@ struct DecodeInput {
   bool fused;             ///< each block normalizes and quantizes it
   int64_t slices_of = 0;  ///< it may be cut into slices of a multiple of so many chunks; 0: may not
   bool attended = false;  ///< what follows may be attention, of which blocks are to find room
-  bool peaked = false;    ///< each warp quantizes what it multiplies (can_take_peaks())
+  bool peaked = false;    ///< its largest magnitudes are known; of several rows, each warp
+                          ///< quantizes what it multiplies (can_take_peaks())
+  bool before_clusters = false;  ///< what follows may be one row's slices in clusters
 };
 
 /// With so many columns at most, a warp has room for the activations of a unit in registers: where
@@ -243,23 +247,42 @@ constexpr int64_t row_bytes(int64_t k, int unit_chunks, int warps = block_warps)
 /// Tiles of a turn of one row, whose sums the warps share behind one barrier.
 inline constexpr int row_turn = 4;
 
+/// Copies that bring a tile, of which a stage of a team's ring has a barrier each, and one more.
+inline constexpr int team_pieces = 2;
+constexpr int64_t team_ring_bytes(int64_t stages, int64_t tile_bytes) {
+  return stages * tile_bytes + ceil_div(stages * (team_pieces + 1) * 8, 16) * 16;
+}
+/// Pieces on their way before the input is there: with two, the last tiles come late; with four,
+/// others read more slowly. Clusters, whose last begin late, are no faster for it
+/// (docs/performance/cuda.md).
+constexpr int early_team_pieces(bool before_clusters) {
+  return before_clusters ? 2 : 3;
+}
+
 /// Tiles of a turn of a team, an output a lane of one of its warps.
 inline constexpr int team_turn = 2;
-/// The warps' sums of two turns, or what is exchanged while the row is rotated; the row, zero
-/// behind its end, with its scale; the norm's weights, eight values a thread; scales and biases of
-/// a tile.
+/// The warps' sums of two turns, or, before, the norm's weights, eight values a thread, where they
+/// exchange the row while it is rotated; the row, zero behind its end, with its scale; scales and
+/// biases of a tile.
 inline constexpr int team_sum_bytes = row_teams * 2 * team_turn * team_warps * 128 >
                                               exchange_bytes(block_threads)
                                           ? row_teams * 2 * team_turn* team_warps * 128
                                           : static_cast<int>(exchange_bytes(block_threads));
 inline constexpr int team_row_bytes = team_warps * team_chunks * chunk_k;
-/// Chunks of a slice's tile that a team has in registers; its warps have as many others each in
-/// shared memory as a plan's unit_chunks says.
-inline constexpr int slice_register_chunks = 2 * team_warps;
-/// Threads that quantize a slice, eight values each.
-inline constexpr int slice_row_threads = 2 * team_threads;
-static_assert(slice_row_threads * 8 >= (slice_register_chunks + 6 * team_warps) * chunk_k);
-inline constexpr int team_norm_bytes = block_threads * 8 * 4, team_constant_bytes = 2 * 16 * 4;
+/// All teams but the last quantize a slice, eight values a thread.
+inline constexpr int slice_row_threads = (row_teams - 1) * team_threads;
+/// Chunks of a slice's tile that a warp has in registers: of the last team, which has nothing of
+/// the row there, more. The others lie in shared memory.
+constexpr int warp_register_chunks(int team) {
+  return team < row_teams - 1 ? 3 : 4;
+}
+constexpr int64_t slice_stage_chunks(int64_t slice_chunks, int team) {
+  return slice_chunks - team_warps * warp_register_chunks(team);
+}
+/// Of both together; or one more.
+inline constexpr int min_slice_warp_chunks = 7;
+static_assert(slice_row_threads * 8 >= (min_slice_warp_chunks + 1) * team_warps * chunk_k);
+inline constexpr int team_constant_bytes = 2 * 16 * 4;
 
 /// Scales of a tile and plane, and biases of a tile.
 constexpr int64_t tile_scale_bytes(int64_t k, bool grouped) {
@@ -291,6 +314,13 @@ constexpr int64_t alone_bytes(int64_t shared_limit) {
 constexpr int64_t spread_apart_bytes(int64_t shared_limit) {
   return (shared_limit + 1024) / 3 - 1024 + 128;
 }
+/// One row's q, k, v: so much that two find no room beside a block of down, which has few bytes,
+/// and little enough for one of attention. o: so much that two find none beside one of these, and
+/// little enough for one of gate and up.
+constexpr int64_t row_apart_bytes(bool is_o, int64_t shared_limit) {
+  const int64_t all = shared_limit + 1024, qkv = all * 37 / 100 / 128 * 128;
+  return (is_o ? (all - qkv) / 2 / 128 * 128 + 128 : qkv) - 1024 - quantize_shared_bytes;
+}
 
 /// Of a ring that bulk copies fill, at most. Multiplications of long rows, down's, come in turns
 /// with those of short ones: blocks of both find room on a multiprocessor.
@@ -298,6 +328,9 @@ constexpr int64_t max_ring_bytes(int64_t k) {
   return (k > short_row_k ? 72 : 120) * 1024;
 }
 static_assert(max_ring_bytes(1) / decode_stage_bytes(3) <= block_warps);
+/// The same of teams, whose registers have row_teams tiles more: gate and up's nine are all there
+/// before the input, and a block of down finds room.
+inline constexpr int64_t max_team_ring_bytes = 144 * 1024;
 /// Of that on its way: enough to keep the memory busy, and little enough that it answers others
 /// soon (docs/performance/cuda.md). One row is multiplied faster.
 inline constexpr int64_t max_in_flight_bytes = 48 * 1024, row_in_flight_bytes = 72 * 1024;
@@ -318,10 +351,11 @@ constexpr bool can_work_in_teams(bool fused, int64_t tiles, int64_t k, int plane
 constexpr bool can_slice_for_teams(const DecodeInput& input, int64_t tiles, int64_t k, int planes) {
   const int64_t chunks = slice_chunks(k, input.slices_of),
                 last = num_chunks(k) - (row_slices - 1) * chunks;
-  return input.fused && tiles <= row_teams && planes == 1 && last > slice_register_chunks &&
+  return input.fused && tiles <= row_teams && planes == 1 &&
+         slice_stage_chunks(last, row_teams - 1) > 0 &&
          input.slices_of * chunk_k <= exchanged_hadamard &&
-         chunks > slice_register_chunks + 4 * team_warps &&
-         chunks <= slice_register_chunks + 6 * team_warps;
+         chunks > (min_slice_warp_chunks - 1) * team_warps &&
+         chunks <= (min_slice_warp_chunks + 1) * team_warps;
 }
 
 /// Whether pairs of warps of a block have tiles of their own, each a stage, and wait for none of
@@ -409,39 +443,41 @@ constexpr int64_t num_sharers(const DecodePlan& plan, int64_t n_tiles, int64_t r
 
 /// A plan for teams, `tiles` of which a block has at most. More on its way could end a stage's
 /// phase before the last one (TeamFeed).
-constexpr DecodePlan plan_teams(int64_t n_tiles, int64_t tiles, int64_t k, int64_t shared_limit) {
-  const int64_t stage = num_chunks(k) * chunk_bytes, most = max_ring_bytes(k) / stage;
+constexpr DecodePlan plan_teams(int64_t n_tiles, int64_t tiles, int64_t k, bool before_clusters,
+                                int64_t shared_limit) {
+  const int64_t stage = num_chunks(k) * chunk_bytes, most = max_team_ring_bytes / stage;
   const int64_t stages = tiles < most ? tiles : most, spare = stages - row_teams,
                 in_flight = row_in_flight_bytes / stage;
   DecodePlan plan{};
   plan.slices = plan.columns = 1;
   plan.unit_chunks = team_chunks;
   plan.ahead = by_teams;
-  plan.in_flight = static_cast<int>(in_flight < spare ? in_flight : spare);
-  plan.early = 1;
+  plan.in_flight = static_cast<int>(in_flight < spare ? in_flight : spare) * team_pieces;
+  plan.early = early_team_pieces(before_clusters);
   plan.blocks = static_cast<int>(ceil_div(n_tiles, tiles));
   plan.staged = true;
-  plan.ring_bytes = static_cast<int>(stages * (stage + stage_barrier_bytes));
+  plan.ring_bytes = static_cast<int>(team_ring_bytes(stages, stage));
   plan.constant_tiles = static_cast<int>(tiles);
-  plan.shared_bytes = plan.ring_bytes + team_sum_bytes + team_row_bytes + 16 + team_norm_bytes +
-                      tiles * team_constant_bytes;
+  plan.shared_bytes =
+      plan.ring_bytes + team_sum_bytes + team_row_bytes + 16 + tiles * team_constant_bytes;
   if (n_tiles > min_alone_tiles * plan.blocks && plan.shared_bytes < alone_bytes(shared_limit))
     plan.shared_bytes = alone_bytes(shared_limit);
   return plan;
 }
 
 /// The rest of a plan for slices of so many chunks.
-constexpr void plan_slices_for_teams(DecodePlan& plan, int64_t chunks) {
-  const int64_t in_memory = chunks - slice_register_chunks;
-  plan.unit_chunks = static_cast<int>(ceil_div(in_memory, team_warps));
+constexpr void plan_slices_for_teams(DecodePlan& plan, int64_t chunks, bool peaked) {
+  int64_t in_memory = 0;
+  for (int team = 0; team < row_teams; ++team) in_memory += slice_stage_chunks(chunks, team);
+  plan.unit_chunks = static_cast<int>(ceil_div(chunks, team_warps));
   plan.ahead = by_teams;
   plan.in_flight = row_teams;
-  plan.early = 2;
+  // Without clusters all blocks begin early enough, and gate and up's last tiles come first.
+  plan.early = peaked ? 1 : 2;
   plan.staged = true;
-  plan.ring_bytes = static_cast<int>(row_teams * in_memory * chunk_bytes);
+  plan.ring_bytes = static_cast<int>(in_memory * chunk_bytes);
   plan.shared_bytes = plan.ring_bytes + slice_exchange_bytes(1, true) +
-                      row_teams * team_warps * 128 +
-                      (slice_register_chunks + team_warps * plan.unit_chunks) * chunk_k + 16;
+                      row_teams * team_warps * 128 + plan.unit_chunks * team_warps * chunk_k + 16;
 }
 
 /// rows times planes: at most max_decode_rows. Weights do not depend on the kernels before, so what
@@ -467,11 +503,11 @@ constexpr DecodePlan plan_decode(int64_t rows, int planes, int64_t n_tiles, int6
   const int64_t tiles = ceil_div(n_tiles, sharers);
   plan.blocks = static_cast<int>((sliced ? ceil_div(n_tiles, tiles) : sharers) * plan.slices);
   if (sliced && can_slice_for_teams(input, tiles, k, planes)) {
-    plan_slices_for_teams(plan, num_chunks(block_k));
+    plan_slices_for_teams(plan, num_chunks(block_k), input.peaked);
     return plan;
   }
   if (large && architecture >= 90 && can_work_in_teams(input.fused, tiles, k, planes, grouped)) {
-    const DecodePlan teams = plan_teams(n_tiles, tiles, k, shared_limit);
+    const DecodePlan teams = plan_teams(n_tiles, tiles, k, input.before_clusters, shared_limit);
     if (teams.shared_bytes + quantize_shared_bytes <= shared_limit) return teams;
   }
   plan_ring(plan, tiles, block_k, k, planes, grouped, input.fused && !grouped, architecture, large);
@@ -497,9 +533,12 @@ constexpr DecodePlan plan_decode(int64_t rows, int planes, int64_t n_tiles, int6
     plan.shared_bytes += 4 * all_rows;
   // Two of q, k, v's blocks on a multiprocessor leave attention's no registers; two of o's, gate
   // and up's.
-  const bool is_o = input.fused && !grouped && !sliced && architecture >= 90 && tiles == 1;
-  if (large && (input.attended || is_o) && plan.shared_bytes < spread_apart_bytes(shared_limit))
-    plan.shared_bytes = spread_apart_bytes(shared_limit);
+  const bool apart =
+      input.attended || (input.fused && !grouped && !sliced && architecture >= 90 && tiles == 1);
+  const int64_t apart_bytes = input.fused && !grouped
+                                  ? row_apart_bytes(!input.attended, shared_limit)
+                                  : spread_apart_bytes(shared_limit);
+  if (large && apart && plan.shared_bytes < apart_bytes) plan.shared_bytes = apart_bytes;
   // Two long streams on one multiprocessor leave another idle: the head took 95 us in place of 80.
   if (large && n_tiles > min_alone_tiles * plan.blocks &&
       plan.shared_bytes < alone_bytes(shared_limit))

@@ -130,11 +130,6 @@ __device__ inline void load_streaming_if(bool there, const uint4* global, uint4&
       : "l"(global), "r"(static_cast<int>(there)));
 }
 
-/// Asks for a multiple of 16 bytes to be in the second-level cache. sm_90.
-__device__ inline void prefetch(const void* global, int bytes) {
-  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(global), "r"(bytes) : "memory");
-}
-
 /// 16 bytes that are read once (Copies). sm_80.
 __device__ inline uint4 load_once(const uint4* global) {
   uint64_t policy;

@@ -256,6 +256,21 @@ struct FirstNorms {
     }
   }
 };
+/// The same in memory of exchange_bytes(), where each thread's places are those through which it
+/// exchanges the normed row: it has read them by then.
+struct NormsInMemory {
+  struct {
+    const float4* of_thread;
+    __device__ const float4& operator[](int j) const { return of_thread[j * block_threads]; }
+  } weight;
+  __device__ NormsInMemory(const RowSource& source, float4* memory) : weight{memory + threadIdx.x} {
+    if (threadIdx.x >= block_threads) return;
+    const FirstNorms norms(source);
+#pragma unroll
+    for (int j = 0; j < FirstNorms::held; ++j)
+      memory[j * block_threads + threadIdx.x] = norms.weight[j];
+  }
+};
 
 /// A thread's first `held` places in a row of the source, to be asked for before other things are.
 /// Zeros behind the row.
@@ -281,6 +296,30 @@ __device__ inline float absmax_of_quad(const RowSource& source, int row) {
   return combine_quad(__uint_as_float(max(max(p.x, p.y), max(p.z, p.w))), Larger());
 }
 
+/// A row of the source that has peaks, or a slice of it, which `threads` hold, to `out`. Ends
+/// without a barrier.
+template <int held, int threads>
+__device__ inline void quantize_peaked_row(const RowSource& source, const QuantizedRows& out) {
+  __shared__ float shared[threads / 32];
+  const HeldPlaces<held, threads> row(source, 0);
+  uint32_t peak = 0;
+  for (int i = static_cast<int>(threadIdx.x); i < source.peak_words / 4; i += threads) {
+    const uint4 p = reinterpret_cast<const uint4*>(source.peaks)[i];
+    peak = max(peak, max(max(p.x, p.y), max(p.z, p.w)));
+  }
+  const float absmax = combine_block(__uint_as_float(peak), LargerMagnitude(), shared);
+  const Quantizer quantize(absmax);
+#pragma unroll
+  for (int j = 0; j < held; ++j) {
+    const int i = spread_place<threads>(j);
+    if (i < static_cast<int>(activation_stride(source.k) / 4))
+      reinterpret_cast<uint32_t*>(out.values)[i] = quantize(row.value[j]);
+  }
+  if (threadIdx.x > 0) return;
+  *out.scale = quantize.scale;
+  note_absmax(source.check, absmax);
+}
+
 /// A row of the source, spread over a block of threads four values at a time. The first `held` of a
 /// thread's places stay in registers; the others, if there may be any, are read again each time.
 template <int held, bool all_held, int threads = block_threads>
@@ -290,7 +329,8 @@ class SpreadRow {
 
  public:
   /// exchanged: of exchange_bytes(threads), if rows are rotated in blocks over exchanged_hadamard.
-  __device__ SpreadRow(const RowSource& source, int64_t index, const FirstNorms& norms,
+  template <class Norms>
+  __device__ SpreadRow(const RowSource& source, int64_t index, const Norms& norms,
                        float (&shared)[threads / 32], float4* exchanged)
       : x_(source_row(source, index)),
         weight_(reinterpret_cast<const float4*>(source.norm)),
@@ -334,13 +374,15 @@ class SpreadRow {
   __device__ static int place(int j) {
     return spread_place<threads>(j);
   }
-  __device__ void prepare(const RowSource& source, const FirstNorms& norms,
+  template <class Norms>
+  __device__ void prepare(const RowSource& source, const Norms& norms,
                           float (&shared)[threads / 32], float4* exchanged) {
     if constexpr (may_have_norm)
       if (weight_) normalize(source, norms, shared);
     if (source.hadamard > 1) rotate(source, exchanged);
   }
-  __device__ void normalize(const RowSource& source, const FirstNorms& norms,
+  template <class Norms>
+  __device__ void normalize(const RowSource& source, const Norms& norms,
                             float (&shared)[threads / 32]) {
     float sum = 0;
     each(quads_, [&](int, const float4& v) { sum += sum_of_squares(v); });
@@ -437,10 +479,9 @@ __device__ inline void quantize_spread_row(const RowSource& source,
 /// Row `index` of the source, by a block of threads, to the same row of `out`. exchanged: of
 /// exchange_bytes(), if the source is rotated.
 template <bool grouped, int held, bool all_held, class Place = PlaneRow,
-          class AbsmaxOfRow = WholeRow, int threads = block_threads>
+          class AbsmaxOfRow = WholeRow, int threads = block_threads, class Norms>
 __device__ inline void quantize_row(const RowSource& source, int64_t index, int64_t rows,
-                                    const FirstNorms& norms, float4* exchanged,
-                                    const QuantizedRows& out,
+                                    const Norms& norms, float4* exchanged, const QuantizedRows& out,
                                     const AbsmaxOfRow& absmax_of_row = {}) {
   __shared__ float shared[3][threads / 32];
   const SpreadRow<held, all_held, threads> row(source, index, norms, shared[0], exchanged);

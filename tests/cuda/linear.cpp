@@ -619,7 +619,10 @@ TEST_CASE("cuda: a multiplication whose warps quantize gives the bits of two ker
   for (const auto& [rows, k, n] : {std::tuple<int64_t, int64_t, int64_t>{2, 2560, 80},
                                    {5, 8960, 80},
                                    {8, 8960, 600},
-                                   {8, 4864, 300}}) {
+                                   {8, 4864, 300},
+                                   {1, 8960, 80},
+                                   {1, 8960, 1536},
+                                   {1, 8964, 300}}) {
     CAPTURE(k);
     CAPTURE(rows);
     const kernels::cuda::Queue queue = cluster_queue(132);
@@ -636,6 +639,8 @@ TEST_CASE("cuda: a multiplication whose warps quantize gives the bits of two ker
     kernels::cuda::RowSource from = source_of(source.data(), k, k, 1, bad.data(), 1);
     from.peaks = peaks.data();
     kernels::cuda::Linear linear = linear_of(p, w, q, scale, by_warps, kernels::cuda::Output::add);
+    const OnGpu<uint64_t> slice_sums(p.columns, uint64_t{0});
+    linear.slice_sums = slice_sums.data();
     if (!kernels::cuda::takes_peaks(linear, from, queue)) {
       CHECK(!queue.clusters);  // all of these can
       continue;
@@ -645,6 +650,7 @@ TEST_CASE("cuda: a multiplication whose warps quantize gives the bits of two ker
     linear.out = apart.data();
     kernels::cuda::linear_decode(linear, nullptr, queue);
     CHECK(first_difference(by_warps.host(), apart.host(), p.columns) == "");
+    CHECK(slice_sums.host() == std::vector<uint64_t>(p.columns));
     CHECK(bad.host()[0] == 1000);
     std::vector<uint32_t> not_finite = peaks_of(x, rows, k);
     not_finite.back() = 0x7f800000u;
@@ -667,7 +673,7 @@ TEST_CASE("cuda: the largest magnitudes of gate and up's rows come with them") {
     const OnGpu<uint32_t> peaks(rows * kernels::cuda::peak_places, uint32_t{0});
     kernels::cuda::Linear linear =
         linear_of(p, w, x, x_scale, out, kernels::cuda::Output::silu_mul);
-    if (!kernels::cuda::gives_peaks(linear, queue)) {
+    if (kernels::cuda::gives_peaks(linear, queue) == 0) {
       CHECK(queue.architecture < 90);
       continue;
     }
@@ -675,6 +681,32 @@ TEST_CASE("cuda: the largest magnitudes of gate and up's rows come with them") {
     kernels::cuda::linear_decode(linear, nullptr, queue);
     CHECK(largest_of_peaks(peaks.host(), rows) == largest_of_rows(out.host(), rows));
   }
+}
+
+TEST_CASE("cuda: one row's largest magnitude comes with it from teams") {
+  if (!has_cuda()) return;
+  kernels::cuda::Queue queue = default_queue();
+  queue.multiprocessors = 3;
+  constexpr int64_t k = 1536;
+  const Problem p({1, 250, k}, false, 2, 1);
+  const DeviceWeights w(p);
+  Values values;
+  std::vector<float> x(k);
+  for (float& value : x) value = values.real();
+  const OnGpu<float> source(x), scale(1), out(p.columns);
+  const OnGpu<int8_t> q(activation_stride(k));
+  const OnGpu<int32_t> bad(std::vector<int32_t>{1000});
+  const kernels::cuda::RowSource from = source_of(source.data(), k, k, 1, bad.data(), 1);
+  kernels::cuda::Linear linear = linear_of(p, w, q, scale, out, kernels::cuda::Output::silu_mul);
+  const int64_t words = kernels::cuda::gives_peaks(linear, queue);
+  if (words == 0) {
+    CHECK(queue.architecture < 90);
+    return;
+  }
+  const OnGpu<uint32_t> peaks(words, uint32_t{0});
+  linear.peaks = peaks.data();
+  kernels::cuda::linear_decode(linear, &from, queue);
+  CHECK(largest_of_peaks(peaks.host(), 1) == largest_of_rows(out.host(), 1));
 }
 
 TEST_CASE("cuda: Hadamard blocks are the reference's, bit for bit") {

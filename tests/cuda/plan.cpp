@@ -53,7 +53,7 @@ TEST_CASE("cuda: decode plans cover all tiles, and keep to every device's shared
         }
   // A token of the 1.5B: weights of gate and up, far ahead; of q, k and v all at once.
   CHECK(plan_decode(1, 1, 1120, 1536, false, {true}, 90, 132, 227 * 1024).ring_bytes ==
-        5 * (24 * 1024 + stage_barrier_bytes));
+        6 * (24 * 1024 + 3 * 8));
   CHECK(plan_decode(1, 1, 128, 1536, false, {true}, 90, 132, 227 * 1024).ring_bytes ==
         24 * 1024 + stage_barrier_bytes);
   // No more blocks of gate and up than have as many tiles as the busiest; teams have them.
@@ -61,23 +61,29 @@ TEST_CASE("cuda: decode plans cover all tiles, and keep to every device's shared
   CHECK(plan_decode(1, 1, 1120, 1536, false, {true}, 90, 132, 227 * 1024).ahead == by_teams);
   CHECK(plan_decode(1, 1, 9496, 1536, false, {true}, 90, 132, 227 * 1024).blocks == 132);
   CHECK(plan_decode(1, 1, 1120, 1536, false, {true}, 75, 132, 64 * 1024).ahead == in_registers);
+  CHECK(plan_decode(1, 1, 1120, 1536, false, {true}, 90, 132, 227 * 1024).early == 3);
+  CHECK(plan_decode(1, 1, 1120, 1536, false, {true, 0, false, false, true}, 90, 132, 227 * 1024)
+            .early == 2);
   // Slices of down of 35 or, in whole Hadamard blocks, 36 chunks.
   for (const int64_t multiple : {1, 4}) {
     const DecodePlan down =
         plan_decode(1, 1, 96, 8960, false, {true, multiple}, 90, 132, 227 * 1024);
     CHECK(down.ahead == by_teams);
     CHECK(down.slices * down.blocks / row_slices == 128);
-    CHECK(slice_register_chunks + team_warps * down.unit_chunks >= slice_chunks(8960, multiple));
+    CHECK(team_warps * down.unit_chunks >= slice_chunks(8960, multiple));
   }
   // Blocks of gate and up and of down share a multiprocessor, those of the head do not.
-  const auto taken = [](int64_t n_tiles, int64_t k) {
-    return plan_decode(1, 1, n_tiles, k, false, {true, k > 2048 ? 1 : 0}, 90, 132, 227 * 1024)
+  const auto taken = [](int64_t n_tiles, int64_t k, int64_t multiple = 1) {
+    return plan_decode(1, 1, n_tiles, k, false,
+                       {true, k > 2048 ? multiple : 0, /*attended=*/n_tiles == 128}, 90, 132,
+                       227 * 1024)
                .shared_bytes +
-           quantize_shared_bytes + 1024;
+           2 * quantize_shared_bytes + 1024;
   };
   CHECK(taken(1120, 1536) + taken(96, 8960) <= 228 * 1024);
-  CHECK(taken(1120, 1536) + taken(96, 1536) <= 228 * 1024);
-  CHECK(taken(128, 1536) + 2 * taken(96, 1536) > 228 * 1024);
+  CHECK(taken(1120, 1536) + taken(96, 8960, 4) <= 228 * 1024);
+  CHECK(taken(1120, 1536) + taken(96, 1536) - 2 * quantize_shared_bytes <= 228 * 1024);
+  CHECK(taken(128, 1536) + 2 * taken(96, 1536) - 3 * quantize_shared_bytes > 228 * 1024);
   CHECK(2 * taken(9496, 1536) > 228 * 1024);
   // Two blocks share a T4's multiprocessor.
   for (const int64_t k : {1536, 8960})

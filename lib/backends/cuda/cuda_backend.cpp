@@ -228,6 +228,15 @@ void CudaBackend::allocate(int64_t max_rows) {
   if (weights_->any_f16()) allocate_halves();
   if (weights_->gate_up_apart()) allocate_gate_up();
   peaks_ = DeviceMemory(peak_words() * int64_t{sizeof(uint32_t)}, "the buffers of a step");
+  const auto zeros = [&](int64_t bytes) {
+    DeviceMemory memory(bytes, "the buffers of a step");
+    check(cudaMemsetAsync(memory.as<void>(), 0, static_cast<size_t>(bytes), stream_.get()),
+          "cudaMemset");
+    return memory;
+  };
+  row_peaks_ =
+      zeros(queue_.multiprocessors * kernels::cuda::team_peak_words * int64_t{sizeof(uint32_t)});
+  slice_sums_ = zeros(hidden_stride_ * int64_t{sizeof(uint64_t)});
   const int64_t partial = partial_words(config_), readers = 16;
   const int64_t partial_bytes =
       (partial + qkv_stride_ + attention_stride_ + hidden_stride_ + readers) *
@@ -253,10 +262,11 @@ int64_t CudaBackend::peak_words() const {
 
 /// Whether multiplications of this step's rows may take peaks (kernels::cuda::takes_peaks()).
 bool CudaBackend::wants_peaks() const {
-  return queue_.clusters && step_.rows() > 1 && step_.rows() <= kernels::cuda::max_peak_rows;
+  return queue_.clusters && step_.rows() <= kernels::cuda::max_peak_rows;
 }
 
 uint32_t* CudaBackend::next_peaks() {
+  if (step_.rows() == 1) return row_peaks_.as<uint32_t>();
   return peaks_.as<uint32_t>() +
          used_peaks_++ * kernels::cuda::max_peak_rows * kernels::cuda::peak_places;
 }
@@ -353,7 +363,7 @@ void CudaBackend::embed(const Matrix& table) {
   kernels::cuda::embed(
       {step_.rows(), matrix.k, matrix.grouped, matrix.data, matrix.scale, step.rows,
        workspace_.hidden, hidden_stride_, step.frequencies, angles_, config_.head_dim / 2,
-       matrix.f16, peaks_.as<uint32_t>(), wants_peaks() ? peak_words() : 0},
+       matrix.f16, peaks_.as<uint32_t>(), step_.rows() > 1 && wants_peaks() ? peak_words() : 0},
       queue_);
 }
 
@@ -436,9 +446,13 @@ void CudaBackend::multiply_int8(const CudaMatrix& weight, float* out, int64_t ou
                                out,
                                out_stride,
                                output};
+  linear.slice_sums = slice_sums_.as<uint64_t>();
   if (link(linear, source)) return;
-  if (wants_peaks() && kernels::cuda::gives_peaks(linear, queue_))
+  if (const int64_t words = kernels::cuda::gives_peaks(linear, queue_);
+      words > 0 && wants_peaks() && !gated_rotated_) {
     gated_peaks_ = linear.peaks = next_peaks();
+    gated_peak_words_ = words;
+  }
   const bool fused = kernels::cuda::can_fuse(input_rows_, weight.k) ||
                      kernels::cuda::takes_peaks(linear, source, queue_);
   if (!fused) kernels::cuda::quantize_rows(source, x, input_rows_, weight.grouped, queue_);
@@ -488,6 +502,7 @@ bool CudaBackend::gate_up(const LinearTask& gate, const LinearTask& up, int64_t 
                           const InputForms& forms, const Matrix*) {
   if (replaying_) return true;
   gated_peaks_ = nullptr;
+  gated_rotated_ = rotation > 1;
   if (&weights_->of(*gate.weight) == &weights_->of(*up.weight) && !is_adapted(*gate.weight) &&
       !is_adapted(*up.weight))
     multiply(weights_->of(*gate.weight), gated_, gated_stride_, Output::silu_mul);
@@ -497,7 +512,10 @@ bool CudaBackend::gate_up(const LinearTask& gate, const LinearTask& up, int64_t 
   const bool fused = kernels::cuda::can_rotate(k, rotation);
   if (!fused) kernels::cuda::hadamard({input_rows_, k, rotation, gated_, gated_stride_}, queue_);
   quantize_later(gated_, gated_stride_, k, nullptr, fused ? rotation : 1, nullptr, forms.planes);
-  if (fused) input_->peaks = gated_peaks_;
+  if (fused && gated_peaks_) {
+    input_->peaks = gated_peaks_;
+    input_->peak_words = gated_peak_words_;
+  }
   return true;
 }
 

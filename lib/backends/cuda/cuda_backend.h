@@ -148,9 +148,13 @@ class CudaBackend : public Backend {
   std::optional<kernels::cuda::RowSource> input_;  // of the next multiplication, not quantized yet
   std::optional<kernels::cuda::RowChain> chain_;   // of operations that are put off
   int64_t input_rows_ = 0;
-  DeviceMemory peaks_;                     // RowSource::peaks of a step's inputs, in turn
-  int64_t used_peaks_ = 0;                 // of these
-  const uint32_t* gated_peaks_ = nullptr;  // of what gate and up gave, or null
+  DeviceMemory peaks_;      // RowSource::peaks of a step's inputs, in turn
+  int64_t used_peaks_ = 0;  // of these
+  DeviceMemory row_peaks_;  // the same of one row, and Linear::slice_sums
+  DeviceMemory slice_sums_;
+  const uint32_t* gated_peaks_ = nullptr;              // of what gate and up gave, or null
+  int64_t gated_peak_words_ = 0;                       // of a row
+  bool gated_rotated_ = false;                         // then its magnitudes are not known
   const float *q_norm_ = nullptr, *k_norm_ = nullptr;  // of the layer
   kernels::cuda::FiniteCheck cache_check_{};           // of what goes into an int8 cache
   int32_t quantizations_ = 0;                          // of this step

@@ -80,7 +80,6 @@ inline void load_matrices_transposed(uint32_t (&r)[4], const void* shared_row) {
         element(matrix, lane % 4 * 2, lane / 4) | element(matrix, lane % 4 * 2 + 1, lane / 4) << 16;
 }
 
-inline void prefetch(const void*, int) {}
 inline uint4 load_once(const uint4* global) {
   return *global;
 }
