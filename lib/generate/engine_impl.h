@@ -60,7 +60,8 @@ struct EngineImpl : Counted {
   void make_tokens(std::span<const StepRow> rows);
   void make_token(size_t input, const RowLogits& row);
   int64_t best_needed(size_t first, size_t count) const;
-  void deliver(EngineTask& task);
+  void hand_out();
+  void deliver(EngineTask& task, GenerationPiece&& piece);
   void keep_prefix(EngineTask& task);
   void finish(size_t index);
   int64_t private_blocks() const;
@@ -84,6 +85,8 @@ struct EngineImpl : Counted {
   std::vector<SequenceInput> inputs_;
   std::vector<EngineTask*> planned_;  // of the inputs
   int64_t answers_ = 0;               // of the inputs: the first ones
+  /// Tokens that nobody has got yet: waking who waits for them takes time in which a device works.
+  std::vector<std::pair<EngineTask*, GenerationPiece>> made_;
   StepPace pace_;
   std::thread thread_;
 };

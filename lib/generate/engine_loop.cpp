@@ -163,7 +163,9 @@ void EngineImpl::drop_ended_running() {
   for (size_t i = running_.size(); i-- > 0;) {
     EngineTask& task = *running_[i];
     task.answer.end(outside_end(task, now));
-    if (task.answer.ended() || task.error) finish(i);
+    if (!task.answer.ended() && !task.error) continue;
+    hand_out();
+    finish(i);
   }
 }
 
@@ -232,19 +234,24 @@ int64_t EngineImpl::best_needed(size_t first, size_t count) const {
 void EngineImpl::run() {
   for (EngineTask* task : planned_) task->made.reset();
   const Clock::time_point begin = Clock::now();
+  const auto of_step_before = [this] { hand_out(); };
+  const FunctionRef<void()> meanwhile(of_step_before);
   const StepOptions step{best_needed(0, inputs_.size()),
-                         inputs_.size() == 1 ? &planned_[0]->cancelled : nullptr};
+                         inputs_.size() == 1 ? &planned_[0]->cancelled : nullptr, &meanwhile};
   int64_t rows = 0;
   for (const SequenceInput& input : inputs_) rows += std::ssize(input.ids);
   try {
     run_step(*model.impl(), inputs_, step,
              [&](std::span<const StepRow> some) { make_tokens(some); });
   } catch (...) {
+    hand_out();
     for (size_t input = 0; input < inputs_.size(); ++input) run_alone(input);
   }
   for (EngineTask* task : planned_) keep_prefix(*task);
   const double seconds = seconds_between(begin, Clock::now());
   const double wait = pace_.after(answers_, rows - answers_, seconds);
+  for (EngineTask* task : planned_)
+    if (task->made) made_.emplace_back(task, std::move(*task->made));
   std::unique_lock lock(mutex_);
   if (wait > 0)
     work_.wait_for(lock, std::chrono::duration<double>(wait), [&] { return stopping_; });
@@ -252,8 +259,17 @@ void EngineImpl::run() {
   add(stats_.batch, static_cast<double>(rows));
   stats_.pages_used = prefixes_.used() + private_blocks();
   stats_.pages_cached = prefixes_.idle();
-  for (EngineTask* task : planned_)
-    if (task->made) deliver(*task);
+  lock.unlock();
+  // Who asked for even times gets them now.
+  if (std::string_view(model.device()) == "cpu" || options.steady) hand_out();
+}
+
+/// Gives the tokens to whoever waits for them.
+void EngineImpl::hand_out() {
+  if (made_.empty()) return;
+  std::lock_guard lock(mutex_);
+  for (auto& [task, piece] : made_) deliver(*task, std::move(piece));
+  made_.clear();
 }
 
 /// One input of a step that failed, to find out whose fault it was; the others go on.
@@ -297,8 +313,8 @@ void EngineImpl::make_token(size_t input, const RowLogits& row) {
   }
 }
 
-/// Gives the token to whoever waits for it. Under the mutex.
-void EngineImpl::deliver(EngineTask& task) {
+/// Under the mutex.
+void EngineImpl::deliver(EngineTask& task, GenerationPiece&& piece) {
   const Clock::time_point now = Clock::now();
   GenerateStats& stats = task.answer.stats;
   if (stats.generated_tokens == 1) {
@@ -312,7 +328,7 @@ void EngineImpl::deliver(EngineTask& task) {
   }
   ++stats_.generated_tokens;
   task.last_token = now;
-  task.out.push(std::move(*task.made));
+  task.out.push(std::move(piece));
 }
 
 /// Puts the blocks that are full now into the index.

@@ -114,7 +114,8 @@ void run_step(ModelImpl& model, std::span<const SequenceInput> inputs, const Ste
     fill(batch, inputs, at, model.max_rows);
     if (batch.ids.empty()) return;
     decode(model.config, model.weights, *model.backend,
-           {batch.ids, batch.chunks, batch.logit_rows, options.top, options.cancelled},
+           {batch.ids, batch.chunks, batch.logit_rows, options.top, options.cancelled,
+            options.meanwhile},
            [&](int64_t first, std::span<const RowLogits> rows) {
              const auto wanted =
                  std::span(batch.wanted).subspan(static_cast<size_t>(first), rows.size());

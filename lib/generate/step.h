@@ -19,6 +19,7 @@ struct SequenceInput {
 struct StepOptions {
   int64_t top = 0;  ///< hand out the best so many logits of a row; 0: all of them
   const std::atomic<bool>* cancelled = nullptr;
+  const FunctionRef<void()>* meanwhile = nullptr;  ///< as Batch::meanwhile, once a batch
 };
 
 /// A row asked for: which input, which of its rows, and what the head says of it.

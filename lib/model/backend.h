@@ -1,6 +1,7 @@
 #pragma once
 // What a device must be able to do to run the decoder: about ten coarse, fused operations over
 // buffers in its own memory.
+#include <octet/function_ref.h>
 #include <octet/session.h>
 
 #include <atomic>
@@ -42,6 +43,9 @@ struct Batch {
   int64_t top = 0;  ///< of these the best so many, without the ids left out; 0: all of them
   /// Ends the step (ErrorCode::Cancelled) when it turns true; may be null.
   const std::atomic<bool>* cancelled = nullptr;
+  /// Called in finish() when a device has all work and the host would wait; not by a CPU, which
+  /// does it itself. May be null.
+  const FunctionRef<void()>* meanwhile = nullptr;
   int64_t rows() const { return static_cast<int64_t>(ids.size()); }
 };
 

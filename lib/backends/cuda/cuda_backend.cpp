@@ -699,13 +699,14 @@ StepResult CudaBackend::finish(int64_t logit_rows) {
     recording_.reset();
     launch(graph->second, step_.turn());
   }
+  const bool followed = top && by_graph && step_.single_rows();
+  if (followed) launch_ahead();
+  if (batch_->meanwhile) (*batch_->meanwhile)();
   if (!top) return finish_all(logit_rows);
   if (!by_graph) {
     check(cudaStreamSynchronize(stream_.get()), "a step");
     return best_of_step();
   }
-  const bool followed = step_.single_rows();
-  if (followed) launch_ahead();
   check(done_[step_.turn()].wait(), "a step");
   const StepResult result = best_of_step();
   if (followed && result.first_bad < 0) followed_ = {batch_->top, kv_memory_.writes()};
