@@ -24,6 +24,15 @@ std::vector<int32_t> sorted_ids(const float* logits, int64_t vocab, int64_t coun
   return ids;
 }
 
+/// Of rows one after the other; whose results do not take turns.
+kernels::cuda::Top top_of(int64_t rows, int64_t vocab, int64_t stride, const OnGpu<float>& logits,
+                          int64_t count, const OnGpu<Best>& partial, const OnGpu<Best>& out,
+                          const OnGpu<int32_t>& turns, const OnGpu<int32_t>& bad) {
+  return {rows,         vocab,      stride,         logits.data(),
+          nullptr,      count,      partial.data(), {{out.data(), bad.data() + 1}, {}},
+          turns.data(), bad.data(), nullptr};
+}
+
 }  // namespace
 
 TEST_CASE("cuda: the best logits come in order, equal ones by their ids") {
@@ -45,17 +54,7 @@ TEST_CASE("cuda: the best logits come in order, equal ones by their ids") {
       CAPTURE(count);
       const OnGpu<Best> partial(rows * kernels::cuda::top_blocks * row_best), out(rows * row_best);
       const OnGpu<int32_t> bad(std::vector<int32_t>{17, 0}), turns(rows);
-      kernels::cuda::top({rows,
-                          vocab,
-                          stride,
-                          on_gpu.data(),
-                          nullptr,
-                          count,
-                          partial.data(),
-                          {{out.data(), bad.data() + 1}, {}},
-                          turns.data(),
-                          bad.data(),
-                          nullptr},
+      kernels::cuda::top(top_of(rows, vocab, stride, on_gpu, count, partial, out, turns, bad),
                          default_queue());
       const std::vector<Best> best = out.host();
       CHECK(bad.host()[1] == 17);
@@ -89,18 +88,10 @@ TEST_CASE("cuda: the best ids make the step that follows, whose results go elsew
   const OnGpu<StepRow> step(
       std::vector<StepRow>{{1, 10, 0, 10, blocks}, {2, 20, 1, 20, blocks}, {3, 63, 2, 63, blocks}});
   const auto run = [&] {
-    kernels::cuda::top({rows,
-                        vocab,
-                        vocab,
-                        on_gpu.data(),
-                        nullptr,
-                        1,
-                        partial.data(),
-                        {{even.data(), bad.data() + 1}, {odd.data(), bad.data() + 2}},
-                        turns.data(),
-                        bad.data(),
-                        step.data()},
-                       default_queue());
+    kernels::cuda::Top task = top_of(rows, vocab, vocab, on_gpu, 1, partial, even, turns, bad);
+    task.results[1] = {odd.data(), bad.data() + 2};
+    task.step = step.data();
+    kernels::cuda::top(task, default_queue());
   };
   run();
   CHECK(bad.host() == std::vector<int32_t>{kernels::cuda::none_bad, 5, 0});
@@ -142,18 +133,9 @@ TEST_CASE("cuda: ids that are left out are not among the best") {
   const OnGpu<uint32_t> left_out(bits);
   const OnGpu<Best> partial(kernels::cuda::top_blocks * row_best), out(row_best);
   const OnGpu<int32_t> bad(2), turns(1);
-  kernels::cuda::top({1,
-                      vocab,
-                      vocab,
-                      on_gpu.data(),
-                      left_out.data(),
-                      count,
-                      partial.data(),
-                      {{out.data(), bad.data() + 1}, {}},
-                      turns.data(),
-                      bad.data(),
-                      nullptr},
-                     default_queue());
+  kernels::cuda::Top task = top_of(1, vocab, vocab, on_gpu, count, partial, out, turns, bad);
+  task.left_out = left_out.data();
+  kernels::cuda::top(task, default_queue());
   const std::vector<Best> best = out.host();
   for (size_t i = 0; i < count; ++i) CHECK(best[i].id == wanted[i]);
 }

@@ -181,6 +181,7 @@ bool CpuBackend::attention(int64_t layer, const InputForms& forms) {
     plan_next_keys(i + step, layer, scratch);
     attend(attention_items_[static_cast<size_t>(i)], layer, scratch);
   };
+  reserve_lists();
   pool_.for_each(static_cast<int64_t>(attention_items_.size()), one, parts);
   pool_.for_each(static_cast<int64_t>(merge_items_.size()), [&](int64_t i, int) {
     const MergeItem& item = merge_items_[static_cast<size_t>(i)];
@@ -195,11 +196,24 @@ bool CpuBackend::attention(int64_t layer, const InputForms& forms) {
   return finite;
 }
 
+/// For all threads and whole contexts at once: which threads attend differs from step to step, and
+/// a growing sequence must not allocate.
+void CpuBackend::reserve_lists() {
+  int64_t blocks = 0;
+  for (const Chunk& chunk : batch_->chunks) blocks = std::max(blocks, chunk.cache->max_blocks());
+  const int64_t group = config_.num_heads / config_.num_kv_heads;
+  for (Scratch& scratch : scratch_) {
+    scratch.lengths.resize(static_cast<size_t>(tokens_per_item * group));
+    scratch.next_keys.reserve(kv_span / kv_block);
+    scratch.key_blocks.reserve(static_cast<size_t>(blocks));
+    scratch.value_blocks.reserve(static_cast<size_t>(blocks));
+  }
+}
+
 /// The keys of the item that a thread will likely take next, as many as attention can ask for,
 /// which it does over int8 blocks.
 void CpuBackend::plan_next_keys(int64_t index, int64_t layer, Scratch& scratch) const {
   scratch.next_keys.clear();
-  scratch.next_keys.reserve(kv_span / kv_block);
   const bool int8 = batch_->chunks[0].cache->type() == KvCacheType::int8;
   if (!int8 || index >= std::ssize(attention_items_)) return;
   const AttentionItem& item = attention_items_[static_cast<size_t>(index)];
@@ -219,7 +233,6 @@ void CpuBackend::attend(const AttentionItem& item, int64_t layer, Scratch& scrat
     scratch.partial =
         AlignedBuffer<float>(static_cast<size_t>(max_rows * kernels::attention_partial(d)));
     scratch.scores = AlignedBuffer<float>(static_cast<size_t>(kernels::attention_scratch(d)));
-    scratch.lengths.resize(static_cast<size_t>(max_rows));
   }
   for (int64_t token = 0; token < tokens.count; ++token) {
     const int64_t row = tokens.chunk->first_row + tokens.first + token;
@@ -231,9 +244,6 @@ void CpuBackend::attend(const AttentionItem& item, int64_t layer, Scratch& scrat
   scratch.key_blocks.clear();
   scratch.value_blocks.clear();
   const KvCache& kv = *tokens.chunk->cache;
-  // For the whole context at once: a growing sequence must not allocate.
-  scratch.key_blocks.reserve(static_cast<size_t>(kv.max_blocks()));
-  scratch.value_blocks.reserve(static_cast<size_t>(kv.max_blocks()));
   for (int64_t block = 0; block * kv_block < item.end_position; ++block) {
     scratch.key_blocks.push_back(kv.keys(block, layer, tokens.kv_head));
     scratch.value_blocks.push_back(kv.values(block, layer, tokens.kv_head));

@@ -102,6 +102,7 @@ class CpuBackend : public Backend {
   int64_t linear_parts(int64_t rows) const;
   int64_t row_parts(int64_t rows) const;
   void each_row(int64_t rows, FunctionRef<void(int64_t row, int thread)> work);
+  void reserve_lists();
   void plan_next_keys(int64_t index, int64_t layer, Scratch& scratch) const;
   bool cache_tokens(const HeadTokens& tokens, int64_t layer, const float* k_norm, Scratch& scratch);
   bool cache_int8(const float* k, const float* v, int64_t slot, std::byte* keys, std::byte* values,
