@@ -67,12 +67,12 @@ __device__ Key select(int64_t size, int64_t count, Candidate* out, KeyAt key_at)
 }
 
 /// The row of the next step, by one thread.
-__device__ void follow(const Top& a, int64_t row, StepRow step, int32_t turn, int32_t id) {
+__device__ void follow(const Top& a, int64_t row, int32_t id) {
+  StepRow& step = a.step[row];
   step.id = id;
   ++step.position;
   ++step.chunk_position;
-  a.step[row] = step;
-  a.turns[row] = turn ^ 1;
+  a.turns[row] ^= 1;
   if (row == 0) *a.first_bad = none_bad;
 }
 
@@ -90,20 +90,17 @@ __global__ void __launch_bounds__(block_threads) top_of_slice_kernel(Top a) {
 
 __global__ void __launch_bounds__(block_threads) top_kernel(Top a) {
   allow_next_kernel();
-  const int64_t row = blockIdx.x;
-  // The kernels before do not change the step, so this needs no waiting.
-  const int32_t turn = a.turns[row];
-  const StepRow step = a.step ? a.step[row] : StepRow{};
   wait_previous_kernels();
+  const int64_t row = blockIdx.x;
   const Candidate* partial = a.partial + row * top_blocks * max_top;
-  const TopResults results = a.results[turn];
+  const TopResults results = a.results[a.turns[row]];
   if (row == 0 && threadIdx.x == 0) *results.first_bad = *a.first_bad;
   const Key best =
       select(top_blocks * a.count, a.count, results.best + row * max_top, [&](int64_t i) {
         const Candidate c = partial[i / a.count * max_top + i % a.count];
         return c.id < 0 ? Key{0} : key_of(c.logit, c.id);
       });
-  if (a.step && threadIdx.x == 0) follow(a, row, step, turn, candidate_of(best).id);
+  if (a.step && threadIdx.x == 0) follow(a, row, candidate_of(best).id);
 }
 
 }  // namespace
