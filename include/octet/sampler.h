@@ -64,10 +64,16 @@ class Sampler {
   /// How many of a row's best logits a draw looks at: 1 if it is greedy, or top_k. 0: all logits,
   /// as without top_k, with penalties, or for more than max_top_logits.
   int64_t best_needed() const;
-  /// Draws what sample() draws from all logits. best: the best of them, best first, at least
-  /// best_needed(), which is not 0, or all. Errors: InvalidArgument if a logit is NaN or +infinity,
-  /// or if all are -infinity; for options that need all logits.
-  int32_t sample_best(std::span<const TopLogit> best);
+  /// The same, but max_top_logits also where these nearly always suffice(): where only top_p or
+  /// min_p cut.
+  int64_t best_wanted() const;
+  /// Whether what sample() draws from all logits follows from the best of them, best first: at
+  /// least best_wanted(), which is not 0, or all. weights: the sum of exp((logit - best) / T) over
+  /// all ids, with a relative error of at most 1e-5; of no matter if best_needed() is not 0.
+  bool suffice(std::span<const TopLogit> best, double weights);
+  /// Draws it. Errors: InvalidArgument if a logit is NaN or +infinity, if all are -infinity, or if
+  /// they do not suffice().
+  int32_t sample_best(std::span<const TopLogit> best, double weights = 0);
 
   const SamplerOptions& options() const { return options_; }
 
@@ -96,9 +102,13 @@ class Sampler {
   Total keep_mass(std::span<const float> logits, double mass);
   Total keep(std::span<const float> logits, double mass);
   template <class Enough>
+  size_t count_until(Enough enough) const;
+  template <class Enough>
   size_t first_of(std::span<const float> logits, Total& total, Enough enough) const;
   void cut(std::span<const float> logits, Total& total);
   int32_t draw(std::span<const float> logits, double uniform, Total total);
+  bool keep_best(std::span<const TopLogit> best, double weights, Total& total);
+  bool cut_lies_within(const Total& total) const;
   double weigh(double best, size_t begin, size_t end);
 
   SamplerOptions options_;

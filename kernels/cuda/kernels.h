@@ -110,6 +110,10 @@ struct Linear {
   /// [n], 0 before and after: where blocks that have slices of one row add up what they have of a
   /// channel. Null: they need clusters.
   uint64_t* slice_sums = nullptr;
+  /// The largest of this and all outputs with their channels, as best_logit.cuh has them, but for
+  /// the channels that are left out (Top::left_out). Null: not wanted.
+  uint64_t* best = nullptr;
+  const uint32_t* left_out = nullptr;
 };
 /// For up to max_decode_rows rows times planes. fused: x is not read, but computed from it in each
 /// block, as can_fuse() allows, or where it has peaks takes_peaks().
@@ -125,6 +129,8 @@ void linear_teams_slice(const Linear& linear, const RowSource& source, const Dec
 bool takes_peaks(const Linear& linear, const RowSource& source, const Queue& queue);
 /// Words of Linear::peaks that it gives a row; 0: it does not.
 int64_t gives_peaks(const Linear& linear, const Queue& queue);
+/// Whether it finds Linear::best, where it computes x from this.
+bool gives_best(const Linear& linear, const RowSource& source, const Queue& queue);
 void linear_prefill(const Linear& linear, const Queue& queue);
 /// linear_prefill() of tiled rows, by warpgroups.
 void linear_prefill_warpgroup(const Linear& linear, const Queue& queue);
@@ -330,19 +336,27 @@ inline constexpr int64_t max_top = 64;
 struct TopResults {
   Candidate* best;     ///< [rows][max_top]
   int32_t* first_bad;  ///< one transfer less behind a step
+  float* weights;      ///< [rows]
 };
 struct Top {
   int64_t rows, vocab, stride;
   const float* logits;
   const uint32_t* left_out;  ///< a bit an id that is never among the best; or null
   int64_t count;
-  Candidate* partial;  ///< [rows][top_blocks][max_top]
+  /// [rows]: where they are above 0, and count above 1, results.weights = sum over all ids that are
+  /// not left out of exp((logit - best) / temperature), with a relative error below
+  /// weight_sum_error. Or null.
+  const float* temperatures;
+  uint64_t* partial;       ///< [rows][max_top][top_blocks]
+  float* partial_weights;  ///< [rows][top_blocks]
   TopResults results[2];
   int32_t* turns;  ///< [rows]: which of the results are this step's
   int32_t* first_bad;
   /// [rows], which become those of the step that follows, each row's best id behind it; with them
   /// turns and first_bad. Or null.
   StepRow* step;
+  uint64_t* best =
+      nullptr;  ///< Linear::best, of one row and for a count of 1, 0 again after; or null
 };
 inline constexpr int top_blocks = 64;
 void top(const Top& top, const Queue& queue);

@@ -1044,6 +1044,18 @@ DecodePlan plan_of(const Linear& linear, const DecodeInput& input, const Queue& 
                      queue.architecture, queue.multiprocessors, queue.shared_bytes);
 }
 
+DecodeInput input_of(const Linear& linear, const RowSource* fused, const Queue& queue) {
+  DecodeInput input{};
+  input.peaked = fused && takes_peaks(linear, *fused, queue);
+  input.fused = fused && (linear.rows == 1 || !input.peaked);
+  // A norm needs the whole row, and a Hadamard block is in one slice.
+  if (queue.clusters && !(fused && fused->norm))
+    input.slices_of = fused ? ceil_div(fused->hadamard, chunk_k) : 1;
+  input.attended = queue.clusters && linear.output == Output::assign;
+  input.before_clusters = queue.clusters && linear.output == Output::silu_mul && !linear.peaks;
+  return input;
+}
+
 }  // namespace
 
 bool takes_peaks(const Linear& linear, const RowSource& source, const Queue& queue) {
@@ -1062,17 +1074,16 @@ int64_t gives_peaks(const Linear& linear, const Queue& queue) {
                                      : 0;
 }
 
+bool gives_best(const Linear& linear, const RowSource& source, const Queue& queue) {
+  if (linear.rows > 1 || linear.output != Output::assign) return false;
+  const DecodePlan plan = plan_of(linear, input_of(linear, &source, queue), queue);
+  return plan.ahead == by_teams && plan.slices == 1;
+}
+
 void linear_decode(const Linear& linear, const RowSource* fused, const Queue& queue) {
   if (fused && !linear.grouped && queue.architecture < 80)
     return linear_row_ahead(linear, *fused, queue);
-  DecodeInput input{};
-  input.peaked = fused && takes_peaks(linear, *fused, queue);
-  input.fused = fused && (linear.rows == 1 || !input.peaked);
-  // A norm needs the whole row, and a Hadamard block is in one slice.
-  if (queue.clusters && !(fused && fused->norm))
-    input.slices_of = fused ? ceil_div(fused->hadamard, chunk_k) : 1;
-  input.attended = queue.clusters && linear.output == Output::assign;
-  input.before_clusters = queue.clusters && linear.output == Output::silu_mul && !linear.peaks;
+  const DecodeInput input = input_of(linear, fused, queue);
   const DecodePlan plan = plan_of(linear, input, queue);
   const int slice = plan.slices > 1 ? static_cast<int>(slice_chunks(linear.k, input.slices_of)) : 0;
   if (plan.ahead == by_teams)

@@ -1,8 +1,8 @@
 // The decode multiplication of one row where a block has many tiles (gate and up, the head), which
 // its teams take in turns.
-#include "kernels/cuda/linear_teams.cuh"
-
+#include "kernels/cuda/best_logit.cuh"
 #include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/linear_teams.cuh"
 
 namespace octet::kernels::cuda {
 namespace {
@@ -176,28 +176,42 @@ class TeamConstants {
   const float* shared_;
 };
 
-/// The largest magnitudes of the teams' outputs (RowSource::peaks), of which one warp after the
-/// other makes some.
-class TeamPeaks {
- public:
-  __device__ static void clear() {
-    if (threadIdx.x < row_teams) all()[threadIdx.x] = 0;
-  }
-  /// What a warp has made, behind what others have; sync_team() is between them.
-  __device__ static void note(const Linear& a, int team, uint32_t peak) {
-    peak = largest_of_warp(peak);
-    if (threadIdx.x % 32 > 0) return;
-    all()[team] = peak = max(peak, all()[team]);
-    a.peaks[static_cast<int>(blockIdx.x) * team_peak_words + team] = peak;
-  }
+/// Of each team's outputs, of which one warp after the other makes some, what is known so far:
+/// their largest magnitude, or their best. In one place: 128 bytes more would leave o's block no
+/// room beside gate and up's.
+__device__ inline Key* of_teams() {
+  __shared__ Key known[row_teams];
+  return known;
+}
 
- private:
-  __device__ static uint32_t* all() {
-    __shared__ uint32_t peaks[row_teams];
-    return peaks;
-  }
-};
+/// Notes what a warp has made (RowSource::peaks), behind what others have; sync_team() is between
+/// them.
+__device__ inline void note_peak(const Linear& a, int team, uint32_t peak) {
+  peak = largest_of_warp(peak);
+  if (threadIdx.x % 32 > 0) return;
+  peak = max(peak, static_cast<uint32_t>(of_teams()[team]));
+  of_teams()[team] = peak;
+  a.peaks[static_cast<int>(blockIdx.x) * team_peak_words + team] = peak;
+}
 static_assert(row_teams <= team_peak_words);
+
+/// The same for Linear::best, of each lane's output, if it is there. Seldom is one better.
+__device__ inline void note_best(const Linear& a, int team, float value, int channel, bool there) {
+  const Key before = of_teams()[team];
+  Key key = there ? key_of(value, channel) : Key{0};
+  while (largest_of_warp(static_cast<uint32_t>(key >> 32)) >= static_cast<uint32_t>(before >> 32)) {
+    const Key best = combine_warp(key, LargerKey());
+    if (best <= before) return;
+    if (!is_left_out(a.left_out, id_of(best))) {
+      if (threadIdx.x % 32 > 0) return;
+      of_teams()[team] = best;
+      atomicMax(reinterpret_cast<unsigned long long*>(a.best),
+                static_cast<unsigned long long>(best));
+      return;
+    }
+    if (key == best) key = 0;
+  }
+}
 
 /// Goes through the tiles of this thread's team, two a turn, whose outputs one of its warps makes.
 __device__ inline void multiply_in_teams(const Linear& a, TeamUnits& units,
@@ -221,11 +235,12 @@ __device__ inline void multiply_in_teams(const Linear& a, TeamUnits& units,
       const int own = there ? first + of_turn * row_teams : first;
       const int out =
           (static_cast<int>(blockIdx.x) + own * static_cast<int>(gridDim.x)) * 16 + channel;
-      const uint32_t peak =
+      const float value =
           store_output(a, TeamSums(sums + of_turn * TeamSums::words(1)).of_all(0, channel),
                        constants.scale(own, channel), constants.bias(own, channel),
                        before_output(a, out), out, there);
-      if (a.peaks) TeamPeaks::note(a, place.team, peak);
+      if (a.peaks) note_peak(a, place.team, peak_of(value));
+      if (a.best) note_best(a, place.team, value, out, there);
     }
     if (++writer == team_warps) writer = 0;
     sums += to_other;
@@ -249,7 +264,7 @@ __device__ inline void work(Parameters& p) {
   auto* const exchanged = reinterpret_cast<float4*>(sums);
   const NormsInMemory norms(p.source, exchanged);
   clear_behind_row(a, team_row_bytes);
-  TeamPeaks::clear();
+  if (threadIdx.x < row_teams) of_teams()[threadIdx.x] = 0;
   const TeamConstants constants(a, a.x.scale + 4);
   TeamWeights weights;
   const TeamPlace place;

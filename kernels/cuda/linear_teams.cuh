@@ -40,10 +40,10 @@ class TeamProduct {
   int even_[4] = {}, odd_[4] = {};
 };
 
-/// A lane's output, of one channel, and its peak_of(). before: what it is added to. All lanes take
+/// A lane's output, of one channel; 0 if it has none. before: what it is added to. All lanes take
 /// part; those of a gate and its up are neighbours.
-__device__ inline uint32_t store_output(const Linear& a, int sum, float scale, float bias,
-                                        float before, int channel, bool there) {
+__device__ inline float store_output(const Linear& a, int sum, float scale, float bias,
+                                     float before, int channel, bool there) {
   float value = with_bias(a, bias, dequantize(sum, *a.x.scale, scale));
   int to = channel;
   if (a.output == Output::silu_mul) {
@@ -54,7 +54,7 @@ __device__ inline uint32_t store_output(const Linear& a, int sum, float scale, f
   if (a.output == Output::add) value = before + value;
   if (!there) return 0;
   a.out[to] = value;
-  return peak_of(value);
+  return value;
 }
 __device__ inline float before_output(const Linear& a, int channel) {
   return a.output == Output::add ? a.out[channel] : 0.0f;

@@ -1,113 +1,225 @@
-// The best ids of a row of logits, and the step that follows. Each pass over the values, most of
-// them in registers, finds the best that comes after the last one found; blocks do so for slices of
-// the vocabulary, then one block for their results.
+// The best logits of a row, the sum of all weights, and the step that follows. Blocks choose among
+// slices of the vocabulary, then one block among what they have chosen.
+#include "kernels/cuda/best_logit.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/quantize_row.cuh"
 
 namespace octet::kernels::cuda {
 namespace {
 
-/// Larger is better: the logit, then the smaller id. 0 stands for none.
-using Key = unsigned long long;
+/// What a block chooses from: a thread's first keys, read all at once, are looked at again.
+template <class KeyAt>
+class Keys {
+ public:
+  __device__ Keys(int64_t size, KeyAt key_at) : size_(size), key_at_(key_at) {
+#pragma unroll
+    for (int j = 0; j < held; ++j) {
+      const int64_t i = threadIdx.x + int64_t{j} * block_threads;
+      held_[j] = i < size ? key_at(i) : Key{0};
+    }
+  }
+  /// visit(key) for those of this thread.
+  template <class Visit>
+  __device__ void for_each(Visit visit) const {
+#pragma unroll
+    for (int j = 0; j < held; ++j) visit(held_[j]);
+    for (int64_t i = threadIdx.x + held * block_threads; i < size_; i += block_threads)
+      visit(key_at_(i));
+  }
+  __device__ Key best() const {
+    Key best = 0;
+    for_each([&](Key key) { best = LargerKey()(best, key); });
+    return best;
+  }
 
-__device__ Key key_of(float logit, int32_t id) {
-  const uint32_t bits = __float_as_uint(logit);
-  const uint32_t ordered = bits & 0x80000000u ? ~bits : bits | 0x80000000u;
-  return static_cast<Key>(ordered) << 32 | ~static_cast<uint32_t>(id);
-}
-__device__ Candidate candidate_of(Key key) {
-  if (key == 0) return {-INFINITY, -1};
-  const auto ordered = static_cast<uint32_t>(key >> 32);
-  const uint32_t bits = ordered & 0x80000000u ? ordered & 0x7fffffffu : ~ordered;
-  return {__uint_as_float(bits), static_cast<int32_t>(~static_cast<uint32_t>(key))};
-}
-
-__device__ bool is_left_out(const Top& a, int32_t id) {
-  return a.left_out && (a.left_out[id / 32] >> (id % 32) & 1) != 0;
-}
-
-struct LargerKey {
-  __device__ Key operator()(Key a, Key b) const { return a > b ? a : b; }
+ private:
+  static constexpr int held = 16;
+  int64_t size_;
+  KeyAt key_at_;
+  Key held_[held];
 };
 
-/// A thread's first keys of those that a block chooses from, read all at once: each of up to
-/// max_top passes looks at them again.
-constexpr int held_keys = 16;
+__device__ int rank_among(Key key, const Key* keys, int count) {
+  int rank = 0;
+#pragma unroll 8
+  for (int i = 0; i < count; ++i) rank += keys[i] > key;
+  return rank;
+}
 
-/// out[0 .. count) = the best of the keys key_at(0 .. size), of which the first is returned.
+/// Where keys lie whose order a block finds out.
+struct Chosen {
+  static constexpr int room = 2048;
+  Key keys[room];
+  int count;
+  Key floor;
+};
+
+/// floor = the `count`th best of the first `keys` keys; as it was, if there are fewer.
+__device__ void raise_floor(Chosen& chosen, int keys, int count) {
+  for (int i = static_cast<int>(threadIdx.x); i < keys; i += block_threads)
+    if (const Key key = chosen.keys[i]; key && rank_among(key, chosen.keys, keys) == count - 1)
+      chosen.floor = key;
+  __syncthreads();
+}
+
+/// All keys from the floor on.
 template <class KeyAt>
-__device__ Key select(int64_t size, int64_t count, Candidate* out, KeyAt key_at) {
-  __shared__ Key warp_keys[block_warps];
-  Key held[held_keys];
-#pragma unroll
-  for (int j = 0; j < held_keys; ++j) {
-    const int64_t i = threadIdx.x + int64_t{j} * block_threads;
-    held[j] = i < size ? key_at(i) : Key{0};
+__device__ void choose(const Keys<KeyAt>& keys, Chosen& chosen) {
+  if (threadIdx.x == 0) chosen.count = 0;
+  __syncthreads();
+  keys.for_each([&](Key key) {
+    if (key < chosen.floor) return;
+    const int place = atomicAdd(&chosen.count, 1);
+    if (place < Chosen::room) chosen.keys[place] = key;
+  });
+  __syncthreads();
+}
+
+/// put(place, key) for places from 0 to count: the best in order, then 0. What is worse than the
+/// best of `count` threads, of which `own` is this one's, need not be looked at.
+template <class KeyAt, class Put>
+__device__ void select(const Keys<KeyAt>& keys, Key own, int count, Put put) {
+  __shared__ Chosen chosen;
+  chosen.keys[threadIdx.x] = own;
+  if (threadIdx.x == 0) chosen.floor = 1;
+  __syncthreads();
+  raise_floor(chosen, block_threads, count);
+  choose(keys, chosen);
+  while (chosen.count > Chosen::room) {
+    raise_floor(chosen, Chosen::room, count);
+    choose(keys, chosen);
   }
-  Key last = ~Key{0}, first = 0;
-  for (int64_t found = 0; found < count; ++found) {
-    Key best = 0;
-    const auto look_at = [&](Key key) {
-      if (key < last && key > best) best = key;
-    };
-#pragma unroll
-    for (int j = 0; j < held_keys; ++j) look_at(held[j]);
-    for (int64_t i = threadIdx.x + held_keys * block_threads; i < size; i += block_threads)
-      look_at(key_at(i));
-    best = combine_warp(best, LargerKey());
-    __syncthreads();
-    if (threadIdx.x % 32 == 0) warp_keys[threadIdx.x / 32] = best;
-    __syncthreads();
-    for (int i = 0; i < block_warps; ++i) best = LargerKey()(best, warp_keys[i]);
-    if (threadIdx.x == 0) out[found] = candidate_of(best);
-    if (found == 0) first = best;
-    last = best;
-  }
-  return first;
+  const int found = chosen.count;
+  for (int i = static_cast<int>(threadIdx.x); i < found; i += block_threads)
+    if (const int rank = rank_among(chosen.keys[i], chosen.keys, found); rank < count)
+      put(rank, chosen.keys[i]);
+  for (int i = found + static_cast<int>(threadIdx.x); i < count; i += block_threads) put(i, Key{0});
+}
+
+/// The largest of all threads' keys.
+__device__ Key best_of_block(Key key) {
+  __shared__ Key of_warps[block_warps];
+  key = combine_warp(key, LargerKey());
+  if (threadIdx.x % 32 == 0) of_warps[threadIdx.x / 32] = key;
+  __syncthreads();
+  for (const Key of_warp : of_warps) key = LargerKey()(key, of_warp);
+  return key;
+}
+
+/// The same, where `many` are wanted, or for the best alone, which is returned.
+template <bool many, class KeyAt, class Put>
+__device__ Key best_of(const Keys<KeyAt>& keys, int64_t count, Put put) {
+  const Key own = keys.best(), best = best_of_block(own);
+  if constexpr (many)
+    select(keys, own, static_cast<int>(count), put);
+  else if (threadIdx.x == 0)
+    put(0, best);
+  return best;
+}
+
+__device__ float sum_of_block(float value) {
+  __shared__ float of_warps[block_warps];
+  return combine_block(value, Sum(), of_warps);
+}
+
+/// exp((logit - best) / temperature)
+__device__ float weight(Key key, float best, float temperature) {
+  return key == 0 ? 0.0f : __expf((candidate_of(key).logit - best) * (1 / temperature));
 }
 
 /// The row of the next step, by one thread.
-__device__ void follow(const Top& a, int64_t row, int32_t id) {
-  StepRow& step = a.step[row];
+__device__ void follow(const Top& a, int64_t row, StepRow step, int32_t turn, int32_t id) {
   step.id = id;
   ++step.position;
   ++step.chunk_position;
-  a.turns[row] ^= 1;
+  a.step[row] = step;
+  a.turns[row] = turn ^ 1;
   if (row == 0) *a.first_bad = none_bad;
 }
 
-__global__ void __launch_bounds__(block_threads) top_of_slice_kernel(Top a) {
-  allow_next_kernel();
-  wait_previous_kernels();
-  const int64_t slice = ceil_div(a.vocab, top_blocks), first = blockIdx.x * slice, row = blockIdx.y;
-  const float* logits = a.logits + row * a.stride;
-  select(max(min(slice, a.vocab - first), int64_t{0}), a.count,
-         a.partial + (row * top_blocks + blockIdx.x) * max_top, [&](int64_t i) {
-           const auto id = static_cast<int32_t>(first + i);
-           return is_left_out(a, id) ? Key{0} : key_of(logits[id], id);
-         });
+/// Pieces of 32 ids in turns: which are good depends on where they stand in the vocabulary.
+__device__ int64_t id_in_slice(int64_t i) {
+  return (i / 32 * top_blocks + blockIdx.x) * 32 + i % 32;
 }
 
-__global__ void __launch_bounds__(block_threads) top_kernel(Top a) {
+/// Of the slice; relative to its best.
+template <class KeyAt>
+__device__ void add_weights(const Top& a, int64_t row, const Keys<KeyAt>& keys, float best) {
+  float sum = 0;
+  keys.for_each([&](Key key) { sum += weight(key, best, a.temperatures[row]); });
+  sum = sum_of_block(sum);
+  if (threadIdx.x == 0) a.partial_weights[row * top_blocks + blockIdx.x] = sum;
+}
+
+template <bool many>
+__global__ void __launch_bounds__(block_threads, 1) top_of_slice_kernel(Top a) {
+  allow_next_kernel();
+  wait_previous_kernels();
+  const int64_t row = blockIdx.y;
+  const float* logits = a.logits + row * a.stride;
+  const Keys keys(ceil_div(a.vocab, 32 * top_blocks) * 32, [&](int64_t i) {
+    const auto id = static_cast<int32_t>(id_in_slice(i));
+    return id >= a.vocab || is_left_out(a.left_out, id) ? Key{0} : key_of(logits[id], id);
+  });
+  Key* const partial = a.partial + row * max_top * top_blocks + blockIdx.x;
+  const Key best =
+      best_of<many>(keys, a.count, [&](int place, Key key) { partial[place * top_blocks] = key; });
+  if (many && a.temperatures) add_weights(a, row, keys, candidate_of(best).logit);
+}
+
+/// Of all slices, of which these are the best.
+__device__ float total_weight(const Top& a, int64_t row, const Key* slices, float best) {
+  static_assert(top_blocks <= block_threads);
+  const unsigned slice = threadIdx.x;
+  if (slice >= top_blocks) return sum_of_block(0);
+  return sum_of_block(a.partial_weights[row * top_blocks + slice] *
+                      weight(slices[slice], best, a.temperatures[row]));
+}
+
+template <bool many>
+__global__ void __launch_bounds__(block_threads, 1) top_kernel(Top a) {
   allow_next_kernel();
   wait_previous_kernels();
   const int64_t row = blockIdx.x;
-  const Candidate* partial = a.partial + row * top_blocks * max_top;
-  const TopResults results = a.results[a.turns[row]];
+  const Key* partial = a.partial + row * max_top * top_blocks;
+  const int32_t turn = a.turns[row];
+  const TopResults results = a.results[turn];
   if (row == 0 && threadIdx.x == 0) *results.first_bad = *a.first_bad;
-  const Key best =
-      select(top_blocks * a.count, a.count, results.best + row * max_top, [&](int64_t i) {
-        const Candidate c = partial[i / a.count * max_top + i % a.count];
-        return c.id < 0 ? Key{0} : key_of(c.logit, c.id);
-      });
-  if (a.step && threadIdx.x == 0) follow(a, row, candidate_of(best).id);
+  const Keys keys(top_blocks * a.count, [&](int64_t i) { return partial[i]; });
+  const Key best = best_of<many>(keys, a.count, [&](int place, Key key) {
+    results.best[row * max_top + place] = candidate_of(key);
+  });
+  if (many && a.temperatures) {
+    const float weight = total_weight(a, row, partial, candidate_of(best).logit);
+    if (threadIdx.x == 0) results.weights[row] = weight;
+  }
+  if (a.step && threadIdx.x == 0) follow(a, row, a.step[row], turn, id_of(best));
+}
+
+/// Where the multiplication has found the best itself (Linear::best); by one thread.
+__global__ void best_kernel(Top a) {
+  allow_next_kernel();
+  // Nothing of this step changes these.
+  const int32_t turn = a.turns[0];
+  const StepRow step = a.step ? a.step[0] : StepRow{};
+  wait_previous_kernels();
+  const Key best = *a.best;
+  const TopResults results = a.results[turn];
+  *results.first_bad = *a.first_bad;
+  results.best[0] = candidate_of(best);
+  *a.best = 0;
+  if (a.step) follow(a, 0, step, turn, id_of(best));
 }
 
 }  // namespace
 
 void top(const Top& top, const Queue& queue) {
-  launch(top_of_slice_kernel, {dim3(top_blocks, extent(top.rows)), block_threads}, queue, top);
-  launch(top_kernel, {dim3(extent(top.rows)), block_threads}, queue, top);
+  if (top.best) return launch(best_kernel, {dim3(1), 1}, queue, top);
+  const bool many = top.count > 1;
+  launch(many ? top_of_slice_kernel<true> : top_of_slice_kernel<false>,
+         {dim3(top_blocks, extent(top.rows)), block_threads}, queue, top);
+  launch(many ? top_kernel<true> : top_kernel<false>, {dim3(extent(top.rows)), block_threads},
+         queue, top);
 }
 
 }  // namespace octet::kernels::cuda

@@ -69,12 +69,18 @@ void Answer::force_closing(int64_t left) {
   forced_.assign(end.rbegin(), end.rend());
 }
 
-int64_t Answer::best_needed() const {
-  return constraint_ || options_.logprobs >= 0 ? 0 : sampler_.best_needed();
+LogitsWanted Answer::wanted() const {
+  if (constraint_ || options_.logprobs >= 0) return {};
+  return {sampler_.best_wanted(),
+          sampler_.best_needed() == 0 ? sampler_.options().temperature : 0.0f};
+}
+
+RowLogits Answer::sufficient(const RowLogits& row) {
+  return row.best.empty() || sampler_.suffice(row.best, row.weights) ? row : row.all();
 }
 
 int32_t Answer::draw(const RowLogits& row, int64_t left) {
-  if (!row.best.empty()) return sampler_.sample_best(row.best);
+  if (!row.best.empty()) return sampler_.sample_best(row.best, row.weights);
   const std::span<float> logits = row.logits;
   for (int32_t id : textless_) logits[static_cast<size_t>(id)] = never;
   // Reasoning does not end the text: the constrained answer is still to come.

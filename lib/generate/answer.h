@@ -21,10 +21,13 @@ class Answer {
   /// tokenizer where the model has none.
   Answer(const Model& model, const GenerateOptions& options, std::span<const int32_t> prompt);
 
-  /// How many of a row's best logits the next token is drawn from; 0: all of them.
-  int64_t best_needed() const;
-  /// The token after a row of which these are the best, at least best_needed(), or all logits,
-  /// which are changed. room: tokens that still fit into the context, this one included.
+  /// What the next token is drawn from.
+  LogitsWanted wanted() const;
+  /// That of a row of which this, what was wanted() or more, is given: it itself, or all logits.
+  /// While it is received.
+  RowLogits sufficient(const RowLogits& row);
+  /// The token after a row of which this is sufficient(); all logits are changed. room: tokens that
+  /// still fit into the context, this one included.
   GenerationPiece next(const RowLogits& row, int64_t room);
   /// No more tokens are made, for this reason.
   void end(StopReason reason);

@@ -38,7 +38,7 @@ void each_hidden_state(ModelImpl& model, std::span<const int32_t> ids, const Can
     sequence.cache.extend(begin, std::ssize(part));
     hidden.resize(part.size() * width);
     const Chunk chunk[] = {{&sequence.cache, &rope, 0, std::ssize(part), begin}};
-    const Batch batch{part, chunk, {}, 0, cancel ? &cancel.impl()->set : nullptr};
+    const Batch batch{part, chunk, {}, 0, {}, cancel ? &cancel.impl()->set : nullptr};
     {
       std::lock_guard turn(model.step);
       decode(model.config, model.weights, *model.backend, batch,

@@ -59,7 +59,6 @@ struct EngineImpl : Counted {
   void run_alone(size_t input);
   void make_tokens(std::span<const StepRow> rows);
   void make_token(size_t input, const RowLogits& row);
-  int64_t best_needed(size_t first, size_t count) const;
   void hand_out();
   void deliver(EngineTask& task, GenerationPiece&& piece);
   void keep_prefix(EngineTask& task);

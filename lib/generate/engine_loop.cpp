@@ -188,7 +188,8 @@ void EngineImpl::plan() {
   planned_.clear();
   for (const Task& task : running_) {
     if (reads_prompt(*task)) continue;
-    inputs_.push_back({task->sequence.get(), std::span(&task->pending, 1), Session::Rows::last});
+    inputs_.push_back({task->sequence.get(), std::span(&task->pending, 1), Session::Rows::last,
+                       task->answer.wanted()});
     planned_.push_back(&*task);
   }
   const int64_t rows = model.impl()->max_rows - std::ssize(inputs_);
@@ -205,7 +206,8 @@ void EngineImpl::plan() {
     inputs_.push_back({task->sequence.get(),
                        std::span(task->request.prompt)
                            .subspan(static_cast<size_t>(done), static_cast<size_t>(count)),
-                       count == missing ? Session::Rows::last : Session::Rows::none});
+                       count == missing ? Session::Rows::last : Session::Rows::none,
+                       task->answer.wanted()});
     planned_.push_back(&*task);
   }
 }
@@ -219,25 +221,12 @@ void EngineImpl::make_room() {
   for (; missing > 0; --missing) prefixes_.evict();
 }
 
-/// How many of the best logits make the next tokens of the inputs from `first` on; 0: all.
-int64_t EngineImpl::best_needed(size_t first, size_t count) const {
-  int64_t most = 0;
-  for (size_t i = first; i < first + count; ++i) {
-    if (inputs_[i].rows == Session::Rows::none) continue;
-    const int64_t needed = planned_[i]->answer.best_needed();
-    if (needed == 0) return 0;
-    most = std::max(most, needed);
-  }
-  return most;
-}
-
 void EngineImpl::run() {
   for (EngineTask* task : planned_) task->made.reset();
   const Clock::time_point begin = Clock::now();
   const auto of_step_before = [this] { hand_out(); };
   const FunctionRef<void()> meanwhile(of_step_before);
-  const StepOptions step{best_needed(0, inputs_.size()),
-                         inputs_.size() == 1 ? &planned_[0]->cancelled : nullptr, &meanwhile};
+  const StepOptions step{inputs_.size() == 1 ? &planned_[0]->cancelled : nullptr, &meanwhile};
   int64_t rows = 0;
   for (const SequenceInput& input : inputs_) rows += std::ssize(input.ids);
   try {
@@ -276,8 +265,8 @@ void EngineImpl::hand_out() {
 void EngineImpl::run_alone(size_t input) {
   EngineTask& task = *planned_[input];
   try {
-    run_step(*model.impl(), std::span(inputs_).subspan(input, 1),
-             {best_needed(input, 1), &task.cancelled}, [&](std::span<const StepRow> rows) {
+    run_step(*model.impl(), std::span(inputs_).subspan(input, 1), {&task.cancelled},
+             [&](std::span<const StepRow> rows) {
                if (!task.made) make_token(input, rows[0].head);
              });
   } catch (const Error& error) {
@@ -306,7 +295,7 @@ void EngineImpl::make_token(size_t input, const RowLogits& row) {
   EngineTask& task = *planned_[input];
   try {
     const int64_t length = task.sequence->size() + std::ssize(inputs_[input].ids);
-    task.made = task.answer.next(row, options.context - length);
+    task.made = task.answer.next(task.answer.sufficient(row), options.context - length);
     task.pending = task.made->token.id;
   } catch (...) {
     task.error = std::current_exception();

@@ -41,18 +41,19 @@ int64_t Lookup::guess(const Session& session, int32_t id, int64_t most) {
   return length_.choose(match_, extra_row_cost(session.model(), session.size()), limit);
 }
 
-void Lookup::evaluate(Session& session, int64_t drafts, int64_t top, const CancelToken& cancel) {
+void Lookup::evaluate(Session& session, int64_t drafts, Answer& answer, const CancelToken& cancel) {
   std::vector<int32_t>& tokens = session.impl()->sequence.tokens;
   const size_t length = tokens.size();
-  octet::evaluate(session, std::span(ids_).first(static_cast<size_t>(1 + drafts)),
-                  Session::Rows::all, top, cancel,
-                  [&](int64_t row, const RowLogits& logits) { rows_.keep(row, logits); });
+  octet::evaluate(
+      session, std::span(ids_).first(static_cast<size_t>(1 + drafts)), Session::Rows::all,
+      answer.wanted(), cancel,
+      [&](int64_t row, const RowLogits& logits) { rows_.keep(row, answer.sufficient(logits)); });
   // Guesses are in the cache, but not in the sequence until they are drawn.
   tokens.resize(length + 1);
   session.impl()->stats.drafted_tokens += drafts;
 }
 
-RowLogits Lookup::advance(Session& session, int32_t id, int64_t most, int64_t top,
+RowLogits Lookup::advance(Session& session, int32_t id, int64_t most, Answer& answer,
                           const CancelToken& cancel) {
   if (guessed(id) && right_ <= evaluated_) {
     session.impl()->sequence.tokens.push_back(id);
@@ -60,7 +61,7 @@ RowLogits Lookup::advance(Session& session, int32_t id, int64_t most, int64_t to
     return rows_.row(right_);
   }
   const int64_t drafts = guess(session, id, most);
-  evaluate(session, drafts, top, cancel);
+  evaluate(session, drafts, answer, cancel);
   evaluated_ = drafts;
   // Without a draft, whether the first guess is right is still worth knowing.
   guesses_ = match_ > 0 ? std::max<int64_t>(drafts, 1) : 0;

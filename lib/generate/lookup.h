@@ -4,6 +4,7 @@
 #include <array>
 #include <span>
 
+#include "lib/generate/answer.h"
 #include "lib/generate/draft_length.h"
 #include "lib/generate/ngram_index.h"
 #include "lib/generate/row_copies.h"
@@ -22,10 +23,10 @@ class Lookup {
 
   Lookup(const Model& model, int64_t context);
 
-  /// Appends `id` to the session's sequence and returns the best `top` logits after it, or with 0
-  /// all, valid and the caller's to change until the next call. `most`: how many more tokens will
+  /// Appends `id` to the session's sequence and returns what suffices to draw the answer's next
+  /// token, valid and the caller's to change until the next call. `most`: how many more tokens will
   /// be drawn. Errors: as Session::evaluate().
-  RowLogits advance(Session& session, int32_t id, int64_t most, int64_t top,
+  RowLogits advance(Session& session, int32_t id, int64_t most, Answer& answer,
                     const CancelToken& cancel = {});
 
   /// The sequence was changed by others: what was evaluated ahead is void.
@@ -35,7 +36,7 @@ class Lookup {
  private:
   bool guessed(int32_t id);
   int64_t guess(const Session& session, int32_t id, int64_t most);
-  void evaluate(Session& session, int64_t drafts, int64_t top, const CancelToken& cancel);
+  void evaluate(Session& session, int64_t drafts, Answer& answer, const CancelToken& cancel);
 
   int64_t max_rows_;
   NgramIndex index_;

@@ -7,7 +7,7 @@
 #include "lib/core/best_of.h"
 #include "lib/core/error.h"
 #include "lib/core/logit_scan.h"
-#include "lib/generate/weight_sum.h"
+#include "lib/core/weight_sum.h"
 
 namespace octet {
 namespace {
@@ -184,7 +184,7 @@ double Sampler::add_weights(std::span<const float> logits, double best) const {
 /// The same within bounds, a tenth as long.
 Sampler::Total Sampler::bound_weights(std::span<const float> logits, double best) const {
   const float temperature = options_.temperature, best_logit = static_cast<float>(best);
-  if (double{best_logit} != best || temperature < 0.01f || temperature > 100) {
+  if (double{best_logit} != best || !can_bound_weights(temperature)) {
     const double total = add_weights(logits, best);
     return {total, total};
   }
@@ -241,15 +241,21 @@ Sampler::Total Sampler::keep(std::span<const float> logits, double mass) {
   return {total, total};
 }
 
-/// How many of scored_, the best first, have a sum that is enough(sum, total). Bounds of the total
-/// nearly always agree; where they do not, it is added up.
+/// How many of scored_, the best first, have a sum that is not enough(sum).
+template <class Enough>
+size_t Sampler::count_until(Enough enough) const {
+  double sum = 0;
+  size_t count = 0;
+  while (count < scored_.size() && !enough(sum)) sum += scored_[count++].score;
+  return count;
+}
+
+/// The same of enough(sum, total). Bounds of the total nearly always agree; where they do not, it
+/// is added up.
 template <class Enough>
 size_t Sampler::first_of(std::span<const float> logits, Total& total, Enough enough) const {
   const auto count = [&](double of) {
-    double sum = 0;
-    size_t kept = 0;
-    while (kept < scored_.size() && !enough(sum, of)) sum += scored_[kept++].score;
-    return kept;
+    return count_until([&](double sum) { return enough(sum, of); });
   };
   const size_t most = count(total.high);
   if (total.low == total.high || count(total.low) == most) return most;
@@ -304,22 +310,55 @@ int64_t Sampler::best_needed() const {
   return options_.top_k <= max_top_logits ? options_.top_k : 0;
 }
 
-int32_t Sampler::sample_best(std::span<const TopLogit> best) {
+int64_t Sampler::best_wanted() const {
+  if (const int64_t needed = best_needed(); needed > 0) return needed;
+  const bool cut = options_.top_k == 0 && (options_.top_p < 1 || options_.min_p > 0);
+  return cut && !has_penalty(options_) && can_bound_weights(options_.temperature) ? max_top_logits
+                                                                                  : 0;
+}
+
+/// Whether neither top_p nor min_p keep more than scored_, but for which of bounds is true.
+bool Sampler::cut_lies_within(const Total& total) const {
+  if (options_.top_p == 1) return scored_.back().score < options_.min_p;
+  const auto count = [&](double of) {
+    return count_until([&](double sum) { return sum >= options_.top_p * of; });
+  };
+  const size_t kept = count(total.high);
+  return kept < scored_.size() && count(total.low) == kept;
+}
+
+/// scored_ = the weights of the best; total: of all ids. Returns whether they suffice.
+bool Sampler::keep_best(std::span<const TopLogit> best, double weights, Total& total) {
   const int64_t needed = best_needed();
-  require(needed > 0, ErrorCode::InvalidArgument, "the sampler's options need all logits");
   scored_.clear();
-  scored_.reserve(static_cast<size_t>(needed));
-  for (const TopLogit& one : best.first(std::min(best.size(), static_cast<size_t>(needed)))) {
+  scored_.reserve(best.size());
+  for (const TopLogit& one :
+       needed > 0 ? best.first(std::min(best.size(), static_cast<size_t>(needed))) : best) {
     if (one.logit == -infinity) break;
     require(std::isfinite(one.logit), ErrorCode::InvalidArgument, "logit of id ", one.id, " is ",
             one.logit, ", expected a finite number or -inf");
     scored_.push_back({one.logit, one.id});
   }
   require_candidate(!scored_.empty(), best.size());
+  if (options_.temperature == 0) return true;
+  const double sum = weigh(scored_.front().score, 0, scored_.size());
+  total = {sum, sum};
+  if (needed > 0 || scored_.size() < best.size()) return true;
+  total = {std::max(sum, weights * (1 - weight_sum_error)), weights * (1 + weight_sum_error)};
+  return cut_lies_within(total);
+}
+
+bool Sampler::suffice(std::span<const TopLogit> best, double weights) {
+  Total total{};
+  return keep_best(best, weights, total);
+}
+
+int32_t Sampler::sample_best(std::span<const TopLogit> best, double weights) {
+  Total total{};
+  require(best_wanted() > 0 && keep_best(best, weights, total), ErrorCode::InvalidArgument,
+          "the best ", best.size(), " logits do not suffice for the sampler's options");
   if (options_.temperature == 0) return scored_.front().id;
-  const double uniform = next_random() * 0x1p-32;
-  const double total = weigh(scored_.front().score, 0, scored_.size());
-  return draw({}, uniform, {total, total});
+  return draw({}, next_random() * 0x1p-32, total);
 }
 
 /// total: of the weights in scored_, and of those that were left out.

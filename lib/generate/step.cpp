@@ -28,7 +28,12 @@ struct BatchBuilder {
   std::vector<Chunk> chunks;
   std::vector<Sequence*> sequences;  // of the chunks
   std::vector<int64_t> logit_rows;
-  std::vector<StepRow> wanted;  // for each of logit_rows
+  // For each of logit_rows.
+  std::vector<StepRow> wanted;
+  std::vector<float> temperatures;
+  // As Batch has them.
+  int64_t top = 0;
+  bool any_weights = false;
 
   void clear() {
     ids.clear();
@@ -36,6 +41,9 @@ struct BatchBuilder {
     sequences.clear();
     logit_rows.clear();
     wanted.clear();
+    temperatures.clear();
+    top = 0;
+    any_weights = false;
   }
 
   /// Adds the next `count` ids of an input, of which `done` are already evaluated.
@@ -52,9 +60,25 @@ struct BatchBuilder {
     for (int64_t i = 0; i < count; ++i) {
       const int64_t row = done + i;
       if (input.rows == Rows::none || (input.rows == Rows::last && row != last)) continue;
+      want(input.wanted);
       logit_rows.push_back(first_row + i);
       wanted.push_back({index, row, {}});
     }
+  }
+
+  /// One more row is wanted.
+  void want(const LogitsWanted& of_row) {
+    const bool all = of_row.top == 0 || (top == 0 && !logit_rows.empty());
+    top = all ? 0 : std::max(top, of_row.top);
+    temperatures.push_back(of_row.temperature);
+    any_weights = any_weights || of_row.temperature > 0;
+  }
+
+  Batch batch(const StepOptions& options) const {
+    const std::span<const float> wanted_temperatures =
+        top > 1 && any_weights ? std::span(temperatures) : std::span<const float>();
+    return {
+        ids, chunks, logit_rows, top, wanted_temperatures, options.cancelled, options.meanwhile};
   }
 
   /// The ids are in the caches now.
@@ -86,7 +110,8 @@ void fill(BatchBuilder& batch, std::span<const SequenceInput> inputs, Cut& at, i
 }
 
 /// The sessions' sequences as inputs; what they have evaluated ahead becomes void.
-std::span<const SequenceInput> sequences_of(std::span<const StepInput> inputs) {
+std::span<const SequenceInput> sequences_of(std::span<const StepInput> inputs,
+                                            const LogitsWanted& wanted) {
   thread_local std::vector<SequenceInput> sequences;
   sequences.clear();
   for (size_t i = 0; i < inputs.size(); ++i) {
@@ -97,7 +122,7 @@ std::span<const SequenceInput> sequences_of(std::span<const StepInput> inputs) {
       require(&session.sequence != sequences[j].sequence, ErrorCode::InvalidArgument,
               "step: inputs ", j, " and ", i, " are the same session");
     if (session.lookup) session.lookup->sequence_grew();
-    sequences.push_back({&session.sequence, inputs[i].ids, inputs[i].rows});
+    sequences.push_back({&session.sequence, inputs[i].ids, inputs[i].rows, wanted});
   }
   return sequences;
 }
@@ -113,9 +138,7 @@ void run_step(ModelImpl& model, std::span<const SequenceInput> inputs, const Ste
   for (Cut at; at.input < inputs.size();) {
     fill(batch, inputs, at, model.max_rows);
     if (batch.ids.empty()) return;
-    decode(model.config, model.weights, *model.backend,
-           {batch.ids, batch.chunks, batch.logit_rows, options.top, options.cancelled,
-            options.meanwhile},
+    decode(model.config, model.weights, *model.backend, batch.batch(options),
            [&](int64_t first, std::span<const RowLogits> rows) {
              const auto wanted =
                  std::span(batch.wanted).subspan(static_cast<size_t>(first), rows.size());
@@ -129,7 +152,7 @@ void run_step(ModelImpl& model, std::span<const SequenceInput> inputs, const Ste
 void step(std::span<const StepInput> inputs,
           FunctionRef<void(size_t, int64_t, std::span<const float>)> on_logits) {
   if (inputs.empty()) return;
-  run_step(*inputs[0].session->model().impl(), sequences_of(inputs), {},
+  run_step(*inputs[0].session->model().impl(), sequences_of(inputs, {}), {},
            [&](std::span<const StepRow> rows) {
              for (const StepRow& row : rows) on_logits(row.input, row.row, row.head.logits);
            });
@@ -140,17 +163,18 @@ void step_top(std::span<const StepInput> inputs, int64_t count,
   require(count >= 1 && count <= max_top_logits, ErrorCode::InvalidArgument, "step_top: ", count,
           " logits a row, 1 to ", max_top_logits, " expected");
   if (inputs.empty()) return;
-  run_step(*inputs[0].session->model().impl(), sequences_of(inputs), {.top = count},
+  run_step(*inputs[0].session->model().impl(), sequences_of(inputs, {.top = count}), {},
            [&](std::span<const StepRow> rows) {
              for (const StepRow& row : rows) on_best(row.input, row.row, row.head.best);
            });
 }
 
-void evaluate(Session& session, std::span<const int32_t> ids, Session::Rows rows, int64_t top,
-              const CancelToken& cancel, FunctionRef<void(int64_t, const RowLogits&)> on_row) {
+void evaluate(Session& session, std::span<const int32_t> ids, Session::Rows rows,
+              const LogitsWanted& wanted, const CancelToken& cancel,
+              FunctionRef<void(int64_t, const RowLogits&)> on_row) {
   const StepInput input[] = {{&session, ids, rows}};
-  run_step(*session.model().impl(), sequences_of(input),
-           {top, cancel ? &cancel.impl()->set : nullptr}, [&](std::span<const StepRow> some) {
+  run_step(*session.model().impl(), sequences_of(input, wanted),
+           {cancel ? &cancel.impl()->set : nullptr}, [&](std::span<const StepRow> some) {
              for (const StepRow& row : some) on_row(row.row, row.head);
            });
 }
@@ -158,7 +182,7 @@ void evaluate(Session& session, std::span<const int32_t> ids, Session::Rows rows
 void Session::evaluate(std::span<const int32_t> ids, Rows rows,
                        FunctionRef<void(int64_t, std::span<const float>)> on_logits,
                        const CancelToken& cancel) {
-  octet::evaluate(*this, ids, rows, 0, cancel,
+  octet::evaluate(*this, ids, rows, {}, cancel,
                   [&](int64_t row, const RowLogits& head) { on_logits(row, head.logits); });
 }
 

@@ -14,10 +14,10 @@ struct SequenceInput {
   Sequence* sequence;
   std::span<const int32_t> ids;
   Session::Rows rows;
+  LogitsWanted wanted = {};  ///< its rows may be given more, if another input wants it
 };
 
 struct StepOptions {
-  int64_t top = 0;  ///< hand out the best so many logits of a row; 0: all of them
   const std::atomic<bool>* cancelled = nullptr;
   const FunctionRef<void()>* meanwhile = nullptr;  ///< as Batch::meanwhile, once a batch
 };
@@ -39,8 +39,9 @@ using RowReceiver = FunctionRef<void(std::span<const StepRow> rows)>;
 void run_step(ModelImpl& model, std::span<const SequenceInput> inputs, const StepOptions& options,
               RowReceiver on_rows);
 
-/// Session::evaluate(), handing out the best `top` logits of a row, or with 0 all.
-void evaluate(Session& session, std::span<const int32_t> ids, Session::Rows rows, int64_t top,
-              const CancelToken& cancel, FunctionRef<void(int64_t row, const RowLogits&)> on_row);
+/// Session::evaluate(), handing out what is wanted of a row.
+void evaluate(Session& session, std::span<const int32_t> ids, Session::Rows rows,
+              const LogitsWanted& wanted, const CancelToken& cancel,
+              FunctionRef<void(int64_t row, const RowLogits&)> on_row);
 
 }  // namespace octet

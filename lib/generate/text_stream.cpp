@@ -68,17 +68,16 @@ void release(TextStreamImpl* impl) noexcept {
 }
 
 void TextStreamImpl::evaluate(std::span<const int32_t> ids) {
-  octet::evaluate(session, ids, Session::Rows::last, answer.best_needed(), options.cancel,
-                  [&](int64_t, const RowLogits& row) { last_row.keep(0, row); });
+  octet::evaluate(session, ids, Session::Rows::last, answer.wanted(), options.cancel,
+                  [&](int64_t, const RowLogits& row) { last_row.keep(0, answer.sufficient(row)); });
   logits = last_row.row(0);
 }
 
 /// Appends a token that was made.
 void TextStreamImpl::advance(int32_t id) {
   if (options.lookup)
-    logits = session.impl()->lookup->advance(session, id,
-                                             options.max_tokens - answer.stats.generated_tokens,
-                                             answer.best_needed(), options.cancel);
+    logits = session.impl()->lookup->advance(
+        session, id, options.max_tokens - answer.stats.generated_tokens, answer, options.cancel);
   else
     evaluate(std::span(&id, 1));
 }

@@ -41,6 +41,9 @@ struct Batch {
   std::span<const Chunk> chunks;        ///< cover the rows in order
   std::span<const int64_t> logit_rows;  ///< rows whose logits are wanted, rising
   int64_t top = 0;  ///< of these the best so many, without the ids left out; 0: all of them
+  /// Of each, with top above 1: 0, or that of which StepResult::weights are wanted
+  /// (can_bound_weights()). Or empty.
+  std::span<const float> temperatures = {};
   /// Ends the step (ErrorCode::Cancelled) when it turns true; may be null.
   const std::atomic<bool>* cancelled = nullptr;
   /// Called in finish() when a device has all work and the host would wait; not by a CPU, which
@@ -102,7 +105,10 @@ struct StepResult {
   /// null, otherwise best.
   float* logits;
   const TopLogit* best;
-  int64_t stride;     ///< from row to row
+  /// Of each row the sum of exp((logit - best) / temperature) over all ids that are not left out,
+  /// with a relative error of at most weight_sum_error; null without Batch::temperatures.
+  const float* weights;
+  int64_t stride;     ///< from row to row, of logits or best
   int64_t first_bad;  ///< the first operation that quantizes, rotate_and_cache() included (counted
                       ///< from start() on), which met a value that was not finite; -1 if there is
                       ///< none that is not reported
@@ -159,8 +165,13 @@ class Backend {
   /// while the batch that start() got is still there.
   virtual void read_hidden(const float* weight, float* out) = 0;
 
-  /// Waits for the operations so far. logit_rows: rows of the head's last linear to be read.
-  virtual StepResult finish(int64_t logit_rows) = 0;
+  /// Waits for the operations so far. logit_rows: rows of the head's last linear to be read, which
+  /// are those from `first` on of Batch::logit_rows.
+  virtual StepResult finish(int64_t first, int64_t logit_rows) = 0;
+
+  /// All logits of a row of which finish() gave the best few (Batch::top above 1), where the host
+  /// can read and change them, until the next operation.
+  virtual std::span<float> all_logits(int64_t row) = 0;
 };
 
 }  // namespace octet

@@ -29,8 +29,8 @@ void require_finite(bool finite, int64_t layer, Site site) {
 }
 
 /// Ends a step, or a group of the head's rows.
-StepResult finish(const ModelConfig& config, Backend& backend, int64_t logit_rows) {
-  const StepResult result = backend.finish(logit_rows);
+StepResult finish(const ModelConfig& config, Backend& backend, int64_t first, int64_t logit_rows) {
+  const StepResult result = backend.finish(first, logit_rows);
   const int64_t layer = result.first_bad / layer_sites, site = result.first_bad % layer_sites;
   if (result.first_bad >= 0)
     require_finite(false, layer, layer == config.num_layers ? head_input : static_cast<Site>(site));
@@ -110,11 +110,15 @@ void decode_head(const ModelConfig& config, const Weights& weights, Backend& bac
         config.num_layers, head_input);
     const LinearTask task[] = {{&weights.head, nullptr, s.logits}};
     backend.linear(task, Store::assign, nullptr);
-    const StepResult result = finish(config, backend, count);
+    const StepResult result = finish(config, backend, begin, count);
     RowLogits of_rows[logit_group];
     for (int64_t i = 0; i < count; ++i)
       if (batch.top > 0)
-        of_rows[i].best = {result.best + i * result.stride, static_cast<size_t>(batch.top)};
+        of_rows[i] = {{},
+                      {result.best + i * result.stride, static_cast<size_t>(batch.top)},
+                      result.weights ? result.weights[i] : 0,
+                      &backend,
+                      i};
       else
         of_rows[i].logits = {result.logits + i * result.stride,
                              static_cast<size_t>(config.vocab_size)};
@@ -136,7 +140,7 @@ void decode(const ModelConfig& config, const Weights& weights, Backend& backend,
                  last ? &weights.head : &weights.layers[i + 1].q.weight);
     if (observer) (*observer)(layer + 1, hidden);
   }
-  if (batch.logit_rows.empty()) finish(config, backend, 0);
+  if (batch.logit_rows.empty()) finish(config, backend, 0, 0);
   decode_head(config, weights, backend, batch, on_logits);
 }
 

@@ -20,10 +20,22 @@ using InputObserver = FunctionRef<void(LinearInput input, const Activations& x)>
 void decode_layer(const LayerWeights& weights, int64_t layer, Backend& backend,
                   const Matrix* following, const InputObserver* observer = nullptr);
 
+/// What a draw looks at of a row: the best so many logits, with the sum of all weights at that
+/// temperature if it is not 0; or with top 0 all logits.
+struct LogitsWanted {
+  int64_t top = 0;
+  float temperature = 0;
+};
+
 /// What the head says of a row.
 struct RowLogits {
   std::span<float> logits;         ///< [vocab_size]; none in a step with Batch::top
   std::span<const TopLogit> best;  ///< [batch.top]
+  double weights = 0;              ///< StepResult::weights, if they were wanted
+  Backend* backend = nullptr;      ///< which has all logits, with Batch::top above 1,
+  int64_t row = 0;                 ///< of this row
+  /// The same with all logits, while it is received.
+  RowLogits all() const { return {.logits = backend->all_logits(row), .best = {}}; }
 };
 /// Receives those of batch.logit_rows from `first` on, up to logit_group rows at a time. They may
 /// be changed, and are lost when it returns.

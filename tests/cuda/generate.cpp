@@ -13,9 +13,10 @@ using namespace octet::testing;
 
 namespace {
 
-GenerateOptions options_with(float temperature, int64_t top_k, int64_t max_tokens) {
+GenerateOptions options_with(float temperature, int64_t top_k, int64_t max_tokens,
+                             float top_p = 1) {
   GenerateOptions options;
-  options.sampler = {.temperature = temperature, .top_k = top_k, .seed = 3};
+  options.sampler = {.temperature = temperature, .top_k = top_k, .top_p = top_p, .seed = 3};
   options.max_tokens = max_tokens;
   options.stop_at_end_tokens = false;
   return options;
@@ -52,6 +53,9 @@ TEST_CASE("cuda: an engine and a session make the text that all logits give") {
   const std::vector<int32_t> prompt = tokenizer.encode("Hello"), other = tokenizer.encode("How so");
   // Long enough for steps ahead.
   const GenerateOptions greedy = options_with(0, 0, 24), sampled = options_with(0.7f, 5, 8);
+  // The best logits suffice always, or sometimes.
+  const GenerateOptions cut = options_with(0.1f, 0, 12, 0.8f),
+                        seldom_cut = options_with(1, 0, 12, 0.95f);
 
   const std::vector<int32_t> expected = by_hand(model, prompt, greedy);
   Session session(model, {.context = 128});
@@ -66,7 +70,8 @@ TEST_CASE("cuda: an engine and a session make the text that all logits give") {
     request.options = options;
     return engine.submit(request);
   };
-  Generation first = submit(prompt, greedy), second = submit(other, sampled);
+  Generation first = submit(prompt, greedy), second = submit(other, sampled),
+             third = submit(prompt, cut), fourth = submit(prompt, seldom_cut);
   const auto ids_of = [](Generation& generation) {
     std::vector<int32_t> ids;
     for (GenerationPiece piece; generation.next(piece);)
@@ -75,4 +80,11 @@ TEST_CASE("cuda: an engine and a session make the text that all logits give") {
   };
   CHECK(ids_of(first) == expected);
   CHECK(ids_of(second) == by_hand(model, other, sampled));
+  for (auto [generation, options] : {std::pair{third, cut}, std::pair{fourth, seldom_cut}}) {
+    const std::vector<int32_t> drawn = by_hand(model, prompt, options);
+    CHECK(ids_of(generation) == drawn);
+    text.clear();
+    for (std::string_view piece : session.complete("Hello", options)) text += piece;
+    CHECK(text == tokenizer.decode(drawn, {.keep_special = false}));
+  }
 }

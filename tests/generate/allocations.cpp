@@ -63,12 +63,15 @@ TEST_CASE("tokens by prompt lookup do not allocate") {
   const Model model = open_model(fixture("tiny-qwen2-tied"), Scheme::w8a8);
   Session session(model, {.context = 500});
   session.impl()->lookup = std::make_unique<Lookup>(model, session.context());
+  GenerateOptions options;
+  options.sampler.top_k = 0;  // looks at all logits
+  Answer answer(model, options, {});
   int32_t next = 1;
   int64_t made = 0;
   const auto make_token = [&] {
     // Mostly a period, so that drafts occur; some guesses are wrong.
     next = static_cast<int32_t>(++made % 23 == 0 ? made : made % 5);
-    session.impl()->lookup->advance(session, next, 100, 0);
+    session.impl()->lookup->advance(session, next, 100, answer);
   };
   // Drafts grow with the share of right guesses: warm is when the longest has been seen.
   while (made < 250) make_token();

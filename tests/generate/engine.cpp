@@ -90,6 +90,11 @@ TEST_CASE("requests that run together get the answers that each gets alone") {
     std::vector<Generation> generations;
     for (uint32_t i = 0; i < 8; ++i) {
       requests.push_back(request(some_prompt(1 + 23 * i, i), 10 + 7 * i, i));
+      // Of the best 20 logits; with top_p or min_p of the best 64, or all where these do not
+      // suffice.
+      SamplerOptions& sampler = requests.back().options.sampler;
+      if (i % 4 == 1) sampler = {.temperature = 1, .top_k = 0, .top_p = 0.95f, .seed = i};
+      if (i % 4 == 2) sampler = {.temperature = 0.3f, .top_k = 0, .min_p = 0.1f, .seed = i};
       generations.push_back(engine.submit(requests.back()));
     }
     for (size_t i = 0; i < requests.size(); ++i) {

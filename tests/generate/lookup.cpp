@@ -143,8 +143,13 @@ TEST_CASE("lookup gives the same text, greedy and sampled, in every int8 scheme"
       pair.check_same(repetitive, sampled(seed));
     }
     CHECK(pair.accepted > 100);
-    CHECK(pair.drafted > pair.accepted);  // wrong guesses occurred too
-    GenerateOptions wild = sampled(1);    // meets end tokens
+    CHECK(pair.drafted > pair.accepted);            // wrong guesses occurred too
+    for (const float temperature : {0.1f, 1.0f}) {  // the best logits suffice always, sometimes
+      GenerateOptions cut = sampled(2);
+      cut.sampler = {.temperature = temperature, .top_k = 0, .top_p = 0.95f, .seed = 2};
+      pair.check_same(repetitive, cut);
+    }
+    GenerateOptions wild = sampled(1);  // meets end tokens
     wild.sampler.temperature = 3;
     for (; wild.sampler.seed < 8; ++wild.sampler.seed) pair.check_same(repetitive, wild);
   }

@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-#include "lib/generate/weight_sum.h"
+#include "lib/core/weight_sum.h"
 #include "support/fixtures.h"
 
 using namespace octet;
@@ -311,6 +311,64 @@ TEST_CASE("what is drawn from the best logits is what all of them give") {
         }
 }
 
+TEST_CASE("what top_p and min_p keep is drawn from the best logits and the sum of all weights") {
+  int64_t drawn = 0, refused = 0;
+  for (const uint32_t seed : {1u, 2u, 3u})
+    for (const float spread : {0.2f, 1.0f, 2.0f}) {
+      std::vector<float> logits = reference_logits(3000, seed);
+      for (float& logit : logits) logit *= spread;
+      for (size_t i = 0; i < logits.size(); i += 3) logits[i] = std::round(logits[i] * 8) / 8;
+      std::vector<TopLogit> best;
+      for (size_t id = 0; id < logits.size(); ++id)
+        best.push_back({logits[id], static_cast<int32_t>(id)});
+      std::stable_sort(best.begin(), best.end(),
+                       [](const TopLogit& a, const TopLogit& b) { return a.logit > b.logit; });
+      best.resize(max_top_logits);
+      for (const float temperature : {0.3f, 0.6f, 1.0f})
+        for (const float top_p : {0.2f, 0.8f, 0.95f, 1.0f})
+          for (const float min_p : {0.0f, 0.05f, 0.3f}) {
+            if (top_p == 1 && min_p == 0) continue;
+            double sum = 0;
+            for (const float logit : logits)
+              sum += std::exp((double{logit} - best[0].logit) / temperature);
+            const SamplerOptions options{temperature, 0, top_p, min_p};
+            Sampler of_all(options), of_best(options);
+            REQUIRE(of_best.best_needed() == 0);
+            REQUIRE(of_best.best_wanted() == max_top_logits);
+            const auto kept = std::ssize(of_all.candidates(logits));
+            // As inexact as a device may be.
+            for (const double error : {-0.9e-5, 0.0, 0.9e-5}) {
+              const bool suffices = of_best.suffice(best, sum * (1 + error));
+              if (kept > max_top_logits) CHECK(!suffices);
+              if (top_p == 1) CHECK(suffices == (kept < max_top_logits));
+              if (!suffices) {
+                ++refused;
+                CHECK_THROWS_AS(of_best.sample_best(best, sum), Error);
+                continue;
+              }
+              for (int i = 0; i < 20; ++i, ++drawn)
+                CHECK(of_best.sample_best(best, sum * (1 + error)) == of_all.sample(logits));
+            }
+          }
+    }
+  CHECK(drawn > 5000);
+  CHECK(refused > 50);
+}
+
+TEST_CASE("a cut within the error of the sum of all weights is not guessed") {
+  // The best two have 0.75 of the weights to within 1e-6: whether they reach top_p is not known.
+  std::vector<TopLogit> best = {{0, 1}, {-0.1f, 2}};
+  while (std::ssize(best) < max_top_logits)
+    best.push_back(
+        {-5 - 0.01f * static_cast<float>(best.size()), static_cast<int32_t>(best.size()) + 1});
+  const double of_two = 1 + std::exp(double{-0.1f});
+  Sampler sampler(SamplerOptions{1, 0, 0.75f});
+  CHECK(!sampler.suffice(best, of_two / 0.75));
+  CHECK(!sampler.suffice(best, of_two / 0.75 * (1 + 1e-6)));
+  CHECK(sampler.suffice(best, of_two / 0.75 * (1 + 3e-5)));
+  CHECK(sampler.suffice(best, of_two / 0.75 * (1 - 3e-5)));
+}
+
 TEST_CASE("draws that the best logits do not suffice for say so") {
   const std::vector<TopLogit> best = {{2, 7}, {1, 3}, {-infinity, -1}};
   for (const SamplerOptions& options :
@@ -319,6 +377,7 @@ TEST_CASE("draws that the best logits do not suffice for say so") {
         SamplerOptions{.presence_penalty = 1}, SamplerOptions{.frequency_penalty = 1}}) {
     Sampler sampler(options);
     CHECK(sampler.best_needed() == 0);
+    CHECK(sampler.best_wanted() == 0);
     CHECK_THROWS_AS(sampler.sample_best(best), Error);
   }
   // A vocabulary smaller than top_k ends in -infinity, which is never drawn.

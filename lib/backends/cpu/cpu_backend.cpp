@@ -7,10 +7,8 @@
 #include <cmath>
 #include <cstring>
 
-#include "lib/core/best_of.h"
 #include "lib/core/error.h"
 #include "lib/core/huge_pages.h"
-#include "lib/core/logit_scan.h"
 #include "quant/dequantize.h"
 #include "quant/pack.h"
 
@@ -36,21 +34,6 @@ int64_t max_width(const ModelConfig& config) {
 
 AlignedBuffer<float> float_buffer(int64_t count) {
   return AlignedBuffer<float>(static_cast<size_t>(count));
-}
-
-using BestLogits = BestOf<TopLogit, &TopLogit::logit>;
-
-/// best = the highest logits, best first; of equal ones the lowest id. first_id: of logits[0].
-void find_best(std::span<const float> logits, int32_t first_id, std::span<TopLogit> best) {
-  BestLogits kept(best);
-  for (size_t i = 0; i < logits.size(); ++i) {
-    while (kept.full() && i + logit_block <= logits.size() &&
-           !any_above(&logits[i], kept.worst().logit))
-      i += logit_block;
-    if (i < logits.size()) kept.offer({logits[i], first_id + static_cast<int32_t>(i)});
-  }
-  std::fill(best.begin() + static_cast<std::ptrdiff_t>(kept.sort()), best.end(),
-            TopLogit{-INFINITY, -1});
 }
 
 }  // namespace
@@ -261,30 +244,6 @@ void CpuBackend::read_hidden(const float* weight, float* out) {
     table_.rms_norm_f32(workspace_.hidden + row * k, weight, out + row * k, k,
                         static_cast<float>(config_.rms_norm_eps));
   });
-}
-
-StepResult CpuBackend::finish(int64_t logit_rows) {
-  const int64_t top = batch_->top, vocab = config_.vocab_size;
-  if (top == 0) return {workspace_.logits, nullptr, vocab, -1};
-  // Fewer rows than threads are searched in parts of at least `top` logits, so that no thread falls
-  // asleep.
-  const int64_t most = pool_.threads() / std::max<int64_t>(1, logit_rows);
-  const int64_t parts = std::max<int64_t>(1, std::min(most, vocab / top));
-  best_.resize(static_cast<size_t>(logit_rows * parts * top));
-  for (int64_t row = 0; row < logit_rows; ++row)
-    for (const int32_t id : left_out_) workspace_.logits[row * vocab + id] = -INFINITY;
-  pool_.for_each(logit_rows * parts, [&](int64_t item, int) {
-    const int64_t row = item / parts, part = item % parts;
-    const int64_t begin = vocab * part / parts, end = vocab * (part + 1) / parts;
-    find_best({workspace_.logits + row * vocab + begin, static_cast<size_t>(end - begin)},
-              static_cast<int32_t>(begin), {best_.data() + item * top, static_cast<size_t>(top)});
-  });
-  if (parts > 1)
-    for (int64_t row = 0; row < logit_rows; ++row) {
-      TopLogit* const best = best_.data() + row * parts * top;
-      std::partial_sort(best, best + top, best + parts * top, BestLogits::better);
-    }
-  return {nullptr, best_.data(), parts * top, -1};
 }
 
 bool CpuBackend::norm(const float* weight, const std::span<const int64_t>* rows, int64_t rotation,

@@ -50,7 +50,10 @@ class CpuBackend : public Backend {
   bool gate_up(const LinearTask& gate, const LinearTask& up, int64_t rotation,
                const InputForms& forms, const Matrix* following) override;
   void read_hidden(const float* weight, float* out) override;
-  StepResult finish(int64_t logit_rows) override;
+  StepResult finish(int64_t first, int64_t logit_rows) override;
+  std::span<float> all_logits(int64_t row) override {
+    return {workspace_.logits + row * config_.vocab_size, static_cast<size_t>(config_.vocab_size)};
+  }
 
  private:
   /// Buffers that belong to one thread of the pool.
@@ -101,6 +104,7 @@ class CpuBackend : public Backend {
   int64_t rows_per_item(int64_t rows) const;
   int64_t linear_parts(int64_t rows) const;
   int64_t row_parts(int64_t rows) const;
+  const float* add_weights(int64_t first, int64_t logit_rows, int64_t parts);
   void each_row(int64_t rows, FunctionRef<void(int64_t row, int thread)> work);
   void reserve_lists();
   void plan_next_keys(int64_t index, int64_t layer, Scratch& scratch) const;
@@ -221,6 +225,8 @@ class CpuBackend : public Backend {
   std::vector<AttentionItem> attention_items_;
   std::vector<MergeItem> merge_items_;
   std::vector<TopLogit> best_;  // [logit rows][Batch::top]
+  std::vector<double> part_weight_sums_;
+  std::vector<float> weight_sums_;  // [logit rows]
   std::vector<int32_t> left_out_;
   AlignedBuffer<float> partials_;
   std::vector<AdaptedRows> adapted_rows_;

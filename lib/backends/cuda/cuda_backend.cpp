@@ -27,20 +27,6 @@ int64_t partial_words(const ModelConfig& config) {
   return std::max(enough, split_words(config, 1, kernels::cuda::max_splits));
 }
 
-/// Of the results of a step of one turn: first_bad, then the best of each row.
-constexpr int64_t row_best = kernels::cuda::max_top * int64_t{sizeof(kernels::cuda::Candidate)};
-constexpr int64_t result_bytes = 64 + logit_group * row_best;
-
-/// Steps that follow the best ids before the next one is launched ahead. One in vain costs what
-/// some 50 gain (H200, one row: 9 of 565 us each), so it takes more than a few draws that happened
-/// to be the best.
-constexpr int64_t few_in_a_row = 16;
-
-/// StepResult::first_bad
-int64_t bad_operation(int32_t first_bad) {
-  return first_bad == kernels::cuda::none_bad ? -1 : first_bad;
-}
-
 int64_t head_group(const ModelConfig& config) {
   return config.num_heads / config.num_kv_heads;
 }
@@ -250,9 +236,7 @@ void CudaBackend::allocate(int64_t max_rows) {
       cudaMemsetAsync(partial_.as<void>(), 0xff, static_cast<size_t>(partial_bytes), stream_.get()),
       "cudaMemset");
   logits_ = PinnedMemory(logit_group * logits_stride_ * 4);
-  top_partial_ =
-      DeviceMemory(logit_group * kernels::cuda::top_blocks * row_best, "the buffers of a step");
-  results_ = PinnedMemory(2 * result_bytes);
+  top_.emplace(stream_.get());
 }
 
 /// One input of a layer may have peaks.
@@ -291,45 +275,6 @@ kernels::cuda::HeadRows CudaBackend::head_rows() const {
 
 kernels::cuda::Heads CudaBackend::heads(int64_t layer) const {
   return {config_.num_heads, config_.num_kv_heads, config_.head_dim, layer};
-}
-
-/// Whether the step is the one that the device holds already, and is under way now.
-bool CudaBackend::follow(const Batch& batch) {
-  const bool follows = followed_ && followed_->top == batch.top &&
-                       followed_->writes == kv_memory_.writes() &&
-                       step_.is_followed_by(batch, results(step_.turn()).best);
-  const bool ahead = std::exchange(ahead_, false);
-  followed_.reset();
-  in_a_row_ = follows ? in_a_row_ + 1 : 0;
-  if (!follows || (ahead && !step_.has_tables_of(batch))) return false;
-  const Graph* const graph = find_graph(step_.next_launched_splits());
-  if (!graph) return false;
-  step_.follow(batch, stream_.get());
-  if (!ahead) launch(*graph, step_.turn());
-  return true;
-}
-
-std::array<int64_t, 4> CudaBackend::graph_key(int64_t launched_splits) const {
-  return {step_.rows(), step_.single_rows(), launched_splits, batch_->top};
-}
-
-const Graph* CudaBackend::find_graph(int64_t launched_splits) const {
-  const auto graph = graphs_.find(graph_key(launched_splits));
-  return graph == graphs_.end() ? nullptr : &graph->second;
-}
-
-void CudaBackend::launch(const Graph& graph, int turn) {
-  graph.launch(stream_.get());
-  done_[turn].record(stream_.get());
-}
-
-/// The step that will follow if each row continues with its best id.
-void CudaBackend::launch_ahead() {
-  if (in_a_row_ < few_in_a_row || !step_.has_room_behind(*batch_)) return;
-  const Graph* graph = find_graph(step_.next_launched_splits());
-  if (!graph) return;
-  launch(*graph, step_.turn() ^ 1);
-  ahead_ = true;
 }
 
 void CudaBackend::start(const Batch& batch) {
@@ -448,6 +393,13 @@ void CudaBackend::multiply_int8(const CudaMatrix& weight, float* out, int64_t ou
                                output};
   linear.slice_sums = slice_sums_.as<uint64_t>();
   if (link(linear, source)) return;
+  // Where one id is wanted of one row, the head finds it.
+  best_found_ = out == workspace_.logits && batch_->top == 1 &&
+                kernels::cuda::gives_best(linear, source, queue_);
+  if (best_found_) {
+    linear.best = top_->best();
+    linear.left_out = left_out_.as<uint32_t>();
+  }
   if (const int64_t words = kernels::cuda::gives_peaks(linear, queue_);
       words > 0 && wants_peaks() && !gated_rotated_) {
     gated_peaks_ = linear.peaks = next_peaks();
@@ -543,53 +495,6 @@ bool CudaBackend::int8_cache() const {
   return batch_->chunks[0].cache->type() == KvCacheType::int8;
 }
 
-/// Whether it is q, k and v of a row that is alone in its sequence.
-bool CudaBackend::begins_chain(const kernels::cuda::Linear& linear) const {
-  return linear.out == workspace_.q && linear.n_tiles * 16 == qkv_stride_ && step_.single_rows() &&
-         step_.split_rows() == linear.rows && !int8_cache();
-}
-
-/// Whether a multiplication is put off, as part of a chain; if not, none is any more.
-bool CudaBackend::link(const kernels::cuda::Linear& linear,
-                       const kernels::cuda::RowSource& source) {
-  const bool can =
-      adapted_rows_.empty() && kernels::cuda::can_chain(linear.rows, linear.k, linear.planes,
-                                                        linear.grouped, queue_.architecture);
-  if (can && begins_chain(linear)) {
-    chain_.emplace();
-    chain_->qkv = {linear, source, awaited_.qkv};
-    return true;
-  }
-  if (!chain_) return false;
-  if (!can || !kernels::cuda::can_chain_both(linear.k, chain_->qkv.linear.k)) {
-    launch_chain();
-    return false;
-  }
-  kernels::cuda::ChainedLinear next{linear, source, nullptr,
-                                    awaited_.readers + chain_->num_following};
-  if (chain_->num_following == 0)
-    next.source.values = chain_->attention.out = awaited_.attention;
-  else
-    next.source.values = chain_->following[0].copy = awaited_.hidden;
-  chain_->following[chain_->num_following++] = next;
-  if (chain_->num_following == 2) launch_chain();
-  return true;
-}
-
-void CudaBackend::attend_in_chain(kernels::cuda::SplitAttention task) {
-  const float* const q = task.qkv.q;
-  task.qkv.k = awaited_.qkv + (task.qkv.k - q);
-  task.qkv.v = awaited_.qkv + (task.qkv.v - q);
-  task.qkv.q = awaited_.qkv;
-  task.rows = 1;
-  chain_->attention = task;
-}
-
-void CudaBackend::launch_chain() {
-  if (chain_) kernels::cuda::row_chain(*chain_, queue_);
-  chain_.reset();
-}
-
 void CudaBackend::attend_rows(kernels::cuda::SplitAttention task) {
   if (chain_) return attend_in_chain(task);
   // One split needs no partial results.
@@ -629,43 +534,6 @@ bool CudaBackend::attention(int64_t layer, const InputForms& forms) {
   return true;
 }
 
-/// A bit an id.
-void CudaBackend::leave_out(std::span<const int32_t> ids) {
-  if (ids.empty()) return;
-  const OnDevice device(index_);
-  std::vector<uint32_t> bits(static_cast<size_t>(kernels::cuda::ceil_div(config_.vocab_size, 32)));
-  for (const int32_t id : ids) bits[static_cast<size_t>(id / 32)] |= 1u << (id % 32);
-  const size_t bytes = bits.size() * sizeof(uint32_t);
-  left_out_ = DeviceMemory(static_cast<int64_t>(bytes), "the ids that are left out");
-  check(cudaMemcpyAsync(left_out_.as<void>(), bits.data(), bytes, cudaMemcpyHostToDevice,
-                        stream_.get()),
-        "cudaMemcpy");
-  check(cudaStreamSynchronize(stream_.get()), "cudaMemcpy");
-}
-
-/// In the host's memory.
-kernels::cuda::TopResults CudaBackend::results(int turn) const {
-  std::byte* const of_turn = results_.as<std::byte>() + turn * result_bytes;
-  return {reinterpret_cast<kernels::cuda::Candidate*>(of_turn + 64),
-          reinterpret_cast<int32_t*>(of_turn)};
-}
-
-void CudaBackend::select_best(int64_t logit_rows) {
-  const StepView& step = step_.view();
-  kernels::cuda::top({logit_rows,
-                      config_.vocab_size,
-                      logits_stride_,
-                      workspace_.logits,
-                      left_out_.as<uint32_t>(),
-                      batch_->top,
-                      top_partial_.as<kernels::cuda::Candidate>(),
-                      {results(0), results(1)},
-                      step.turns,
-                      step.first_bad,
-                      recording_ && step_.single_rows() ? step.rows : nullptr},
-                     queue_);
-}
-
 /// On the host: embeddings are read once a prompt, not once a token.
 void CudaBackend::read_hidden(const float* weight, float* out) {
   const int64_t k = config_.hidden_size;
@@ -686,54 +554,6 @@ void CudaBackend::read_hidden(const float* weight, float* out) {
     const double scale = 1 / std::sqrt(squares / static_cast<double>(k) + config_.rms_norm_eps);
     for (int64_t i = 0; i < k; ++i) x[i] = static_cast<float>(x[i] * scale) * norm[i];
   }
-}
-
-StepResult CudaBackend::finish(int64_t logit_rows) {
-  const bool top = batch_->top > 0 && logit_rows > 0;
-  if (top && !replaying_) select_best(logit_rows);
-  check(cudaGetLastError(), "launching a step");
-  const bool by_graph = replaying_ || recording_;
-  if (recording_) {
-    const std::array<int64_t, 4> key = graph_key(step_.launched_splits());
-    const auto graph = graphs_.emplace(key, recording_->end()).first;
-    recording_.reset();
-    launch(graph->second, step_.turn());
-  }
-  const bool followed = top && by_graph && step_.single_rows();
-  if (followed) launch_ahead();
-  if (batch_->meanwhile) (*batch_->meanwhile)();
-  if (!top) return finish_all(logit_rows);
-  if (!by_graph) {
-    check(cudaStreamSynchronize(stream_.get()), "a step");
-    return best_of_step();
-  }
-  check(done_[step_.turn()].wait(), "a step");
-  const StepResult result = best_of_step();
-  if (followed && result.first_bad < 0) followed_ = {batch_->top, kv_memory_.writes()};
-  return result;
-}
-
-/// With all logits.
-StepResult CudaBackend::finish_all(int64_t logit_rows) {
-  const auto receive = [&](void* to, const void* from, int64_t bytes) {
-    check(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDeviceToHost,
-                          stream_.get()),
-          "reading a step's results");
-  };
-  auto* const logits = logits_.as<float>();
-  int32_t* const first_bad = results(0).first_bad;
-  if (logit_rows > 0) receive(logits, workspace_.logits, logit_rows * logits_stride_ * 4);
-  receive(first_bad, step_.view().first_bad, 4);
-  check(cudaStreamSynchronize(stream_.get()), "a step");
-  return {logits, nullptr, logits_stride_, bad_operation(*first_bad)};
-}
-
-StepResult CudaBackend::best_of_step() const {
-  static_assert(sizeof(kernels::cuda::Candidate) == sizeof(TopLogit) &&
-                kernels::cuda::max_top == max_top_logits);
-  const kernels::cuda::TopResults of_step = results(step_.turn());
-  return {nullptr, reinterpret_cast<const TopLogit*>(of_step.best), kernels::cuda::max_top,
-          bad_operation(*of_step.first_bad)};
 }
 
 }  // namespace octet::cuda

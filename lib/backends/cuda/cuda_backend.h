@@ -14,6 +14,7 @@
 #include "lib/backends/cuda/cuda_graph.h"
 #include "lib/backends/cuda/cuda_memory.h"
 #include "lib/backends/cuda/cuda_step.h"
+#include "lib/backends/cuda/cuda_top.h"
 #include "lib/backends/cuda/cuda_weights.h"
 #include "lib/model/adapted_rows.h"
 #include "lib/model/backend.h"
@@ -71,9 +72,13 @@ class CudaBackend : public Backend {
   bool gate_up(const LinearTask& gate, const LinearTask& up, int64_t rotation,
                const InputForms& forms, const Matrix* following) override;
   void read_hidden(const float* weight, float* out) override;
-  StepResult finish(int64_t logit_rows) override;
+  StepResult finish(int64_t first, int64_t logit_rows) override;
+  std::span<float> all_logits(int64_t row) override;
 
  private:
+  /// Rows, single rows or not, launched splits, Batch::top, temperatures or none.
+  using GraphKey = std::array<int64_t, 5>;
+
   void allocate(int64_t max_rows);
   int64_t max_width() const;
   void allocate_halves();
@@ -94,12 +99,11 @@ class CudaBackend : public Backend {
   void adapt(const Matrix& matrix, float* out, int64_t out_stride, int64_t step);
   void gate_up_apart(const LinearTask& gate, const LinearTask& up);
   bool follow(const Batch& batch);
-  std::array<int64_t, 4> graph_key(int64_t launched_splits) const;
+  GraphKey graph_key(int64_t launched_splits) const;
   const Graph* find_graph(int64_t launched_splits) const;
   void launch(const Graph& graph, int turn);
   void launch_ahead();
-  kernels::cuda::TopResults results(int turn) const;
-  void select_best(int64_t logit_rows);
+  void select_best(int64_t first, int64_t logit_rows);
   StepResult best_of_step() const;
   StepResult finish_all(int64_t logit_rows);
   bool link(const kernels::cuda::Linear& linear, const kernels::cuda::RowSource& source);
@@ -141,9 +145,10 @@ class CudaBackend : public Backend {
   DeviceMemory projected_;     // of adapters: [rows][projected_stride_]
   int64_t projected_stride_ = 0;
   std::vector<AdaptedRows> adapted_rows_;
-  DeviceMemory top_partial_, left_out_;
-  PinnedMemory results_;  // of both turns: first_bad, then the best of each row
-  PinnedMemory logits_;   // [logit_group][logits_stride_]
+  std::optional<TopMemory> top_;
+  DeviceMemory left_out_;
+  bool best_found_ = false;  // by the last multiplication (kernels::cuda::Linear::best)
+  PinnedMemory logits_;      // [logit_group][logits_stride_]
   const Batch* batch_ = nullptr;
   std::optional<kernels::cuda::RowSource> input_;  // of the next multiplication, not quantized yet
   std::optional<kernels::cuda::RowChain> chain_;   // of operations that are put off
@@ -158,8 +163,7 @@ class CudaBackend : public Backend {
   const float *q_norm_ = nullptr, *k_norm_ = nullptr;  // of the layer
   kernels::cuda::FiniteCheck cache_check_{};           // of what goes into an int8 cache
   int32_t quantizations_ = 0;                          // of this step
-  /// Graphs by rows, single rows or not, launched splits and Batch::top.
-  std::map<std::array<int64_t, 4>, Graph> graphs_;
+  std::map<GraphKey, Graph> graphs_;
   std::optional<Recording> recording_;
   bool replaying_ = false;
   /// What the step behind the last one must have, as the device holds it: Batch::top, and the

@@ -38,6 +38,7 @@ int64_t CudaStep::place(std::byte* base, int64_t rows, int64_t chunks, int64_t t
   part(view.rows, rows);
   part(view.logit_rows, rows);
   part(view.split_rows, rows);
+  part(view.temperatures, rows);
   part(view.frequencies, chunks * (half_ + 1));
   part(view.tiles, tiles);
   return at;
@@ -135,12 +136,15 @@ void CudaStep::plan(const Batch& batch, cudaStream_t stream) {
     table += chunk.cache->max_blocks();
   }
   std::copy(batch.logit_rows.begin(), batch.logit_rows.end(), host.logit_rows);
+  std::copy(batch.temperatures.begin(), batch.temperatures.end(), host.temperatures);
+  temperatures_.assign(batch.temperatures.begin(), batch.temperatures.end());
   single_rows_ = chunks == rows_;
   chunks_.clear();
   if (single_rows_) chunks_.assign(batch.chunks.begin(), batch.chunks.end());
   repeatable_ = tiles_ == 0 && static_cast<int64_t>(batch.logit_rows.size()) == rows_;
   bytes_ =
       place(device_memory_.as<std::byte>(), rows_, tiles_ > 0 ? chunks : rows_, tiles_, device_);
+  if (temperatures_.empty()) device_.temperatures = nullptr;
 }
 
 void CudaStep::send(cudaStream_t stream) {
@@ -160,7 +164,9 @@ int64_t CudaStep::next_launched_splits() const {
 
 bool CudaStep::is_followed_by(const Batch& batch, const kernels::cuda::Candidate* best) const {
   if (!repeatable_ || chunks_.size() != batch.chunks.size() || batch.rows() != rows_ ||
-      std::ssize(batch.logit_rows) != rows_)
+      std::ssize(batch.logit_rows) != rows_ ||
+      !std::equal(batch.temperatures.begin(), batch.temperatures.end(), temperatures_.begin(),
+                  temperatures_.end()))
     return false;
   for (size_t i = 0; i < chunks_.size(); ++i) {
     const Chunk &before = chunks_[i], &chunk = batch.chunks[i];

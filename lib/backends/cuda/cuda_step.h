@@ -17,6 +17,7 @@ struct StepView {
   int32_t* logit_rows;
   int32_t* split_rows;  ///< rows that are attended one by one
   float* frequencies;   ///< [chunks][head_dim / 2 + 1]
+  float* temperatures;  ///< of the logit rows (Batch::temperatures); null: none
   kernels::cuda::AttentionTile* tiles;
 };
 
@@ -87,6 +88,7 @@ class CudaStep {
   bool single_rows_ = false, repeatable_ = false;
   int turn_ = 0;
   std::vector<Chunk> chunks_;  // of the step, if it has single rows
+  std::vector<float> temperatures_;
 };
 
 }  // namespace octet::cuda

@@ -9,8 +9,12 @@ namespace octet {
 /// sum is at least 1.
 inline constexpr double weight_sum_error = 1e-5;
 
-/// Sum of exp((logit - best) / temperature). No logit is above best, or NaN; temperature: 0.01 to
-/// 100.
+constexpr bool can_bound_weights(float temperature) {
+  return temperature >= 0.01f && temperature <= 100;
+}
+
+/// Sum of exp((logit - best) / temperature), of which can_bound_weights(). No logit is above best,
+/// or NaN.
 double weight_sum(std::span<const float> logits, float best, float temperature);
 
 }  // namespace octet

@@ -1,4 +1,4 @@
-#include "lib/generate/weight_sum.h"
+#include "lib/core/weight_sum.h"
 
 #include <algorithm>
 #include <cstdint>
