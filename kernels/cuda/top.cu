@@ -54,41 +54,35 @@ struct Chosen {
   Key floor;
 };
 
-/// floor = the `count`th best of the first `keys` keys; as it was, if there are fewer.
-__device__ void raise_floor(Chosen& chosen, int keys, int count) {
-  for (int i = static_cast<int>(threadIdx.x); i < keys; i += block_threads)
-    if (const Key key = chosen.keys[i]; key && rank_among(key, chosen.keys, keys) == count - 1)
-      chosen.floor = key;
-  __syncthreads();
-}
-
 /// All keys from the floor on.
 template <class KeyAt>
-__device__ void choose(const Keys<KeyAt>& keys, Chosen& chosen) {
+__device__ void choose(const Keys<KeyAt>& keys, Key floor, Chosen& chosen) {
   if (threadIdx.x == 0) chosen.count = 0;
   __syncthreads();
   keys.for_each([&](Key key) {
-    if (key < chosen.floor) return;
+    if (key < floor) return;
     const int place = atomicAdd(&chosen.count, 1);
     if (place < Chosen::room) chosen.keys[place] = key;
   });
   __syncthreads();
 }
 
-/// put(place, key) for places from 0 to count: the best in order, then 0. What is worse than the
-/// best of `count` threads, of which `own` is this one's, need not be looked at.
-template <class KeyAt, class Put>
-__device__ void select(const Keys<KeyAt>& keys, Key own, int count, Put put) {
-  __shared__ Chosen chosen;
-  chosen.keys[threadIdx.x] = own;
-  if (threadIdx.x == 0) chosen.floor = 1;
+/// The `count`th best of the keys for which there was room.
+__device__ Key higher_floor(Chosen& chosen, int count) {
+  for (int i = static_cast<int>(threadIdx.x); i < Chosen::room; i += block_threads)
+    if (rank_among(chosen.keys[i], chosen.keys, Chosen::room) == count - 1)
+      chosen.floor = chosen.keys[i];
   __syncthreads();
-  raise_floor(chosen, block_threads, count);
-  choose(keys, chosen);
-  while (chosen.count > Chosen::room) {
-    raise_floor(chosen, Chosen::room, count);
-    choose(keys, chosen);
-  }
+  return chosen.floor;
+}
+
+/// put(place, key) for places from 0 to count: the best in order, then 0. floor: above 0, and not
+/// above the `count`th best, if there are so many.
+template <class KeyAt, class Put>
+__device__ void select(const Keys<KeyAt>& keys, Key floor, int count, Put put) {
+  __shared__ Chosen chosen;
+  choose(keys, floor, chosen);
+  while (chosen.count > Chosen::room) choose(keys, higher_floor(chosen, count), chosen);
   const int found = chosen.count;
   for (int i = static_cast<int>(threadIdx.x); i < found; i += block_threads)
     if (const int rank = rank_among(chosen.keys[i], chosen.keys, found); rank < count)
@@ -96,22 +90,29 @@ __device__ void select(const Keys<KeyAt>& keys, Key own, int count, Put put) {
   for (int i = found + static_cast<int>(threadIdx.x); i < count; i += block_threads) put(i, Key{0});
 }
 
-/// The largest of all threads' keys.
-__device__ Key best_of_block(Key key) {
-  __shared__ Key of_warps[block_warps];
-  key = combine_warp(key, LargerKey());
-  if (threadIdx.x % 32 == 0) of_warps[threadIdx.x / 32] = key;
-  __syncthreads();
-  for (const Key of_warp : of_warps) key = LargerKey()(key, of_warp);
-  return key;
-}
-
-/// The same, where `many` are wanted, or for the best alone, which is returned.
+/// The same, where `many` are wanted, or for the best alone, which is returned. In each warp there
+/// are so many threads with a key from its floor on that all warps together have `count` from the
+/// least of these on.
 template <bool many, class KeyAt, class Put>
-__device__ Key best_of(const Keys<KeyAt>& keys, int64_t count, Put put) {
-  const Key own = keys.best(), best = best_of_block(own);
+__device__ Key best_of(const Keys<KeyAt>& keys, int count, Put put) {
+  __shared__ Key bests[block_warps], floors[block_warps];
+  Key own = keys.best(), best = combine_warp(own, LargerKey()), floor = best;
   if constexpr (many)
-    select(keys, own, static_cast<int>(count), put);
+    for (int found = 1; found * block_warps < count; ++found) {
+      if (own == floor) own = 0;
+      floor = combine_warp(own, LargerKey());
+    }
+  if (threadIdx.x % 32 == 0) {
+    bests[threadIdx.x / 32] = best;
+    floors[threadIdx.x / 32] = floor;
+  }
+  __syncthreads();
+  for (int warp = 0; warp < block_warps; ++warp) {
+    best = LargerKey()(best, bests[warp]);
+    floor = floors[warp] < floor ? floors[warp] : floor;
+  }
+  if constexpr (many)
+    select(keys, LargerKey()(floor, 1), count, put);
   else if (threadIdx.x == 0)
     put(0, best);
   return best;
@@ -162,8 +163,8 @@ __global__ void __launch_bounds__(block_threads, 1) top_of_slice_kernel(Top a) {
     return id >= a.vocab || is_left_out(a.left_out, id) ? Key{0} : key_of(logits[id], id);
   });
   Key* const partial = a.partial + row * max_top * top_blocks + blockIdx.x;
-  const Key best =
-      best_of<many>(keys, a.count, [&](int place, Key key) { partial[place * top_blocks] = key; });
+  const Key best = best_of<many>(keys, static_cast<int>(a.count),
+                                 [&](int place, Key key) { partial[place * top_blocks] = key; });
   if (many && a.temperatures) add_weights(a, row, keys, candidate_of(best).logit);
 }
 
@@ -171,9 +172,11 @@ __global__ void __launch_bounds__(block_threads, 1) top_of_slice_kernel(Top a) {
 __device__ float total_weight(const Top& a, int64_t row, const Key* slices, float best) {
   static_assert(top_blocks <= block_threads);
   const unsigned slice = threadIdx.x;
-  if (slice >= top_blocks) return sum_of_block(0);
-  return sum_of_block(a.partial_weights[row * top_blocks + slice] *
-                      weight(slices[slice], best, a.temperatures[row]));
+  float of_slice = 0;
+  if (slice < top_blocks)
+    of_slice = a.partial_weights[row * top_blocks + slice] *
+               weight(slices[slice], best, a.temperatures[row]);
+  return sum_of_block(of_slice);
 }
 
 template <bool many>
@@ -186,7 +189,7 @@ __global__ void __launch_bounds__(block_threads, 1) top_kernel(Top a) {
   const TopResults results = a.results[turn];
   if (row == 0 && threadIdx.x == 0) *results.first_bad = *a.first_bad;
   const Keys keys(top_blocks * a.count, [&](int64_t i) { return partial[i]; });
-  const Key best = best_of<many>(keys, a.count, [&](int place, Key key) {
+  const Key best = best_of<many>(keys, static_cast<int>(a.count), [&](int place, Key key) {
     results.best[row * max_top + place] = candidate_of(key);
   });
   if (many && a.temperatures) {

@@ -59,6 +59,7 @@ struct EngineImpl : Counted {
   void run_alone(size_t input);
   void make_tokens(std::span<const StepRow> rows);
   void make_token(size_t input, const RowLogits& row);
+  RowLogits sufficient(const StepRow& row);
   void hand_out();
   void deliver(EngineTask& task, GenerationPiece&& piece);
   void keep_prefix(EngineTask& task);
@@ -84,6 +85,7 @@ struct EngineImpl : Counted {
   std::vector<SequenceInput> inputs_;
   std::vector<EngineTask*> planned_;  // of the inputs
   int64_t answers_ = 0;               // of the inputs: the first ones
+  std::vector<RowLogits> heads_;      // of rows whose tokens are drawn
   /// Tokens that nobody has got yet: waking who waits for them takes time in which a device works.
   std::vector<std::pair<EngineTask*, GenerationPiece>> made_;
   StepPace pace_;

@@ -267,7 +267,7 @@ void EngineImpl::run_alone(size_t input) {
   try {
     run_step(*model.impl(), std::span(inputs_).subspan(input, 1), {&task.cancelled},
              [&](std::span<const StepRow> rows) {
-               if (!task.made) make_token(input, rows[0].head);
+               if (!task.made) make_token(input, sufficient(rows[0]));
              });
   } catch (const Error& error) {
     if (error.code() == ErrorCode::Cancelled) return;  // ends before the next step
@@ -280,22 +280,37 @@ void EngineImpl::run_alone(size_t input) {
 /// The next token of each row's task. Drawing from all logits takes longer than a core should have
 /// to wait; from the best it takes less than waking another.
 void EngineImpl::make_tokens(std::span<const StepRow> rows) {
-  if (!rows[0].head.best.empty()) {
-    for (const StepRow& row : rows) make_token(row.input, row.head);
-    return;
+  heads_.clear();
+  for (const StepRow& row : rows) heads_.push_back(sufficient(row));
+  const auto make = [&](int64_t i, int) {
+    make_token(rows[static_cast<size_t>(i)].input, heads_[static_cast<size_t>(i)]);
+  };
+  const bool of_best = std::all_of(heads_.begin(), heads_.end(),
+                                   [](const RowLogits& head) { return head.logits.empty(); });
+  if (of_best)
+    for (int64_t i = 0; i < std::ssize(rows); ++i) make(i, 0);
+  else
+    model.impl()->pool->for_each(std::ssize(rows), make);
+}
+
+/// What the row's token is drawn from.
+RowLogits EngineImpl::sufficient(const StepRow& row) {
+  EngineTask& task = *planned_[row.input];
+  try {
+    return task.answer.sufficient(row.head);
+  } catch (...) {
+    task.error = std::current_exception();
+    return {};
   }
-  model.impl()->pool->for_each(std::ssize(rows), [&](int64_t i, int) {
-    const StepRow& row = rows[static_cast<size_t>(i)];
-    make_token(row.input, row.head);
-  });
 }
 
 /// The task's next token.
 void EngineImpl::make_token(size_t input, const RowLogits& row) {
   EngineTask& task = *planned_[input];
+  if (task.error) return;
   try {
     const int64_t length = task.sequence->size() + std::ssize(inputs_[input].ids);
-    task.made = task.answer.next(task.answer.sufficient(row), options.context - length);
+    task.made = task.answer.next(row, options.context - length);
     task.pending = task.made->token.id;
   } catch (...) {
     task.error = std::current_exception();
