@@ -107,8 +107,9 @@ struct Linear {
   int64_t out_stride;
   Output output;
   uint32_t* peaks = nullptr;  ///< of out, as RowSource::peaks, 0 before; null: not wanted
-  /// [n], 0 before and after: where blocks that have slices of one row add up what they have of a
-  /// channel. Null: they need clusters.
+  /// slice_sum_words(), 0 before and after: where blocks that have slices of one row add up what
+  /// they have of a channel, and behind that tell each other largest magnitudes. Needed where these
+  /// are teams'.
   uint64_t* slice_sums = nullptr;
   /// The largest of this and all outputs with their channels, as best_logit.cuh has them, but for
   /// the channels that are left out (Top::left_out). Null: not wanted.

@@ -1052,7 +1052,7 @@ DecodeInput input_of(const Linear& linear, const RowSource* fused, const Queue& 
   if (queue.clusters && !(fused && fused->norm))
     input.slices_of = fused ? ceil_div(fused->hadamard, chunk_k) : 1;
   input.attended = queue.clusters && linear.output == Output::assign;
-  input.before_clusters = queue.clusters && linear.output == Output::silu_mul && !linear.peaks;
+  input.before_met_peaks = queue.clusters && linear.output == Output::silu_mul && !linear.peaks;
   return input;
 }
 
@@ -1061,7 +1061,7 @@ DecodeInput input_of(const Linear& linear, const RowSource* fused, const Queue& 
 bool takes_peaks(const Linear& linear, const RowSource& source, const Queue& queue) {
   return source.peaks && !source.norm && !source.rows && source.hadamard == 1 && queue.clusters &&
          (linear.rows == 1
-              ? linear.slice_sums && plan_of(linear, {true, 1}, queue).ahead == by_teams
+              ? plan_of(linear, {true, 1}, queue).ahead == by_teams
               : can_take_peaks(linear.rows, linear.planes, linear.n_tiles, linear.k, linear.grouped,
                                queue.architecture, queue.multiprocessors, queue.shared_bytes));
 }

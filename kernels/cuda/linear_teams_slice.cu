@@ -1,8 +1,6 @@
-// The decode multiplication of one long row (down) by clusters of blocks that have a slice of it
+// The decode multiplication of one long row (down) by groups of blocks that have a slice of it
 // each: a team has its slice of one tile. Before the input is there, shared memory and registers
 // have all weights.
-#include <type_traits>
-
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/linear_teams.cuh"
 
@@ -19,10 +17,10 @@ struct Parameters {
   int slice_chunks, early;
 };
 
-/// The tiles of a block's cluster, of which this block has slices.
-struct ClusterTiles {
+/// The tiles of which this block and its neighbours have slices.
+struct SlicedTiles {
   int first, step, count;
-  __device__ explicit ClusterTiles(const Linear& a)
+  __device__ explicit SlicedTiles(const Linear& a)
       : first(static_cast<int>(blockIdx.x) / row_slices),
         step(static_cast<int>(gridDim.x) / row_slices),
         count((static_cast<int>(a.n_tiles) - first + step - 1) / step) {}
@@ -36,7 +34,7 @@ __device__ inline char* stage_of(char* stages, int slice_chunks, int team) {
 
 /// What of the tiles' slices goes to shared memory, a stage each, by one thread: `early` stages at
 /// a time until `hurried`.
-__device__ inline void fill_stages(const Parameters& p, const ClusterTiles& tiles, int tile_bytes,
+__device__ inline void fill_stages(const Parameters& p, const SlicedTiles& tiles, int tile_bytes,
                                    char* stages, CopyBarrier* filled, const uint32_t* hurried) {
   const auto chunks = static_cast<int>(num_chunks(p.linear.k));
   const auto* const weight = static_cast<const char*>(p.linear.weight);
@@ -87,11 +85,47 @@ class SliceWeights {
   uint4 chunk_[in_registers][2];
 };
 
+/// The largest magnitude of a row of which each block knows its slice's only, as it is rotated
+/// there. Blocks that have slices of the same tiles leave theirs behind the words of
+/// Linear::slice_sums, with a bit more, so that none is 0, and read until all are there. A block
+/// waits for three neighbours, which start with it or when blocks before them end.
+class MetPeaks {
+  static constexpr uint32_t there = 0x80000000u;
+
+ public:
+  __device__ explicit MetPeaks(const Linear& a)
+      : words_(reinterpret_cast<uint32_t*>(a.slice_sums + a.n_tiles * 16) +
+               static_cast<int>(blockIdx.x) / row_slices * slice_peak_stride) {}
+
+  /// The row's, of the slice's, for the threads that quantize. One reads for all: the more do, the
+  /// later they see it (docs/performance/cuda.md).
+  __device__ float of_row(float absmax) const {
+    __shared__ uint32_t largest;
+    if (threadIdx.x == 0) {
+      store_shared_by_all(words_ + Slice::rank(), __float_as_uint(absmax) | there);
+      store_relaxed(&largest, read());
+    }
+    sync_workers<slice_row_threads>();
+    return __uint_as_float(load_relaxed(&largest));
+  }
+  /// By one thread, when all have read them.
+  __device__ void clear() const { *reinterpret_cast<uint4*>(words_) = make_uint4(0, 0, 0, 0); }
+
+ private:
+  __device__ uint32_t read() const {
+    uint4 v;
+    do v = load_shared_by_all(reinterpret_cast<const uint4*>(words_));
+    while ((v.x & v.y & v.z & v.w & there) == 0);
+    return max(max(v.x, v.y), max(v.z, v.w)) & ~there;
+  }
+  uint32_t* words_;
+};
+
 /// What a team's tile becomes, a channel a lane of its first warp: what blocks have of it meets in
 /// Linear::slice_sums, and who comes last has all. Any number of blocks may run at a time.
 class MetOutput {
  public:
-  __device__ MetOutput(const Linear& a, const ClusterTiles& tiles)
+  __device__ MetOutput(const Linear& a, const SlicedTiles& tiles)
       : a_(a),
         channel_(static_cast<int>(tiles[place_.team]) * 16 + place_.lane % 16),
         has_(place_.team < tiles.count && place_.warp == 0 && place_.lane < 16) {
@@ -102,8 +136,8 @@ class MetOutput {
   __device__ void ask() {
     if (has_) before_ = before_output(a_, channel_);
   }
-  /// The team's sums; all lanes of its first warp take part.
-  __device__ void store(const int* sums) const {
+  /// The team's sums; all lanes of its first warp take part. Returns whether the lane came last.
+  __device__ bool store(const int* sums) const {
     // The upper half of a word counts; so that it is not borrowed from, no sum is negative.
     constexpr int offset = 1 << 28;
     static_assert(127ll * 128 * max_row_k < offset);
@@ -119,6 +153,7 @@ class MetOutput {
       if (last) *all = 0;
     }
     store_output(a_, sum, scale_, bias_, before_, channel_, last);
+    return last;
   }
 
  private:
@@ -129,42 +164,11 @@ class MetOutput {
   float scale_ = 0, bias_ = 0, before_ = 0;
 };
 
-/// The output of a lane of the one warp that writes the block's tile, if it has one.
-class SliceOutput {
- public:
-  __device__ SliceOutput(const Linear& a, const ClusterTiles& tiles)
-      : a_(a),
-        channel_(static_cast<int>(tiles[Slice::rank()]) * 16 + place_.lane % 16),
-        // A warp that has nothing of the row.
-        writes_(Slice::rank() < tiles.count && place_.team == row_teams - 1 &&
-                place_.warp == team_warps - 1) {
-    if (!writes_) return;
-    scale_ = static_cast<const float*>(a.scale)[channel_];
-    if (a.bias) bias_ = a.bias[channel_];
-  }
-  __device__ void ask() {
-    if (writes_) before_ = before_output(a_, channel_);
-  }
-  __device__ void store(const Slice& slice) const {
-    if (!writes_) return;
-    slice.wait();
-    store_output(a_, slice.of_all(0, place_.lane % 16), scale_, bias_, before_, channel_,
-                 place_.lane < 16);
-  }
-
- private:
-  const Linear& a_;
-  TeamPlace place_;
-  int channel_;
-  bool writes_;
-  float scale_ = 0, bias_ = 0, before_ = 0;
-};
-
 /// What a block's teams have in common.
 struct SliceBlock {
   const Linear& a;
   const RowSource& source;
-  const ClusterTiles& tiles;
+  const SlicedTiles& tiles;
   int tile_bytes;
   char* stages;
   int slice_chunks;
@@ -191,35 +195,9 @@ __device__ inline void read_weights(const SliceBlock& b, int team, Weights& weig
                  static_cast<const char*>(b.a.weight) + b.tiles[team] * b.tile_bytes);
 }
 
-/// In a cluster, of a row whose largest magnitude is not known. All but the last team quantize.
-template <int warp_chunks, bool quantizes>
-__device__ inline void work_in_team(const SliceBlock& b, const Slice& slice) {
-  const int team = TeamPlace().team;
-  SliceOutput output(b.a, b.tiles);
-  WeightsOfTeam<warp_chunks, quantizes> weights;
-  read_weights(b, team, weights);
-  wait_previous_kernels();
-  if constexpr (quantizes) {
-    store_relaxed(b.hurried, 1);
-    quantize_row<false, short_held, true, PlaneRow, Slice, slice_row_threads>(
-        b.source, 0, 1, FirstNorms(b.source), nullptr, b.a.x, slice);
-  } else {
-    output.ask();
-  }
-  b.wait_for_row();
-  if (team < b.tiles.count) {
-    int* const sums = b.sums + TeamSums::words(team);
-    weights.multiply(b.a.x.values, sums);
-    sync_team(team);
-    const TeamPlace place;
-    if (place.warp == 0) slice.send(team, TeamSums(sums).of_all(place.lane / 16, place.lane % 16));
-  }
-  if constexpr (!quantizes) output.store(slice);
-}
-
-/// The same of a row that has peaks, in blocks that need not run at the same time.
-template <int warp_chunks, bool quantizes>
-__device__ inline void work_in_peaked_team(const SliceBlock& b) {
+/// All but the last team quantize. peaked: the row's largest magnitude is known.
+template <int warp_chunks, bool peaked, bool quantizes>
+__device__ inline void work_in_team(const SliceBlock& b) {
   const int team = TeamPlace().team;
   MetOutput output(b.a, b.tiles);
   WeightsOfTeam<warp_chunks, quantizes> weights;
@@ -227,7 +205,11 @@ __device__ inline void work_in_peaked_team(const SliceBlock& b) {
   wait_previous_kernels();
   if constexpr (quantizes) {
     store_relaxed(b.hurried, 1);
-    quantize_peaked_row<short_held, slice_row_threads>(b.source, b.a.x);
+    if constexpr (peaked)
+      quantize_peaked_row<short_held, slice_row_threads>(b.source, b.a.x);
+    else
+      quantize_slice<short_held, slice_row_threads>(
+          b.source, b.a.x, [&](float absmax) { return MetPeaks(b.a).of_row(absmax); });
   }
   output.ask();
   b.wait_for_row();
@@ -235,7 +217,10 @@ __device__ inline void work_in_peaked_team(const SliceBlock& b) {
   int* const sums = b.sums + TeamSums::words(team);
   weights.multiply(b.a.x.values, sums);
   sync_team(team);
-  if (TeamPlace().warp == 0) output.store(sums);
+  if (TeamPlace().warp > 0) return;
+  const bool last = output.store(sums);
+  if constexpr (!peaked)
+    if (threadIdx.x == 0 && last) MetPeaks(b.a).clear();
 }
 
 template <int warp_chunks, bool peaked>
@@ -248,24 +233,19 @@ __device__ inline void work(Parameters& p) {
   const int tile_bytes = static_cast<int>(num_chunks(a.k)) * chunk_bytes;
   Slice::cut(a, p.source, p.slice_chunks);
   char* const stages = dynamic_shared<char>();
-  auto* const exchange = reinterpret_cast<SliceExchange*>(
-      stage_of(stages, p.slice_chunks, row_teams - 1) +
-      slice_stage_chunks(p.slice_chunks, row_teams - 1) * chunk_bytes);
-  auto* const all_sums = reinterpret_cast<int*>(exchange + 1);
+  auto* const all_sums =
+      reinterpret_cast<int*>(stage_of(stages, p.slice_chunks, row_teams - 1) +
+                             slice_stage_chunks(p.slice_chunks, row_teams - 1) * chunk_bytes);
   a.x.values = reinterpret_cast<int8_t*>(all_sums + TeamSums::words(row_teams));
   a.x.scale = reinterpret_cast<float*>(a.x.values + row_bytes);
-  const Slice slice(exchange);
   if (threadIdx.x == 0) {
     store_relaxed(&hurried, 0);
     for (CopyBarrier& barrier : filled) barrier.init(1);
     row_ready.init(row_teams * team_warps);
     CopyBarrier::made();
   }
-  if constexpr (peaked)
-    __syncthreads();
-  else
-    sync_cluster();
-  const ClusterTiles tiles(a);
+  __syncthreads();
+  const SlicedTiles tiles(a);
   if (threadIdx.x >= row_teams * team_threads) {
     if (threadIdx.x == row_teams * team_threads)
       fill_stages(p, tiles, tile_bytes, stages, filled, &hurried);
@@ -274,16 +254,10 @@ __device__ inline void work(Parameters& p) {
   clear_behind_row(a, row_bytes);
   const SliceBlock block{a,      p.source,   tiles,    tile_bytes, stages, p.slice_chunks,
                          filled, &row_ready, &hurried, all_sums};
-  const auto work_as = [&](auto quantizes) {
-    if constexpr (peaked)
-      work_in_peaked_team<warp_chunks, decltype(quantizes)::value>(block);
-    else
-      work_in_team<warp_chunks, decltype(quantizes)::value>(block, slice);
-  };
   if (threadIdx.x < slice_row_threads)
-    work_as(std::true_type());
+    work_in_team<warp_chunks, peaked, true>(block);
   else
-    work_as(std::false_type());
+    work_in_team<warp_chunks, peaked, false>(block);
 }
 
 /// So few registers that a block finds room beside one of gate and up.
@@ -305,9 +279,8 @@ void linear_teams_slice(const Linear& linear, const RowSource& source, const Dec
                         int slice_chunks, const Queue& queue) {
   const bool peaked = takes_peaks(linear, source, queue);
   launch(peaked ? kernel_for<true>(plan) : kernel_for<false>(plan),
-         {dim3(extent(plan.blocks)), decode_threads(plan.ahead), plan.shared_bytes,
-          peaked ? 1 : plan.slices},
-         queue, Parameters{linear, source, slice_chunks, plan.early});
+         {dim3(extent(plan.blocks)), decode_threads(plan.ahead), plan.shared_bytes}, queue,
+         Parameters{linear, source, slice_chunks, plan.early});
 }
 
 }  // namespace octet::kernels::cuda

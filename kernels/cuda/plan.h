@@ -202,7 +202,7 @@ struct DecodeInput {
   bool attended = false;  ///< what follows may be attention, of which blocks are to find room
   bool peaked = false;    ///< its largest magnitudes are known; of several rows, each warp
                           ///< quantizes what it multiplies (can_take_peaks())
-  bool before_clusters = false;  ///< what follows may be one row's slices in clusters
+  bool before_met_peaks = false;  ///< what follows may be slices whose blocks tell each other peaks
 };
 
 /// With so many columns at most, a warp has room for the activations of a unit in registers: where
@@ -253,10 +253,9 @@ constexpr int64_t team_ring_bytes(int64_t stages, int64_t tile_bytes) {
   return stages * tile_bytes + ceil_div(stages * (team_pieces + 1) * 8, 16) * 16;
 }
 /// Pieces on their way before the input is there: with two, the last tiles come late; with four,
-/// others read more slowly. Clusters, whose last begin late, are no faster for it
-/// (docs/performance/cuda.md).
-constexpr int early_team_pieces(bool before_clusters) {
-  return before_clusters ? 2 : 3;
+/// others read more slowly, those most that wait for each other (docs/performance/cuda.md).
+constexpr int early_team_pieces(bool before_met_peaks) {
+  return before_met_peaks ? 2 : 3;
 }
 
 /// Tiles of a turn of a team, an output a lane of one of its warps.
@@ -283,6 +282,14 @@ constexpr int64_t slice_stage_chunks(int64_t slice_chunks, int team) {
 inline constexpr int min_slice_warp_chunks = 7;
 static_assert(slice_row_threads * 8 >= (min_slice_warp_chunks + 1) * team_warps * chunk_k);
 inline constexpr int team_constant_bytes = 2 * 16 * 4;
+/// From place to place, in words, where blocks that have slices of the same tiles tell each other
+/// largest magnitudes: a line.
+inline constexpr int slice_peak_stride = 32;
+static_assert(row_slices == 4);
+/// Words of Linear::slice_sums.
+constexpr int64_t slice_sum_words(int64_t n_tiles, int64_t multiprocessors) {
+  return n_tiles * 16 + ceil_div(multiprocessors, row_slices) * slice_peak_stride / 2;
+}
 
 /// Scales of a tile and plane, and biases of a tile.
 constexpr int64_t tile_scale_bytes(int64_t k, bool grouped) {
@@ -443,7 +450,7 @@ constexpr int64_t num_sharers(const DecodePlan& plan, int64_t n_tiles, int64_t r
 
 /// A plan for teams, `tiles` of which a block has at most. More on its way could end a stage's
 /// phase before the last one (TeamFeed).
-constexpr DecodePlan plan_teams(int64_t n_tiles, int64_t tiles, int64_t k, bool before_clusters,
+constexpr DecodePlan plan_teams(int64_t n_tiles, int64_t tiles, int64_t k, bool before_met_peaks,
                                 int64_t shared_limit) {
   const int64_t stage = num_chunks(k) * chunk_bytes, most = max_team_ring_bytes / stage;
   const int64_t stages = tiles < most ? tiles : most, spare = stages - row_teams,
@@ -453,7 +460,7 @@ constexpr DecodePlan plan_teams(int64_t n_tiles, int64_t tiles, int64_t k, bool 
   plan.unit_chunks = team_chunks;
   plan.ahead = by_teams;
   plan.in_flight = static_cast<int>(in_flight < spare ? in_flight : spare) * team_pieces;
-  plan.early = early_team_pieces(before_clusters);
+  plan.early = early_team_pieces(before_met_peaks);
   plan.blocks = static_cast<int>(ceil_div(n_tiles, tiles));
   plan.staged = true;
   plan.ring_bytes = static_cast<int>(team_ring_bytes(stages, stage));
@@ -466,18 +473,18 @@ constexpr DecodePlan plan_teams(int64_t n_tiles, int64_t tiles, int64_t k, bool 
 }
 
 /// The rest of a plan for slices of so many chunks.
-constexpr void plan_slices_for_teams(DecodePlan& plan, int64_t chunks, bool peaked) {
+constexpr void plan_slices_for_teams(DecodePlan& plan, int64_t chunks) {
   int64_t in_memory = 0;
   for (int team = 0; team < row_teams; ++team) in_memory += slice_stage_chunks(chunks, team);
   plan.unit_chunks = static_cast<int>(ceil_div(chunks, team_warps));
   plan.ahead = by_teams;
   plan.in_flight = row_teams;
-  // Without clusters all blocks begin early enough, and gate and up's last tiles come first.
-  plan.early = peaked ? 1 : 2;
+  // All blocks begin early enough, and gate and up's last tiles come first.
+  plan.early = 1;
   plan.staged = true;
   plan.ring_bytes = static_cast<int>(in_memory * chunk_bytes);
-  plan.shared_bytes = plan.ring_bytes + slice_exchange_bytes(1, true) +
-                      row_teams * team_warps * 128 + plan.unit_chunks * team_warps * chunk_k + 16;
+  plan.shared_bytes =
+      plan.ring_bytes + row_teams * team_warps * 128 + plan.unit_chunks * team_warps * chunk_k + 16;
 }
 
 /// rows times planes: at most max_decode_rows. Weights do not depend on the kernels before, so what
@@ -503,11 +510,11 @@ constexpr DecodePlan plan_decode(int64_t rows, int planes, int64_t n_tiles, int6
   const int64_t tiles = ceil_div(n_tiles, sharers);
   plan.blocks = static_cast<int>((sliced ? ceil_div(n_tiles, tiles) : sharers) * plan.slices);
   if (sliced && can_slice_for_teams(input, tiles, k, planes)) {
-    plan_slices_for_teams(plan, num_chunks(block_k), input.peaked);
+    plan_slices_for_teams(plan, num_chunks(block_k));
     return plan;
   }
   if (large && architecture >= 90 && can_work_in_teams(input.fused, tiles, k, planes, grouped)) {
-    const DecodePlan teams = plan_teams(n_tiles, tiles, k, input.before_clusters, shared_limit);
+    const DecodePlan teams = plan_teams(n_tiles, tiles, k, input.before_met_peaks, shared_limit);
     if (teams.shared_bytes + quantize_shared_bytes <= shared_limit) return teams;
   }
   plan_ring(plan, tiles, block_k, k, planes, grouped, input.fused && !grouped, architecture, large);

@@ -209,6 +209,11 @@ __device__ inline void sync_pair() {
   asm volatile("bar.sync %0, 64;" ::"r"(2 + threadIdx.x / 64) : "memory");
 }
 
+/// The same while others wait for pairs or teams.
+__device__ inline void sync_neighbours() {
+  asm volatile("bar.sync %0, 64;" ::"r"(8 + threadIdx.x / 64) : "memory");
+}
+
 /// Waits for this thread's group of split attention.
 __device__ inline void sync_split_group() {
   asm volatile("bar.sync %0, %1;" ::"r"(1 + threadIdx.x / split_group_threads),
@@ -255,7 +260,10 @@ __device__ inline uint4 load_shared_by_all(const uint4* global) {
   return v;
 }
 
-/// The same of one value, and of two.
+/// The same of one word, of one value, and of two.
+__device__ inline void store_shared_by_all(uint32_t* global, uint32_t value) {
+  asm volatile("st.relaxed.gpu.global.u32 [%0], %1;" ::"l"(global), "r"(value) : "memory");
+}
 __device__ inline void store_shared_by_all(float* global, float value) {
   asm volatile("st.relaxed.gpu.global.f32 [%0], %1;" ::"l"(global), "f"(value) : "memory");
 }

@@ -161,17 +161,29 @@ __device__ inline float4 hadamard_step(const float4& v, const float4& other, flo
                      fmaf(v.w, sign, other.w));
 }
 /// The steps of distance 1 to 64, as far as blocks of so many values have them: within four values,
-/// then between a warp's lanes, which hold neighbours.
-__device__ inline float4 hadamard_of_warp(float4 v, int block) {
-  v = make_float4(v.x + v.y, v.x - v.y, v.z + v.w, v.z - v.w);
-  if (block > 2) v = make_float4(v.x + v.z, v.y + v.w, v.x - v.z, v.y - v.w);
+/// then between a warp's lanes, which hold neighbours. Of several at a time, as lanes wait long for
+/// each other.
+template <int count>
+__device__ inline void hadamard_of_warp(float4* (&values)[count], int block) {
+#pragma unroll
+  for (float4* v : values) {
+    *v = make_float4(v->x + v->y, v->x - v->y, v->z + v->w, v->z - v->w);
+    if (block > 2) *v = make_float4(v->x + v->z, v->y + v->w, v->x - v->z, v->y - v->w);
+  }
 #pragma unroll
   for (int lanes = 1; lanes < 32; lanes *= 2) {
     if (4 * lanes >= block) break;
+    const float sign = threadIdx.x & lanes ? -1.0f : 1.0f;
     const auto exchange = [&](float x) { return __shfl_xor_sync(0xffffffffu, x, lanes); };
-    v = hadamard_step(v, make_float4(exchange(v.x), exchange(v.y), exchange(v.z), exchange(v.w)),
-                      threadIdx.x & lanes ? -1.0f : 1.0f);
+#pragma unroll
+    for (float4* v : values)
+      *v = hadamard_step(
+          *v, make_float4(exchange(v->x), exchange(v->y), exchange(v->z), exchange(v->w)), sign);
   }
+}
+__device__ inline float4 hadamard_of_warp(float4 v, int block) {
+  float4* values[] = {&v};
+  hadamard_of_warp(values, block);
   return v;
 }
 /// The step between values that a thread has of both sides.
@@ -339,6 +351,13 @@ class SpreadRow {
     for (int j = 0; j < held; ++j) held_[j] = at(place(j));
     prepare(source, norms, shared, exchanged);
   }
+  /// Of a row without a norm that is not exchanged.
+  __device__ explicit SpreadRow(const RowSource& source)
+      : x_(source_row(source, 0)), weight_(nullptr), quads_(static_cast<int>(source.k / 4)) {
+#pragma unroll
+    for (int j = 0; j < held; ++j) held_[j] = at(place(j));
+    if (source.hadamard > 1) rotate<false>(source, nullptr);
+  }
   /// The same of a row that was asked for.
   __device__ SpreadRow(const RowSource& source, int64_t index,
                        const HeldPlaces<held, threads>& places, const FirstNorms& norms,
@@ -379,7 +398,7 @@ class SpreadRow {
                           float (&shared)[threads / 32], float4* exchanged) {
     if constexpr (may_have_norm)
       if (weight_) normalize(source, norms, shared);
-    if (source.hadamard > 1) rotate(source, exchanged);
+    if (source.hadamard > 1) rotate<true>(source, exchanged);
   }
   template <class Norms>
   __device__ void normalize(const RowSource& source, const Norms& norms,
@@ -398,29 +417,31 @@ class SpreadRow {
 
   /// All of the row is held (can_rotate()). The step of distance 128 is between a lane's two
   /// places, that of 256 between neighbouring warps.
+  template <bool exchanges>
   __device__ void rotate(const RowSource& source, float4* exchanged) {
     const int block = source.hadamard;
 #pragma unroll
     for (int j = 0; j < held; j += 2) {
       if (j * threads >= quads_) break;
       float4 &low = held_[j], &high = held_[j + 1];
-      low = hadamard_of_warp(low, block);
-      high = hadamard_of_warp(high, block);
+      float4* both[] = {&low, &high};
+      hadamard_of_warp(both, block);
       if (block > 128) hadamard_step_of(low, high);
-      if (block > exchanged_hadamard) exchange(low, high, exchanged);
+      if constexpr (exchanges)
+        if (block > exchanged_hadamard) exchange(low, high, exchanged, j > 0);
       low = low * source.hadamard_scale;
       high = high * source.hadamard_scale;
     }
   }
-  __device__ static void exchange(float4& low, float4& high, float4* exchanged) {
+  __device__ static void exchange(float4& low, float4& high, float4* exchanged, bool again) {
     const unsigned thread = threadIdx.x, other = thread ^ 32;
     const float sign = thread & 32 ? -1.0f : 1.0f;
+    if (again) sync_neighbours();
     exchanged[thread] = low;
     exchanged[threads + thread] = high;
-    sync_workers<threads>();
+    sync_neighbours();
     low = hadamard_step(low, exchanged[other], sign);
     high = hadamard_step(high, exchanged[threads + other], sign);
-    sync_workers<threads>();
   }
 
   __device__ float4 at(int i) const {
@@ -433,6 +454,25 @@ class SpreadRow {
   float factor_ = 1.0f;
   float4 held_[held];
 };
+
+/// A slice of a row of the source without a norm, which `threads` hold, to `out`; if it is rotated,
+/// in blocks that a warp has. absmax_of_row(the slice's). Ends without a barrier.
+template <int held, int threads, class AbsmaxOfRow>
+__device__ inline void quantize_slice(const RowSource& source, const QuantizedRows& out,
+                                      const AbsmaxOfRow& absmax_of_row) {
+  __shared__ float shared[threads / 32];
+  const SpreadRow<held, true, threads> row(source);
+  float absmax = 0;
+  row.each(row.quads(), [&](int, const float4& v) { absmax = fmaxf(absmax, absmax_of(v)); });
+  absmax = absmax_of_row(combine_block(absmax, LargerMagnitude(), shared));
+  const Quantizer quantize(absmax);
+  row.each(static_cast<int>(activation_stride(source.k) / 4), [&](int i, const float4& v) {
+    reinterpret_cast<uint32_t*>(out.values)[i] = quantize(v);
+  });
+  if (threadIdx.x > 0) return;
+  *out.scale = quantize.scale;
+  note_absmax(source.check, absmax);
+}
 
 /// The largest magnitude of a row that one block of threads has whole.
 struct WholeRow {

@@ -592,6 +592,10 @@ TEST_CASE("cuda: a multiplication of slices of rows gives the bits of one of who
       const kernels::cuda::RowSource from =
           source_of(source.data(), k, k, planes, bad.data(), block);
       kernels::cuda::Linear linear = linear_of(p, w, q, scale, sliced, kernels::cuda::Output::add);
+      const std::vector<uint64_t> zeros(
+          kernels::cuda::slice_sum_words(linear.n_tiles, multiprocessors));
+      const OnGpu<uint64_t> slice_sums(zeros);
+      linear.slice_sums = slice_sums.data();
       const bool fused = kernels::cuda::can_fuse(rows, k);
       if (!fused) kernels::cuda::quantize_rows(from, linear.x, rows, false, queue);
       kernels::cuda::linear_decode(linear, fused ? &from : nullptr, queue);
@@ -599,6 +603,7 @@ TEST_CASE("cuda: a multiplication of slices of rows gives the bits of one of who
       linear.out = apart.data();
       kernels::cuda::linear_decode(linear, nullptr, whole);
       CHECK(first_difference(sliced.host(), apart.host(), p.columns) == "");
+      CHECK(slice_sums.host() == zeros);
       CHECK(bad.host()[0] == 1000);
     }
 }
@@ -639,7 +644,9 @@ TEST_CASE("cuda: a multiplication whose warps quantize gives the bits of two ker
     kernels::cuda::RowSource from = source_of(source.data(), k, k, 1, bad.data(), 1);
     from.peaks = peaks.data();
     kernels::cuda::Linear linear = linear_of(p, w, q, scale, by_warps, kernels::cuda::Output::add);
-    const OnGpu<uint64_t> slice_sums(p.columns, uint64_t{0});
+    const std::vector<uint64_t> zeros(
+        kernels::cuda::slice_sum_words(linear.n_tiles, queue.multiprocessors));
+    const OnGpu<uint64_t> slice_sums(zeros);
     linear.slice_sums = slice_sums.data();
     if (!kernels::cuda::takes_peaks(linear, from, queue)) {
       CHECK(!queue.clusters);  // all of these can
@@ -650,7 +657,7 @@ TEST_CASE("cuda: a multiplication whose warps quantize gives the bits of two ker
     linear.out = apart.data();
     kernels::cuda::linear_decode(linear, nullptr, queue);
     CHECK(first_difference(by_warps.host(), apart.host(), p.columns) == "");
-    CHECK(slice_sums.host() == std::vector<uint64_t>(p.columns));
+    CHECK(slice_sums.host() == zeros);
     CHECK(bad.host()[0] == 1000);
     std::vector<uint32_t> not_finite = peaks_of(x, rows, k);
     not_finite.back() = 0x7f800000u;

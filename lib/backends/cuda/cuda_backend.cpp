@@ -222,7 +222,8 @@ void CudaBackend::allocate(int64_t max_rows) {
   };
   row_peaks_ =
       zeros(queue_.multiprocessors * kernels::cuda::team_peak_words * int64_t{sizeof(uint32_t)});
-  slice_sums_ = zeros(hidden_stride_ * int64_t{sizeof(uint64_t)});
+  slice_sums_ = zeros(kernels::cuda::slice_sum_words(hidden_stride_ / 16, queue_.multiprocessors) *
+                      int64_t{sizeof(uint64_t)});
   const int64_t partial = partial_words(config_), readers = 16;
   const int64_t partial_bytes =
       (partial + qkv_stride_ + attention_stride_ + hidden_stride_ + readers) *

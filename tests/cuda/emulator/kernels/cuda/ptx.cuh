@@ -114,6 +114,9 @@ inline void sync_teams() {
 inline void sync_pair() {
   emulator::sync_pair();
 }
+inline void sync_neighbours() {
+  emulator::sync_pair();
+}
 inline void sync_split_group() {
   emulator::sync_four_warps();
 }
@@ -177,6 +180,9 @@ inline void store_shared_by_all(uint4* global, const uint4& value) {
 }
 inline uint4 load_shared_by_all(const uint4* global) {
   return *global;
+}
+inline void store_shared_by_all(uint32_t* global, uint32_t value) {
+  *global = value;
 }
 inline void store_shared_by_all(float* global, float value) {
   *global = value;
