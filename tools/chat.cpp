@@ -15,6 +15,7 @@ struct ChatArguments : GenerateArguments {
 
 std::vector<ChatMessage> opening(const ChatArguments& arguments) {
   if (!arguments.system) return {};
+  require_utf8(*arguments.system, "--system");
   return {{"system", *arguments.system}};
 }
 
@@ -35,6 +36,7 @@ void run(const ChatArguments& arguments) {
       session.set_messages(opening(arguments));
       continue;
     }
+    require_utf8(line, "standard input");
     std::string text;
     TextStream stream = session.stream(line, options);
     for (std::string_view piece : stream) {

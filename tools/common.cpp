@@ -10,6 +10,8 @@
 #include <fstream>
 #include <iostream>
 
+#include "interrupt.h"
+
 namespace octet::tools {
 
 void CommonOptions::add_to(CLI::App& command) {
@@ -79,6 +81,12 @@ void add_kv_cache(CLI::App& command, std::string& kv_cache) {
       ->capture_default_str();
 }
 
+void add_output(CLI::App& command, std::string& output, const std::string& help) {
+  command.add_option("-o,--output", output, help)->required()->check([](const std::string& name) {
+    return name.empty() ? "the name is empty" : "";
+  });
+}
+
 ModelOptions ModelArguments::options() const {
   ModelOptions options;
   options.device = Device::parse(device);
@@ -118,7 +126,7 @@ void ProgressBar::update(int64_t done, int64_t total) {
 Progress ProgressBar::progress() {
   return {[](void* bar, int64_t done, int64_t total) {
             static_cast<ProgressBar*>(bar)->update(done, total);
-            return true;
+            return !interrupted();
           },
           this};
 }
@@ -136,6 +144,14 @@ uint64_t peak_rss_bytes() {
   return 0;
 }
 
+void require_utf8(const std::string& text, const std::string& origin) {
+  try {
+    (void)Json(text).dump();
+  } catch (const Json::exception&) {
+    throw Error(ErrorCode::InvalidArgument, origin + ": the text is not UTF-8");
+  }
+}
+
 std::string read_text(const std::string& path) {
   std::ifstream file;
   if (path != "-") {
@@ -148,6 +164,7 @@ std::string read_text(const std::string& path) {
   while (in.read(part, sizeof part), in.gcount() > 0)
     text.append(part, static_cast<size_t>(in.gcount()));
   if (in.bad()) throw Error(ErrorCode::Io, path + ": cannot read");
+  require_utf8(text, path == "-" ? "standard input" : path);
   return text;
 }
 

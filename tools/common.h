@@ -38,6 +38,9 @@ void add_lora(CLI::App& command, std::vector<std::string>& lora);
 std::vector<AdapterSource> parse_lora(const std::vector<std::string>& lora);
 std::vector<Adapter> load_lora(const Model& model, const std::vector<std::string>& lora);
 
+/// -o, --output, which has to be there, and not empty.
+void add_output(CLI::App& command, std::string& output, const std::string& help);
+
 /// --kv-cache
 void add_kv_cache(CLI::App& command, std::string& kv_cache);
 
@@ -50,7 +53,7 @@ class ProgressBar {
   ProgressBar& operator=(const ProgressBar&) = delete;
 
   void update(int64_t done, int64_t total);
-  /// For the library's long calls.
+  /// For the library's long calls; cancels them where a signal is to (interrupt.h).
   Progress progress();
 
  private:
@@ -66,7 +69,10 @@ void print_json(const Json& object);
 /// The largest resident set of this process so far.
 uint64_t peak_rss_bytes();
 
-/// The content of a file, or of stdin for "-". Errors: Io.
+/// Errors: InvalidArgument, naming `origin`, if the text is not UTF-8.
+void require_utf8(const std::string& text, const std::string& origin);
+
+/// The content of a text file, or of stdin for "-". Errors: Io; InvalidArgument if it is not UTF-8.
 std::string read_text(const std::string& path);
 
 /// A quiet NaN or infinity has no JSON form: null.

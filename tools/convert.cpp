@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "common.h"
+#include "interrupt.h"
 
 namespace octet::tools {
 namespace {
@@ -125,6 +126,7 @@ void run(const ConvertArguments& arguments) {
     options.calibration_text = read_text(arguments.calibrate);
   }
   Device::parse(arguments.device);
+  cancel_on_signal();
   ConvertReport report;
   {
     ProgressBar bar("converting");
@@ -162,7 +164,7 @@ void add_convert(CLI::App& app) {
   command->footer("Example: octet convert DeepSeek-R1-Distill-Qwen-1.5B/ -o r1.int8.safetensors");
   command->add_option("SRC", arguments->source, "a Hugging Face directory, .safetensors or .gguf")
       ->required();
-  command->add_option("-o,--output", arguments->output, "the file to write")->required();
+  add_output(*command, arguments->output, "the file to write");
   command->add_option("--scheme", arguments->scheme, "w8a8, w8a8-g128, f16 or f32")
       ->capture_default_str();
   command

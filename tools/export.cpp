@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "common.h"
+#include "interrupt.h"
 
 namespace octet::tools {
 namespace {
@@ -16,6 +17,7 @@ void run(const ExportArguments& arguments) {
   const ExportOptions options{parse_export_format(arguments.format),
                               parse_export_type(arguments.type), arguments.threads};
   Device::parse(arguments.device);
+  cancel_on_signal();
   ExportReport report;
   {
     ProgressBar bar("exporting");
@@ -46,10 +48,7 @@ void add_export(CLI::App& app) {
   command->footer(
       "Example: octet export r1.int8.safetensors -o r1-w8a8 --format compressed-tensors");
   command->add_option("MODEL", arguments->source, "a converted file or a checkpoint")->required();
-  command
-      ->add_option("-o,--output", arguments->output,
-                   "the directory to make; with gguf the file to write")
-      ->required();
+  add_output(*command, arguments->output, "the directory to make; with gguf the file to write");
   command->add_option("--format", arguments->format, "compressed-tensors, hf or gguf")->required();
   command
       ->add_option("--type", arguments->type,

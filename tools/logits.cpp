@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "common.h"
+#include "interrupt.h"
 #include "tensor_file.h"
 
 namespace octet::tools {
@@ -53,16 +54,18 @@ std::vector<Ids> read_ids(const std::string& path) {
 }
 
 /// The continuation by always taking the highest logit (the lowest id of equals).
-Ids continue_greedily(Session& session, int32_t next, int64_t count) {
+Ids continue_greedily(Session& session, int32_t next, int64_t count, const CancelToken& cancel) {
   Ids ids;
   while (static_cast<int64_t>(ids.size()) < count) {
     ids.push_back(next);
     if (static_cast<int64_t>(ids.size()) == count) break;
-    session.evaluate(std::span(&ids.back(), 1), Session::Rows::last,
-                     [&](int64_t, std::span<const float> logits) {
-                       next = static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) -
-                                                   logits.begin());
-                     });
+    session.evaluate(
+        std::span(&ids.back(), 1), Session::Rows::last,
+        [&](int64_t, std::span<const float> logits) {
+          next =
+              static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+        },
+        cancel);
   }
   return ids;
 }
@@ -85,20 +88,24 @@ std::vector<TensorFile::Plan> plan(const LogitsArguments& arguments, const std::
 }
 
 void write_list(const LogitsArguments& arguments, const Model& model,
-                const std::vector<Adapter>& adapters, const Ids& ids, TensorFile& file) {
+                const std::vector<Adapter>& adapters, const Ids& ids, const CancelToken& cancel,
+                TensorFile& file) {
   Session session(model, {.context = static_cast<int64_t>(ids.size()) + arguments.greedy,
                           .adapters = adapters});
   int32_t next = 0;
   const auto last_row = static_cast<int64_t>(ids.size()) - 1;
-  session.evaluate(ids, arguments.last ? Session::Rows::last : Session::Rows::all,
-                   [&](int64_t row, std::span<const float> logits) {
-                     file.append(logits);
-                     if (row == last_row)
-                       next = static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) -
-                                                   logits.begin());
-                   });
+  session.evaluate(
+      ids, arguments.last ? Session::Rows::last : Session::Rows::all,
+      [&](int64_t row, std::span<const float> logits) {
+        file.append(logits);
+        if (row == last_row)
+          next =
+              static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+      },
+      cancel);
   if (arguments.greedy > 0)
-    file.append(std::span<const int32_t>(continue_greedily(session, next, arguments.greedy)));
+    file.append(
+        std::span<const int32_t>(continue_greedily(session, next, arguments.greedy, cancel)));
 }
 
 void run(const LogitsArguments& arguments) {
@@ -111,8 +118,9 @@ void run(const LogitsArguments& arguments) {
   const Model model = arguments.open();
   const std::vector<Adapter> adapters = load_lora(model, arguments.lora);
   const int64_t vocab = model.config().vocab_size;
+  const CancelToken& cancel = cancel_on_signal();
   TensorFile file(arguments.output, plan(arguments, lists, vocab));
-  for (const Ids& ids : lists) write_list(arguments, model, adapters, ids, file);
+  for (const Ids& ids : lists) write_list(arguments, model, adapters, ids, cancel, file);
   file.finish();
   if (arguments.json)
     print_json({{"output", arguments.output}, {"lists", lists.size()}, {"vocab", vocab}});
@@ -132,7 +140,7 @@ void add_logits(CLI::App& app) {
   ids->add_option("--ids", arguments->ids, "token ids separated by commas");
   ids->add_option("--ids-file", arguments->ids_file, "a JSON file: a list of lists of ids");
   ids->require_option(1);
-  command->add_option("-o,--output", arguments->output, "the file to write")->required();
+  add_output(*command, arguments->output, "the file to write");
   command->add_flag("--last", arguments->last, "the last position only");
   command
       ->add_option("--greedy", arguments->greedy,

@@ -5,6 +5,7 @@
 #include <new>
 
 #include "common.h"
+#include "interrupt.h"
 
 namespace {
 
@@ -20,6 +21,10 @@ int main(int argc, char** argv) {
   CLI::App app("octet: INT8 inference for the Qwen 1.5B family", "octet");
   app.require_subcommand(1);
   app.set_version_flag("--version", OCTET_VERSION);
+  app.failure_message([](const CLI::App*, const CLI::Error& error) {
+    return std::string("octet: error: InvalidArgument: ") + error.what() +
+           "\nRun with --help for more information.\n";
+  });
   for (auto add : {add_convert, add_export, add_run, add_chat, add_logits, add_tokenize,
                    add_template, add_eval, add_bench, add_inspect, add_devices})
     add(app);
@@ -37,6 +42,7 @@ int main(int argc, char** argv) {
       return app.exit(CLI::ExtrasError(unknown)), 2;
     return app.exit(error) == 0 ? 0 : 2;
   } catch (const octet::Error& error) {
+    if (error.code() == octet::ErrorCode::Cancelled) end_if_interrupted();
     return fail(to_string(error.code()), error.what());
   } catch (const std::bad_alloc&) {
     return fail("OutOfMemory", "not enough memory");

@@ -15,8 +15,9 @@ struct RunArguments : GenerateArguments {
 
   /// -p, -f, or standard input.
   std::string text() const {
-    if (prompt) return *prompt;
-    return read_text(file.value_or("-"));
+    if (!prompt) return read_text(file.value_or("-"));
+    require_utf8(*prompt, "--prompt");
+    return *prompt;
   }
 };
 

@@ -10,11 +10,27 @@ struct TokenizeArguments : CommonOptions {
   bool decode = false, add_bos = false, no_special = false;
 };
 
+/// Errors: InvalidArgument for what is no list of ids of the vocabulary.
+std::vector<int32_t> ids_of(const Json& list, const Tokenizer& tokenizer) {
+  const auto expected = [&](const Json& found) {
+    return Error(ErrorCode::InvalidArgument, "ids: " + found.dump() + ", a list of ids from 0 to " +
+                                                 std::to_string(tokenizer.size() - 1) +
+                                                 " expected");
+  };
+  if (!list.is_array()) throw expected(list);
+  std::vector<int32_t> ids;
+  for (const Json& id : list) {
+    if (!id.is_number_integer() || id < 0 || id >= tokenizer.size()) throw expected(id);
+    ids.push_back(id.get<int32_t>());
+  }
+  return ids;
+}
+
 void run(const TokenizeArguments& arguments) {
   const Tokenizer tokenizer = Tokenizer::open(arguments.path);
   if (arguments.decode)
     each_json_line([&](const Json& line) -> Json {
-      const auto ids = line.at("ids").get<std::vector<int32_t>>();
+      const std::vector<int32_t> ids = ids_of(line.at("ids"), tokenizer);
       return {{"text", tokenizer.decode(ids, {.keep_special = !arguments.no_special})}};
     });
   else

@@ -17,9 +17,11 @@
 #include "lib/convert/write_tensors.h"
 #include "lib/core/cpu.h"
 #include "lib/core/error.h"
+#include "lib/io/atomic_file.h"
 #include "lib/model/folded_columns.h"
 #include "lib/model/memory_store.h"
 #include "lib/model/octet_file.h"
+#include "lib/model/two_planes.h"
 #include "lib/text/tokenizer_impl.h"
 
 namespace octet {
@@ -180,6 +182,11 @@ struct Conversion {
   ThreadPool& pool;
   Progress progress;
 
+  /// Between long steps after the last weight. Errors: Cancelled.
+  void check_cancelled(int64_t weights) const {
+    require(!progress.call || progress.call(progress.context, weights, weights),
+            ErrorCode::Cancelled, "cancelled after all of ", weights, " weights");
+  }
   /// The matrices and vectors; and, behind them, what their inputs are scaled by.
   OctetWriter writer(std::vector<StoredTensor> plan) const {
     if (source.scaled)
@@ -234,13 +241,15 @@ void use(const Assignment& chosen, const Variants& variants, Source& source) {
 /// to keep the budget too: where the KL with its standard error is above, the search aims lower,
 /// and once it has hit, halfway back to where it had missed: one step may be far too long.
 void search(Conversion& conversion, Variants& variants, SensitivityRun& run, double budget,
-            MixedReport& report) {
+            ConvertReport& converted) {
   constexpr int max_attempts = 4;
   Source& source = conversion.source;
+  MixedReport& report = converted.mixed;
   const ModelSensitivity sensitivity = run.finish();
   std::optional<std::pair<Assignment, MixedReport>> hit;
   double aim = budget, missed = 0;  // missed: the least KL that was expected and not reached
   for (int attempt = 0; attempt < max_attempts; ++attempt) {
+    conversion.check_cancelled(converted.input_weights);
     const Assignment chosen = assign(sensitivity.linears, sensitivity.all.kl_mean, aim);
     use(chosen, variants, source);
     const EvalComparison made = measure(conversion, variants.chosen(source.schemes), run);
@@ -272,7 +281,8 @@ void convert_mixed(Conversion& conversion, std::vector<std::vector<int32_t>> win
                        held_out, conversion.pool);
     report.input_weights = write_model(source, std::move(windows), variants, &run, conversion.pool,
                                        conversion.progress);
-    search(conversion, variants, run, budget, report.mixed);
+    search(conversion, variants, run, budget, report);
+    conversion.check_cancelled(report.input_weights);
   }
   const std::vector<StoredTensor> plan = stored_tensors(all, source.schemes);
   const std::unique_ptr<TensorStore> chosen = variants.chosen(source.schemes);
@@ -287,6 +297,7 @@ void convert_mixed(Conversion& conversion, std::vector<std::vector<int32_t>> win
 Model Model::open(const std::string& path, const ModelOptions& options, Progress progress) {
   if (std::unique_ptr<OctetFile> file = OctetFile::open(path)) {
     const OctetHeader header = file->header();
+    (void)two_planes(header.config, header.schemes.model, options.mixed);  // names are checked
     ModelText text{file->tokenizer(), header.chat_template, header.bos_token, header.eos_token};
     return make_model(header.config, header.schemes, header.rotation, header.two_planes,
                       std::move(text), std::move(file), options, progress);
@@ -301,6 +312,7 @@ Model Model::random(std::string_view shape, const ModelOptions& options, Progres
 ConvertReport convert(const std::string& source, const std::string& output,
                       const ConvertOptions& options, Progress progress) {
   const auto start = std::chrono::steady_clock::now();
+  (void)AtomicFile(output, 0);  // where none can be made, that is an error before the work
   require(!OctetFile::open(source), ErrorCode::InvalidArgument, source,
           ": is a converted octet file already; give the checkpoint it was made from");
   std::unique_ptr<Checkpoint> original = open_merged(source, options);

@@ -1,5 +1,6 @@
 // JSON schemas as grammars of the JSON texts that fulfil them.
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "lib/core/error.h"
@@ -17,6 +18,7 @@ constexpr int free_depth = 4;
 /// Digits of a number without limits: any more would be lost in a double.
 constexpr int64_t max_digits = 18;
 constexpr int64_t max_count = 1000;
+constexpr size_t max_references = 64;  ///< in one another
 
 const std::set<std::string_view> annotations = {"title",    "description", "default",
                                                 "examples", "$schema",     "$id",
@@ -247,9 +249,14 @@ class SchemaReader {
             path, str("there is no ", name));
       if (std::find(open_.begin(), open_.end(), name) != open_.end())
         unsupported(path, str(name, " leads back to itself"));
+      if (open_.size() == max_references)
+        unsupported(path, str("$refs nested deeper than ", max_references));
+      // Read once: definitions that each name the next one twice are as many as 2^n values.
+      if (const auto read = references_.find(name); read != references_.end()) return read->second;
       open_.push_back(name);
       GrammarPtr grammar = value(root_[folder][key], name);
       open_.pop_back();
+      references_.emplace(name, grammar);
       return grammar;
     }
     unsupported(path, str("$ref to '", name, "', known are #/$defs/NAME and #/definitions/NAME"));
@@ -401,6 +408,7 @@ class SchemaReader {
 
   const Json root_;
   std::vector<std::string> open_;  // $refs that are being read
+  std::map<std::string, GrammarPtr> references_;
 };
 
 }  // namespace

@@ -8,7 +8,6 @@
 #include <system_error>
 
 #include "lib/core/error.h"
-#include "lib/io/atomic_file.h"
 #include "lib/io/file_kind.h"
 
 namespace octet {
@@ -34,9 +33,9 @@ AtomicDirectory::~AtomicDirectory() {
 }
 
 void AtomicDirectory::write(const std::string& name, const std::string& content) const {
-  AtomicFile file(temporary_ + "/" + name, content.size());
-  file.write(0, std::as_bytes(std::span(content)));
-  file.commit();
+  AtomicFile out(file(name), content.size());
+  out.write(0, std::as_bytes(std::span(content)));
+  out.commit();
 }
 
 void AtomicDirectory::commit() {

@@ -1,6 +1,8 @@
 #pragma once
 #include <string>
 
+#include "lib/io/atomic_file.h"
+
 namespace octet {
 
 /// A new directory that appears under its name only when it is complete: made under a temporary
@@ -14,7 +16,9 @@ class AtomicDirectory {
   AtomicDirectory& operator=(const AtomicDirectory&) = delete;
 
   /// Where to write the file of this name.
-  std::string file(const std::string& name) const { return temporary_ + "/" + name; }
+  OutputPath file(const std::string& name) const {
+    return {temporary_ + "/" + name, path_ + "/" + name};
+  }
   /// Writes a small file. Errors: Io.
   void write(const std::string& name, const std::string& content) const;
 

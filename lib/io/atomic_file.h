@@ -3,15 +3,26 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <utility>
 
 namespace octet {
+
+/// A file to be written, and what errors call it: for a file of a directory that has a temporary
+/// name, the one that it will have.
+struct OutputPath {
+  OutputPath(const std::string& name) : OutputPath(name, name) {}
+  OutputPath(std::string where, std::string name)
+      : path(std::move(where)), shown(std::move(name)) {}
+
+  std::string path, shown;
+};
 
 /// A new file of known size that appears under its name only when it is complete: written under a
 /// temporary name in the same folder, flushed, renamed. Without commit() it is removed.
 class AtomicFile {
  public:
   /// Takes the space at once where the file system can. Errors: Io.
-  AtomicFile(const std::string& path, uint64_t size);
+  AtomicFile(const OutputPath& path, uint64_t size);
   ~AtomicFile();
   AtomicFile(const AtomicFile&) = delete;
   AtomicFile& operator=(const AtomicFile&) = delete;
@@ -26,7 +37,7 @@ class AtomicFile {
   void reserve(uint64_t size);
   void close_and_remove() noexcept;
 
-  std::string path_;
+  OutputPath path_;
   std::string folder_;
   std::string temporary_;
   int fd_ = -1;

@@ -48,7 +48,7 @@ class SafetensorsWriter {
   };
 
   /// Errors: Io; InvalidArgument for a duplicate name, an unknown dtype, text that is not UTF-8.
-  SafetensorsWriter(const std::string& path, const std::map<std::string, std::string>& metadata,
+  SafetensorsWriter(const OutputPath& path, const std::map<std::string, std::string>& metadata,
                     const std::vector<Plan>& tensors, bool aligned = true);
 
   /// Writes part of tensor `index` (its place in the plan), `offset` bytes from its start; each
@@ -71,7 +71,7 @@ class SafetensorsWriter {
   static Layout plan_layout(const std::string& path,
                             const std::map<std::string, std::string>& metadata,
                             const std::vector<Plan>& tensors, bool aligned);
-  SafetensorsWriter(const std::string& path, Layout layout);
+  SafetensorsWriter(const OutputPath& path, Layout layout);
 
   std::string path_;
   std::vector<Range> ranges_;

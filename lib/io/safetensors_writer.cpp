@@ -116,13 +116,13 @@ SafetensorsWriter::Layout SafetensorsWriter::plan_layout(
   return layout;
 }
 
-SafetensorsWriter::SafetensorsWriter(const std::string& path,
+SafetensorsWriter::SafetensorsWriter(const OutputPath& path,
                                      const std::map<std::string, std::string>& metadata,
                                      const std::vector<Plan>& tensors, bool aligned)
-    : SafetensorsWriter(path, plan_layout(path, metadata, tensors, aligned)) {}
+    : SafetensorsWriter(path, plan_layout(path.shown, metadata, tensors, aligned)) {}
 
-SafetensorsWriter::SafetensorsWriter(const std::string& path, Layout layout)
-    : path_(path),
+SafetensorsWriter::SafetensorsWriter(const OutputPath& path, Layout layout)
+    : path_(path.shown),
       ranges_(std::move(layout.ranges)),
       unwritten_(layout.unwritten),
       file_size_(layout.file_size),

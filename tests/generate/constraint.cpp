@@ -171,6 +171,16 @@ TEST_CASE("what a schema or an expression may not hold is named") {
   check_error(ErrorCode::Unsupported, "#/$defs/a leads back to itself",
               schema(R"({"$defs": {"a": {"type": "array", "items": {"$ref": "#/$defs/a"}}},
                         "$ref": "#/$defs/a"})"));
+  std::string doubling = R"({"$ref": "#/$defs/d0", "$defs": {"d40": {"type": "integer"})";
+  std::string chain = R"({"$ref": "#/$defs/d0", "$defs": {"d1000": {"type": "integer"})";
+  const auto next = [](int i) { return R"({"$ref": "#/$defs/d)" + std::to_string(i + 1) + "\"}"; };
+  const auto name = [](int i) { return ", \"d" + std::to_string(i) + "\": "; };
+  for (int i = 0; i < 40; ++i)
+    doubling += name(i) + R"({"type": "object", "properties": {"x": )" + next(i) +
+                ", \"y\": " + next(i) + "}}";
+  for (int i = 0; i < 1000; ++i) chain += name(i) + next(i);
+  check_error(ErrorCode::Unsupported, "states", schema((doubling + "}}").c_str()));
+  check_error(ErrorCode::Unsupported, "deeper than 64", schema((chain + "}}").c_str()));
   check_error(ErrorCode::Unsupported, "format \"email\"",
               schema(R"({"type": "string", "format": "email"})"));
   check_error(ErrorCode::InvalidArgument, "there is no type 'text'", schema(R"({"type": "text"})"));

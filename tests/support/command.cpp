@@ -7,8 +7,10 @@
 #include <sys/wait.h>
 
 #include <chrono>
+#include <csignal>
 #include <fstream>
 #include <iterator>
+#include <thread>
 #include <utility>
 
 #include "support/fixtures.h"
@@ -23,9 +25,9 @@ std::string content(const std::string& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-}  // namespace
-
-CommandResult run_program(std::vector<std::string> words, const std::string& input) {
+/// meanwhile: called with the program's number while it runs.
+CommandResult run(std::vector<std::string> words, const std::string& input,
+                  const std::function<void(pid_t)>& meanwhile) {
   const TempDir folder;
   std::ofstream(folder.path("in"), std::ios::binary) << input;
   posix_spawn_file_actions_t actions;
@@ -44,6 +46,7 @@ CommandResult run_program(std::vector<std::string> words, const std::string& inp
   const int error = posix_spawn(&child, argv[0], &actions, nullptr, argv.data(), environ);
   posix_spawn_file_actions_destroy(&actions);
   REQUIRE_MESSAGE(error == 0, "cannot run ", argv[0]);
+  meanwhile(child);
   int status = 0;
   rusage usage{};
   REQUIRE(wait4(child, &status, 0, &usage) == child);
@@ -56,10 +59,29 @@ CommandResult run_program(std::vector<std::string> words, const std::string& inp
   return result;
 }
 
-CommandResult run_octet(const std::vector<std::string>& arguments, const std::string& input) {
+std::vector<std::string> octet_words(const std::vector<std::string>& arguments) {
   std::vector<std::string> words = {OCTET_COMMAND};
   words.insert(words.end(), arguments.begin(), arguments.end());
-  return run_program(std::move(words), input);
+  return words;
+}
+
+}  // namespace
+
+CommandResult run_program(std::vector<std::string> words, const std::string& input) {
+  return run(std::move(words), input, [](pid_t) {});
+}
+
+CommandResult run_octet(const std::vector<std::string>& arguments, const std::string& input) {
+  return run_program(octet_words(arguments), input);
+}
+
+CommandResult terminate_octet(const std::vector<std::string>& arguments,
+                              const std::function<bool()>& ready) {
+  return run(octet_words(arguments), "", [&](pid_t child) {
+    for (int i = 0; i < 60000 && !ready(); ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    kill(child, SIGTERM);
+  });
 }
 
 }  // namespace octet::testing

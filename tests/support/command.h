@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -17,5 +18,8 @@ struct CommandResult {
 CommandResult run_program(std::vector<std::string> words, const std::string& input = "");
 /// Runs the octet command with this standard input.
 CommandResult run_octet(const std::vector<std::string>& arguments, const std::string& input = "");
+/// Sends the octet command SIGTERM when `ready` says so, or after 60 seconds.
+CommandResult terminate_octet(const std::vector<std::string>& arguments,
+                              const std::function<bool()>& ready);
 
 }  // namespace octet::testing

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <cmath>
+#include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -23,18 +24,25 @@ Json json_of(const CommandResult& result) {
   return Json::parse(result.out);
 }
 
-/// A converted model with a tokenizer, made once.
-const std::string& converted() {
+/// A folder with a checkpoint that has a tokenizer, `source`, and what it was converted to.
+const TempDir& models() {
   static const TempDir folder;
-  static const std::string path = [] {
+  static const bool made = [] {
     make_text_model("tiny-qwen2", folder.path("source"));
     const CommandResult result = run_octet({"convert", folder.path("source"), "-o",
                                             folder.path("m.int8.safetensors"), "--threads", "2"});
     CAPTURE(result.err);
     REQUIRE(result.status == 0);
-    return folder.path("m.int8.safetensors");
+    return true;
   }();
-  return path;
+  (void)made;
+  return folder;
+}
+std::string source() {
+  return models().path("source");
+}
+std::string converted() {
+  return models().path("m.int8.safetensors");
 }
 
 }  // namespace
@@ -62,6 +70,65 @@ TEST_CASE("every subcommand has help with an example; wrong usage is status 2") 
     CHECK(run_octet({"bench", converted(), "--serve", option, "0"}).status == 2);
 }
 
+TEST_CASE("wrong usage is said in the form of every error") {
+  for (const std::vector<std::string>& arguments :
+       {std::vector<std::string>{"fly"},
+        {"run"},
+        {"bench", converted(), "--reps", "0"},
+        {"convert", fixture("tiny-qwen2"), "-o", ""},
+        {"export", converted(), "--format", "hf", "-o", ""},
+        {"logits", converted(), "--ids", "1", "-o", ""}}) {
+    CAPTURE(arguments[0]);
+    const CommandResult result = run_octet(arguments);
+    CHECK(result.status == 2);
+    CHECK(result.err.find("octet: error: InvalidArgument: ") == 0);
+    CHECK((arguments.back() != "" ||
+           result.err.find("--output: the name is empty") != result.err.npos));
+  }
+}
+
+TEST_CASE("a text that is not UTF-8 is called by where it came from") {
+  const TempDir folder;
+  const std::string broken = "a\xff", file = folder.path("text");
+  std::ofstream(file) << broken;
+  const auto refused = [&](const std::vector<std::string>& arguments, const std::string& origin,
+                           const std::string& input = "") {
+    const CommandResult result = run_octet(arguments, input);
+    CHECK(result.status == 1);
+    CHECK(result.err == "octet: error: InvalidArgument: " + origin + ": the text is not UTF-8\n");
+  };
+  refused({"run", converted(), "-p", broken}, "--prompt");
+  refused({"run", converted(), "-f", file}, file);
+  refused({"run", converted()}, "standard input", broken);
+  refused({"chat", converted()}, "standard input", broken);
+  refused({"chat", converted(), "--system", broken}, "--system");
+  refused({"convert", converted(), "-o", folder.path("x"), "--calibrate", file}, file);
+}
+
+TEST_CASE("a signal leaves nothing half written behind") {
+  const TempDir folder;
+  const std::string out = folder.path("out"), ids = folder.path("ids.json");
+  std::filesystem::create_directory(out);
+  std::string list = "[1";
+  for (int i = 0; i < 1000; ++i) list += ",1";
+  std::ofstream file(ids);
+  for (int i = 0; i < 100; ++i) file << (i ? "," : "[") << list << "]";
+  file << "]";
+  file.close();
+  for (const std::vector<std::string>& arguments :
+       {std::vector<std::string>{"convert", source(), "--mixed", "off", "-o", out + "/x"},
+        {"logits", converted(), "--ids-file", ids, "-o", out + "/x"}}) {
+    CAPTURE(arguments[0]);
+    bool begun = false;
+    const CommandResult result =
+        terminate_octet(arguments, [&] { return begun = !std::filesystem::is_empty(out); });
+    CHECK(begun);
+    CHECK(result.status == 128 + SIGTERM);
+    CHECK(result.err.empty());
+    CHECK(std::filesystem::is_empty(out));
+  }
+}
+
 TEST_CASE("failures are status 1 and one line on stderr") {
   const CommandResult missing = run_octet({"run", "no-such-file", "-p", "x"});
   CHECK(missing.status == 1);
@@ -73,6 +140,13 @@ TEST_CASE("failures are status 1 and one line on stderr") {
   const CommandResult cache = run_octet({"run", converted(), "-p", "x", "--kv-cache", "int4"});
   CHECK(cache.status == 1);
   CHECK(cache.err.find("octet: error: InvalidArgument: kv-cache 'int4'") == 0);
+  const CommandResult mixed = run_octet({"run", converted(), "-p", "x", "--mixed", "foo"});
+  CHECK(mixed.status == 1);
+  CHECK(mixed.err.find("octet: error: InvalidArgument: mixed 'foo'") == 0);
+  const CommandResult output = run_octet({"convert", source(), "-o", "no-such-folder/x"});
+  CHECK(output.status == 1);
+  CHECK(output.err.find("octet: error: Io: no-such-folder/x: cannot create") == 0);
+  CHECK(output.seconds < 1);  // before the calibration
   const CommandResult cuda = run_octet({"run", converted(), "-p", "x", "--device", "cuda"});
   CHECK(cuda.status == 1);
   CHECK(cuda.err.find("octet: error: Device: ") == 0);
@@ -217,6 +291,14 @@ TEST_CASE("tokenize and template work on JSON lines") {
   CHECK(
       run_octet({"tokenize", converted(), "--decode", "--no-special"}, "{\"ids\": [97, 257, 98]}\n")
           .out == "{\"text\":\"ab\"}\n");
+  for (const char* id : {"1.5", "258", "-1", "true", "99999999999", "[1]"}) {
+    const CommandResult refused = run_octet({"tokenize", converted(), "--decode"},
+                                            "{\"ids\": [97, " + std::string(id) + "]}\n");
+    CHECK(refused.status == 1);
+    CHECK(refused.err == "octet: error: InvalidArgument: standard input, line 1: ids: " +
+                             std::string(id) + ", a list of ids from 0 to 257 expected\n");
+  }
+  CHECK(run_octet({"tokenize", converted(), "--decode"}, "{\"ids\": 97}").status == 1);
   const CommandResult bad = run_octet({"tokenize", converted()}, "{\"text\": \"a\"}\nnonsense\n");
   CHECK(bad.status == 1);
   CHECK(bad.err.find("line 2") != std::string::npos);
