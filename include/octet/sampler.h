@@ -101,14 +101,10 @@ class Sampler {
   double add_weights(std::span<const float> logits, double best) const;
   Total keep_mass(std::span<const float> logits, double mass);
   Total keep(std::span<const float> logits, double mass);
-  template <class Enough>
-  size_t count_until(Enough enough) const;
-  template <class Enough>
-  size_t first_of(std::span<const float> logits, Total& total, Enough enough) const;
+  size_t first_of(std::span<const float> logits, Total& total, double share, bool above) const;
   void cut(std::span<const float> logits, Total& total);
   int32_t draw(std::span<const float> logits, double uniform, Total total);
   bool keep_best(std::span<const TopLogit> best, double weights, Total& total);
-  bool cut_lies_within(const Total& total) const;
   double weigh(double best, size_t begin, size_t end);
 
   SamplerOptions options_;

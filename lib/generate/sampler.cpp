@@ -64,6 +64,16 @@ double just_below(double best, double offset) {
   return std::nextafter(std::min(best, best + offset), -infinity);
 }
 
+/// How many of the weights, the best first, come before their sum reaches least, or is above it.
+template <class Scored>
+size_t count_until(const std::vector<Scored>& weights, double least, bool above) {
+  double sum = 0;
+  size_t count = 0;
+  while (count < weights.size() && (above ? sum <= least : sum < least))
+    sum += weights[count++].score;
+  return count;
+}
+
 }  // namespace
 
 Sampler::Sampler(const SamplerOptions& options) : options_(options) {
@@ -241,26 +251,15 @@ Sampler::Total Sampler::keep(std::span<const float> logits, double mass) {
   return {total, total};
 }
 
-/// How many of scored_, the best first, have a sum that is not enough(sum).
-template <class Enough>
-size_t Sampler::count_until(Enough enough) const {
-  double sum = 0;
-  size_t count = 0;
-  while (count < scored_.size() && !enough(sum)) sum += scored_[count++].score;
-  return count;
-}
-
-/// The same of enough(sum, total). Bounds of the total nearly always agree; where they do not, it
-/// is added up.
-template <class Enough>
-size_t Sampler::first_of(std::span<const float> logits, Total& total, Enough enough) const {
-  const auto count = [&](double of) {
-    return count_until([&](double sum) { return enough(sum, of); });
-  };
-  const size_t most = count(total.high);
-  if (total.low == total.high || count(total.low) == most) return most;
+/// How many of scored_, the best first, come before their sum reaches a share of the total, or is
+/// above it. Bounds of the total nearly always agree; where they do not, it is added up.
+size_t Sampler::first_of(std::span<const float> logits, Total& total, double share,
+                         bool above) const {
+  const size_t most = count_until(scored_, share * total.high, above);
+  if (total.low == total.high || count_until(scored_, share * total.low, above) == most)
+    return most;
   total.low = total.high = add_weights(logits, best_);
-  return count(total.low);
+  return count_until(scored_, share * total.low, above);
 }
 
 /// Applies top_p and min_p to the weights in scored_; total becomes the sum of those left.
@@ -271,9 +270,7 @@ void Sampler::cut(std::span<const float> logits, Total& total) {
     for (const Scored& scored : scored_) sum += scored.score;
     total = {sum, sum};
   };
-  if (options_.top_p < 1)
-    keep_first(
-        first_of(logits, total, [&](double sum, double of) { return sum >= options_.top_p * of; }));
+  if (options_.top_p < 1) keep_first(first_of(logits, total, options_.top_p, false));
   if (options_.min_p > 0) {
     const auto end = std::find_if(scored_.begin(), scored_.end(), [&](const Scored& scored) {
       return scored.score < options_.min_p;
@@ -317,16 +314,6 @@ int64_t Sampler::best_wanted() const {
                                                                                   : 0;
 }
 
-/// Whether neither top_p nor min_p keep more than scored_, but for which of bounds is true.
-bool Sampler::cut_lies_within(const Total& total) const {
-  if (options_.top_p == 1) return scored_.back().score < options_.min_p;
-  const auto count = [&](double of) {
-    return count_until([&](double sum) { return sum >= options_.top_p * of; });
-  };
-  const size_t kept = count(total.high);
-  return kept < scored_.size() && count(total.low) == kept;
-}
-
 /// scored_ = the weights of the best; total: of all ids. Returns whether they suffice.
 bool Sampler::keep_best(std::span<const TopLogit> best, double weights, Total& total) {
   const int64_t needed = best_needed();
@@ -345,7 +332,9 @@ bool Sampler::keep_best(std::span<const TopLogit> best, double weights, Total& t
   total = {sum, sum};
   if (needed > 0 || scored_.size() < best.size()) return true;
   total = {std::max(sum, weights * (1 - weight_sum_error)), weights * (1 + weight_sum_error)};
-  return cut_lies_within(total);
+  if (options_.top_p == 1) return scored_.back().score < options_.min_p;
+  const size_t kept = count_until(scored_, options_.top_p * total.high, false);
+  return kept < scored_.size() && count_until(scored_, options_.top_p * total.low, false) == kept;
 }
 
 bool Sampler::suffice(std::span<const TopLogit> best, double weights) {
@@ -364,8 +353,7 @@ int32_t Sampler::sample_best(std::span<const TopLogit> best, double weights) {
 /// total: of the weights in scored_, and of those that were left out.
 int32_t Sampler::draw(std::span<const float> logits, double uniform, Total total) {
   cut(logits, total);
-  const size_t count =
-      first_of(logits, total, [&](double sum, double of) { return sum > uniform * of; });
+  const size_t count = first_of(logits, total, uniform, true);
   // Rounding: the sum in this order may fall short of the total.
   return scored_[std::max<size_t>(count, 1) - 1].id;
 }
