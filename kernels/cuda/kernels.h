@@ -110,6 +110,9 @@ struct Linear {
   /// [n], 0 before and after: where blocks that have slices of one row add up what they have of a
   /// channel. Null: they need clusters.
   uint64_t* slice_sums = nullptr;
+  /// sliced_group_words(), missing_word before and after: what blocks that have slices of one row
+  /// with groups leave each other. Null: rows are not cut.
+  uint32_t* slice_groups = nullptr;
 };
 /// For up to max_decode_rows rows times planes. fused: x is not read, but computed from it in each
 /// block, as can_fuse() allows, or where it has peaks takes_peaks().
@@ -121,6 +124,11 @@ void linear_teams(const Linear& linear, const RowSource& source, const DecodePla
                   const Queue& queue);
 void linear_teams_slice(const Linear& linear, const RowSource& source, const DecodePlan& plan,
                         int slice_chunks, const Queue& queue);
+void linear_teams_slice_groups(const Linear& linear, const RowSource& source,
+                               const DecodePlan& plan, int slice_chunks, const Queue& queue);
+/// The same where the plan is tile_a_block.
+void linear_group_tile(const Linear& linear, const RowSource& source, const DecodePlan& plan,
+                       const Queue& queue);
 /// Whether it can compute x from rows that have peaks.
 bool takes_peaks(const Linear& linear, const RowSource& source, const Queue& queue);
 /// Words of Linear::peaks that it gives a row; 0: it does not.

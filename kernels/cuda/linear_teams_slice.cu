@@ -1,10 +1,9 @@
 // The decode multiplication of one long row (down) by clusters of blocks that have a slice of it
-// each: a team has its slice of one tile. Before the input is there, shared memory and registers
-// have all weights.
+// each.
 #include <type_traits>
 
 #include "kernels/cuda/launch.cuh"
-#include "kernels/cuda/linear_teams.cuh"
+#include "kernels/cuda/linear_teams_slice.cuh"
 
 #ifdef __NVCC__
 #pragma nv_diag_suppress 177  // before sm_90 nothing of it is used
@@ -12,80 +11,6 @@
 
 namespace octet::kernels::cuda {
 namespace {
-
-struct Parameters {
-  Linear linear;
-  RowSource source;
-  int slice_chunks, early;
-};
-
-/// The tiles of a block's cluster, of which this block has slices.
-struct ClusterTiles {
-  int first, step, count;
-  __device__ explicit ClusterTiles(const Linear& a)
-      : first(static_cast<int>(blockIdx.x) / row_slices),
-        step(static_cast<int>(gridDim.x) / row_slices),
-        count((static_cast<int>(a.n_tiles) - first + step - 1) / step) {}
-  __device__ int64_t operator[](int i) const { return first + i * step; }
-};
-
-/// Where a team's stage begins.
-__device__ inline char* stage_of(char* stages, int slice_chunks, int team) {
-  return stages + team * static_cast<int>(slice_stage_chunks(slice_chunks, 0)) * chunk_bytes;
-}
-
-/// What of the tiles' slices goes to shared memory, a stage each, by one thread: `early` stages at
-/// a time until `hurried`.
-__device__ inline void fill_stages(const Parameters& p, const ClusterTiles& tiles, int tile_bytes,
-                                   char* stages, CopyBarrier* filled, const uint32_t* hurried) {
-  const auto chunks = static_cast<int>(num_chunks(p.linear.k));
-  const auto* const weight = static_cast<const char*>(p.linear.weight);
-  int arrived = 0;
-  for (int i = 0; i < tiles.count; ++i) {
-    for (; arrived + p.early <= i && !load_relaxed(hurried); ++arrived) filled[arrived].wait(0);
-    const int copied = static_cast<int>(slice_stage_chunks(chunks, i)),
-              bytes = copied * chunk_bytes;
-    filled[i].expect(bytes);
-    filled[i].copy(stage_of(stages, p.slice_chunks, i),
-                   weight + tiles[i] * tile_bytes + (chunks - copied) * chunk_bytes, bytes);
-  }
-}
-
-/// A warp's weights of its team's tile: so many chunks in registers, then in shared memory.
-template <int in_registers, int in_memory>
-class SliceWeights {
- public:
-  /// Waits for the stage, and asks for what registers have of the tile.
-  __device__ void read(const char* stage, CopyBarrier& filled, const char* tile) {
-    const TeamPlace place;
-    stage_ = reinterpret_cast<const uint4*>(stage) + place.warp * in_memory * 64 + place.lane;
-    const auto* from =
-        reinterpret_cast<const uint4*>(tile) + place.warp * in_registers * 64 + place.lane;
-    filled.wait(0);
-#pragma unroll
-    for (int i = 0; i < in_registers * 2; ++i) chunk_[i / 2][i % 2] = load_once(from + i * 32);
-  }
-
-  /// The warp's sums. What lies behind the slice is any: the row is zero there.
-  __device__ void multiply(const int8_t* x, int* sums) const {
-    const TeamPlace place;
-    const auto* row = reinterpret_cast<const uint4*>(x) + place.lane % 4;
-    TeamProduct product;
-#pragma unroll
-    for (int c = 0; c < in_registers; ++c)
-      product.add(chunk_[c][0], chunk_[c][1], row + (place.warp * in_registers + c) * 4,
-                  place.lane);
-    row += (team_warps * in_registers + place.warp * in_memory) * 4;
-#pragma unroll
-    for (int c = 0; c < in_memory; ++c)
-      product.add(stage_[c * 64], stage_[c * 64 + 32], row + c * 4, place.lane);
-    product.store(sums, place);
-  }
-
- private:
-  const uint4* stage_;
-  uint4 chunk_[in_registers][2];
-};
 
 /// What a team's tile becomes, a channel a lane of its first warp: what blocks have of it meets in
 /// Linear::slice_sums, and who comes last has all. Any number of blocks may run at a time.
@@ -171,13 +96,6 @@ struct SliceBlock {
   CopyBarrier *filled, *row_ready;
   uint32_t* hurried;
   int* sums;
-
-  /// Waits until all warps have what they write of the row in shared memory.
-  __device__ void wait_for_row() const {
-    __syncwarp();
-    if (threadIdx.x % 32 == 0) row_ready->arrive();
-    row_ready->wait(0);
-  }
 };
 template <int warp_chunks, bool quantizes>
 using WeightsOfTeam =
@@ -187,8 +105,20 @@ using WeightsOfTeam =
 template <class Weights>
 __device__ inline void read_weights(const SliceBlock& b, int team, Weights& weights) {
   if (team < b.tiles.count)
-    weights.read(stage_of(b.stages, b.slice_chunks, team), b.filled[team],
+    weights.read(stage_of<false>(b.stages, b.slice_chunks, team), b.filled[team],
                  static_cast<const char*>(b.a.weight) + b.tiles[team] * b.tile_bytes);
+}
+
+template <class Weights>
+__device__ inline void multiply_slice_of_tile(const SliceBlock& b, const Weights& weights,
+                                              int* sums) {
+  const TeamPlace place;
+  TeamProduct product(place);
+  weights.each(b.a.x.values, true,
+               [&](int c, const uint4& first, const uint4& second, const uint4* values) {
+                 product.add(c, first, second, values);
+               });
+  product.store(sums);
 }
 
 /// In a cluster, of a row whose largest magnitude is not known. All but the last team quantize.
@@ -206,10 +136,10 @@ __device__ inline void work_in_team(const SliceBlock& b, const Slice& slice) {
   } else {
     output.ask();
   }
-  b.wait_for_row();
+  wait_for_row(*b.row_ready);
   if (team < b.tiles.count) {
     int* const sums = b.sums + TeamSums::words(team);
-    weights.multiply(b.a.x.values, sums);
+    multiply_slice_of_tile(b, weights, sums);
     sync_team(team);
     const TeamPlace place;
     if (place.warp == 0) slice.send(team, TeamSums(sums).of_all(place.lane / 16, place.lane % 16));
@@ -230,16 +160,16 @@ __device__ inline void work_in_peaked_team(const SliceBlock& b) {
     quantize_peaked_row<short_held, slice_row_threads>(b.source, b.a.x);
   }
   output.ask();
-  b.wait_for_row();
+  wait_for_row(*b.row_ready);
   if (team >= b.tiles.count) return;
   int* const sums = b.sums + TeamSums::words(team);
-  weights.multiply(b.a.x.values, sums);
+  multiply_slice_of_tile(b, weights, sums);
   sync_team(team);
   if (TeamPlace().warp == 0) output.store(sums);
 }
 
 template <int warp_chunks, bool peaked>
-__device__ inline void work(Parameters& p) {
+__device__ inline void work(SliceParameters& p) {
   __shared__ uint32_t hurried;
   __shared__ CopyBarrier filled[row_teams], row_ready;
   constexpr int row_bytes = team_warps * warp_chunks * int{chunk_k};
@@ -249,7 +179,7 @@ __device__ inline void work(Parameters& p) {
   Slice::cut(a, p.source, p.slice_chunks);
   char* const stages = dynamic_shared<char>();
   auto* const exchange = reinterpret_cast<SliceExchange*>(
-      stage_of(stages, p.slice_chunks, row_teams - 1) +
+      stage_of<false>(stages, p.slice_chunks, row_teams - 1) +
       slice_stage_chunks(p.slice_chunks, row_teams - 1) * chunk_bytes);
   auto* const all_sums = reinterpret_cast<int*>(exchange + 1);
   a.x.values = reinterpret_cast<int8_t*>(all_sums + TeamSums::words(row_teams));
@@ -268,7 +198,8 @@ __device__ inline void work(Parameters& p) {
   const ClusterTiles tiles(a);
   if (threadIdx.x >= row_teams * team_threads) {
     if (threadIdx.x == row_teams * team_threads)
-      fill_stages(p, tiles, tile_bytes, stages, filled, &hurried);
+      fill_stages<false>(p, tiles, tile_bytes, stages, filled, &hurried, 0,
+                         [](int, CopyBarrier&) {});
     return;
   }
   clear_behind_row(a, row_bytes);
@@ -288,7 +219,7 @@ __device__ inline void work(Parameters& p) {
 
 /// So few registers that a block finds room beside one of gate and up.
 template <int warp_chunks, bool peaked>
-__global__ void __maxnreg__(56) linear_teams_slice_kernel(Parameters p) {
+__global__ void __maxnreg__(56) linear_teams_slice_kernel(SliceParameters p) {
   allow_next_kernel();
   if constexpr (code_architecture >= 90) work<warp_chunks, peaked>(p);
 }
@@ -307,7 +238,7 @@ void linear_teams_slice(const Linear& linear, const RowSource& source, const Dec
   launch(peaked ? kernel_for<true>(plan) : kernel_for<false>(plan),
          {dim3(extent(plan.blocks)), decode_threads(plan.ahead), plan.shared_bytes,
           peaked ? 1 : plan.slices},
-         queue, Parameters{linear, source, slice_chunks, plan.early});
+         queue, SliceParameters{linear, source, slice_chunks, plan.early});
 }
 
 }  // namespace octet::kernels::cuda

@@ -447,6 +447,8 @@ void CudaBackend::multiply_int8(const CudaMatrix& weight, float* out, int64_t ou
                                out_stride,
                                output};
   linear.slice_sums = slice_sums_.as<uint64_t>();
+  // Attention's, which does not run at the same time.
+  linear.slice_groups = partial_.as<uint32_t>();
   if (link(linear, source)) return;
   if (const int64_t words = kernels::cuda::gives_peaks(linear, queue_);
       words > 0 && wants_peaks() && !gated_rotated_) {
