@@ -83,7 +83,7 @@ class TeamGroups : public GroupProduct {
   }
 
  private:
-  const TeamPlace& place_;
+  TeamPlace place_;
 };
 
 /// The same of one scale a row and channel.

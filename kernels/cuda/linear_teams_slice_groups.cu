@@ -153,13 +153,13 @@ template <bool quantizes>
 __device__ inline void work_in_team(const GroupedBlock& b) {
   const TeamPlace place;
   const bool has_tile = place.team < b.tiles.count;
-  const int64_t tile = b.tiles[has_tile ? place.team : 0];
+  const auto tile = static_cast<int>(b.tiles[has_tile ? place.team : 0]);
   const int channel = static_cast<int>(tile) * 16 + place.lane % 16,
             chunks = static_cast<int>(num_chunks(b.a.k));
   SliceWeights<grouped_warp_chunks, grouped_warp_chunks> weights;
   if (has_tile)
     weights.read(b.stage(place.team), b.filled[place.team],
-                 static_cast<const char*>(b.a.weight) + tile * b.tile_bytes);
+                 static_cast<const char*>(b.a.weight) + int64_t{tile} * b.tile_bytes);
   wait_previous_kernels();
   if constexpr (quantizes) {
     store_relaxed(b.hurried, 1);
