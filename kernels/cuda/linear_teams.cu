@@ -6,6 +6,10 @@
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/linear_teams.cuh"
 
+#ifdef __NVCC__
+#pragma nv_diag_suppress 177  // before sm_90 nothing of it is used
+#endif
+
 namespace octet::kernels::cuda {
 namespace {
 
