@@ -111,6 +111,9 @@ struct Linear {
   /// they have of a channel, and behind that tell each other largest magnitudes. Needed where these
   /// are teams'.
   uint64_t* slice_sums = nullptr;
+  /// sliced_group_words(), missing_word before and after: what blocks that have slices of one row
+  /// with groups leave each other. Null: rows are not cut.
+  uint32_t* slice_groups = nullptr;
   /// The largest of this and all outputs with their channels, as best_logit.cuh has them, but for
   /// the channels that are left out (Top::left_out). Null: not wanted.
   uint64_t* best = nullptr;
@@ -126,6 +129,11 @@ void linear_teams(const Linear& linear, const RowSource& source, const DecodePla
                   const Queue& queue);
 void linear_teams_slice(const Linear& linear, const RowSource& source, const DecodePlan& plan,
                         int slice_chunks, const Queue& queue);
+void linear_teams_slice_groups(const Linear& linear, const RowSource& source,
+                               const DecodePlan& plan, int slice_chunks, const Queue& queue);
+/// The same where the plan is tile_a_block.
+void linear_group_tile(const Linear& linear, const RowSource& source, const DecodePlan& plan,
+                       const Queue& queue);
 /// Whether it can compute x from rows that have peaks.
 bool takes_peaks(const Linear& linear, const RowSource& source, const Queue& queue);
 /// Words of Linear::peaks that it gives a row; 0: it does not.

@@ -1048,9 +1048,12 @@ DecodeInput input_of(const Linear& linear, const RowSource* fused, const Queue& 
   DecodeInput input{};
   input.peaked = fused && takes_peaks(linear, *fused, queue);
   input.fused = fused && (linear.rows == 1 || !input.peaked);
-  // A norm needs the whole row, and a Hadamard block is in one slice.
-  if (queue.clusters && !(fused && fused->norm))
+  // A norm needs the whole row, and a Hadamard block is in one slice, as a group is.
+  if ((linear.grouped ? linear.slice_groups != nullptr : queue.clusters) &&
+      !(fused && fused->norm)) {
     input.slices_of = fused ? ceil_div(fused->hadamard, chunk_k) : 1;
+    if (linear.grouped && input.slices_of < 2) input.slices_of = 2;
+  }
   input.attended = queue.clusters && linear.output == Output::assign;
   input.before_met_peaks = queue.clusters && linear.output == Output::silu_mul && !linear.peaks;
   return input;
@@ -1061,7 +1064,7 @@ DecodeInput input_of(const Linear& linear, const RowSource* fused, const Queue& 
 bool takes_peaks(const Linear& linear, const RowSource& source, const Queue& queue) {
   return source.peaks && !source.norm && !source.rows && source.hadamard == 1 && queue.clusters &&
          (linear.rows == 1
-              ? plan_of(linear, {true, 1}, queue).ahead == by_teams
+              ? !linear.grouped && plan_of(linear, {true, 1}, queue).ahead == by_teams
               : can_take_peaks(linear.rows, linear.planes, linear.n_tiles, linear.k, linear.grouped,
                                queue.architecture, queue.multiprocessors, queue.shared_bytes));
 }
@@ -1086,9 +1089,11 @@ void linear_decode(const Linear& linear, const RowSource* fused, const Queue& qu
   const DecodeInput input = input_of(linear, fused, queue);
   const DecodePlan plan = plan_of(linear, input, queue);
   const int slice = plan.slices > 1 ? static_cast<int>(slice_chunks(linear.k, input.slices_of)) : 0;
+  if (plan.ahead == tile_a_block) return linear_group_tile(linear, *fused, plan, queue);
   if (plan.ahead == by_teams)
-    return plan.slices > 1 ? linear_teams_slice(linear, *fused, plan, slice, queue)
-                           : linear_teams(linear, *fused, plan, queue);
+    return plan.slices == 1 ? linear_teams(linear, *fused, plan, queue)
+           : linear.grouped ? linear_teams_slice_groups(linear, *fused, plan, slice, queue)
+                            : linear_teams_slice(linear, *fused, plan, slice, queue);
   const Parameters parameters{
       linear,     fused ? *fused : RowSource{}, plan.ring_bytes, plan.in_flight,
       plan.early, plan.constant_tiles,          plan.staged,     slice};

@@ -1,8 +1,14 @@
 // The decode multiplication of one row where a block has many tiles (gate and up, the head), which
 // its teams take in turns.
+#include <type_traits>
+
 #include "kernels/cuda/best_logit.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/linear_teams.cuh"
+
+#ifdef __NVCC__
+#pragma nv_diag_suppress 177  // before sm_90 nothing of it is used
+#endif
 
 namespace octet::kernels::cuda {
 namespace {
@@ -120,6 +126,7 @@ struct TeamWeights {
 
 /// What a warp multiplies of its team's tiles, of which `weights` are the first one's, if there is
 /// one.
+template <bool grouped>
 class TeamUnits {
  public:
   __device__ TeamUnits(const Linear& a, const TeamFeed& feed, TeamWeights& weights)
@@ -133,18 +140,29 @@ class TeamUnits {
 
   /// The warp's sums of the next tile. again: there is one more.
   __device__ void multiply(int* sums, bool again) {
-    TeamProduct product;
+    if constexpr (grouped) {
+      TeamGroups product(place_);
 #pragma unroll
-    for (int c = 0; c < team_chunks; ++c)
-      product.add(weights_.chunk[c][0], weights_.chunk[c][1], x_ + c * 4, place_.lane);
-    if (again) {
-      weights_.read(feed_, stage_, parity_);
-      feed_.advance(stage_, parity_, row_teams);
+      for (int c = 0; c < team_chunks; ++c)
+        product.add(c, weights_.chunk[c][0], weights_.chunk[c][1], x_ + c * 4);
+      if (again) read_next();
+      product.store(sums);
+    } else {
+      TeamProduct product;
+#pragma unroll
+      for (int c = 0; c < team_chunks; ++c)
+        product.add(weights_.chunk[c][0], weights_.chunk[c][1], x_ + c * 4, place_.lane);
+      if (again) read_next();
+      product.store(sums, place_);
     }
-    product.store(sums, place_);
   }
 
  private:
+  __device__ void read_next() {
+    weights_.read(feed_, stage_, parity_);
+    feed_.advance(stage_, parity_, row_teams);
+  }
+
   TeamPlace place_;
   const TeamFeed& feed_;
   TeamWeights& weights_;
@@ -155,26 +173,69 @@ class TeamUnits {
 /// Scales and biases of the block's tiles in shared memory.
 class TeamConstants {
  public:
-  __device__ TeamConstants(const Linear& a, float* shared) : shared_(shared) {
+  __device__ TeamConstants(const Linear& a, char* shared)
+      : shared_(reinterpret_cast<float*>(shared)) {
     constexpr int at_a_time = row_teams * team_threads / 16;
     const int step = static_cast<int>(gridDim.x), channel = static_cast<int>(threadIdx.x) % 16;
     int number = static_cast<int>(threadIdx.x) / 16;
     for (int tile = static_cast<int>(blockIdx.x) + number * step; tile < a.n_tiles;
          tile += at_a_time * step, number += at_a_time) {
-      float* const of_tile = shared + number * (team_constant_bytes / 4);
+      float* const of_tile = shared_ + number * tile_words;
       of_tile[channel] = static_cast<const float*>(a.scale)[tile * 16 + channel];
       if (a.bias) of_tile[16 + channel] = a.bias[tile * 16 + channel];
     }
   }
   /// Those of the block's tile of that number; there is no bias where the linear has none.
-  __device__ float scale(int number, int channel) const {
-    return shared_[number * (team_constant_bytes / 4) + channel];
+  __device__ float bias(int number, int channel) const {
+    return shared_[number * tile_words + 16 + channel];
   }
-  __device__ float bias(int number, int channel) const { return scale(number, 16 + channel); }
+  /// From a team's sums.
+  __device__ float product(const Linear& a, const int* sums, int number, int channel) const {
+    return dequantize(TeamSums(sums).of_all(0, channel), *a.x.scale,
+                      shared_[number * tile_words + channel]);
+  }
 
  private:
-  const float* shared_;
+  static constexpr int tile_words = static_cast<int>(team_constant_bytes(1, false)) / 4;
+  float* shared_;
 };
+
+/// The same of groups, whose scales are [groups][16].
+class TeamGroupConstants {
+ public:
+  __device__ TeamGroupConstants(const Linear& a, char* shared)
+      : groups_(static_cast<int>(num_groups(a.k))), shared_(shared) {
+    constexpr int lanes = 32, at_a_time = row_teams * team_threads / lanes;
+    static_assert(2 * max_team_groups <= lanes);
+    const int step = static_cast<int>(gridDim.x), lane = static_cast<int>(threadIdx.x) % lanes;
+    int number = static_cast<int>(threadIdx.x) / lanes;
+    for (int tile = static_cast<int>(blockIdx.x) + number * step; tile < a.n_tiles;
+         tile += at_a_time * step, number += at_a_time) {
+      if (lane < 2 * groups_)
+        reinterpret_cast<uint4*>(scales(number))[lane] =
+            static_cast<const uint4*>(a.scale)[tile * 2 * groups_ + lane];
+      if (a.bias && lane < 16) biases(number)[lane] = a.bias[tile * 16 + lane];
+    }
+  }
+  __device__ float bias(int number, int channel) const { return biases(number)[channel]; }
+  __device__ float product(const Linear& a, const int* sums, int number, int channel) const {
+    return TeamGroups::product(sums, a.x.scale, scales(number) + channel, channel, groups_);
+  }
+
+ private:
+  __device__ int scale_bytes() const { return groups_ * 16 * int{sizeof(uint16_t)}; }
+  __device__ uint16_t* scales(int number) const {
+    return reinterpret_cast<uint16_t*>(shared_ + number * (scale_bytes() + tile_bias_bytes));
+  }
+  __device__ float* biases(int number) const {
+    return reinterpret_cast<float*>(reinterpret_cast<char*>(scales(number)) + scale_bytes());
+  }
+
+  int groups_;
+  char* shared_;
+};
+template <bool grouped>
+using ConstantsOf = std::conditional_t<grouped, TeamGroupConstants, TeamConstants>;
 
 /// Of each team's outputs, of which one warp after the other makes some, what is known so far:
 /// their largest magnitude, or their best. In one place: 128 bytes more would leave o's block no
@@ -214,18 +275,21 @@ __device__ inline void note_best(const Linear& a, int team, float value, int cha
 }
 
 /// Goes through the tiles of this thread's team, two a turn, whose outputs one of its warps makes.
-__device__ inline void multiply_in_teams(const Linear& a, TeamUnits& units,
-                                         const TeamConstants& constants, int tiles,
+template <bool grouped>
+__device__ inline void multiply_in_teams(const Linear& a, TeamUnits<grouped>& units,
+                                         const ConstantsOf<grouped>& constants, int tiles,
                                          int* sums_memory) {
   static_assert(team_turn * 16 == 32);
-  int number = TeamPlace().team, writer = 0, to_other = TeamSums::words(team_turn);
-  int* sums = sums_memory + number * 2 * TeamSums::words(team_turn);
+  constexpr int tile_words = team_warps * warp_sum_words(grouped),
+                turn_words = team_turn * tile_words;
+  int number = TeamPlace().team, writer = 0, to_other = turn_words;
+  int* sums = sums_memory + number * 2 * turn_words;
 #pragma unroll 1
   while (number < tiles) {
     const int first = number;
 #pragma unroll 1
     for (int i = 0; i < team_turn && number < tiles; ++i, number += row_teams)
-      units.multiply(sums + TeamSums::words(i), number + row_teams < tiles);
+      units.multiply(sums + i * tile_words, number + row_teams < tiles);
     // Worked out again, to take no registers before.
     const TeamPlace place(static_cast<unsigned>(worked_out_here(static_cast<int>(threadIdx.x))));
     sync_team(place.team);
@@ -236,9 +300,8 @@ __device__ inline void multiply_in_teams(const Linear& a, TeamUnits& units,
       const int out =
           (static_cast<int>(blockIdx.x) + own * static_cast<int>(gridDim.x)) * 16 + channel;
       const float value =
-          store_output(a, TeamSums(sums + of_turn * TeamSums::words(1)).of_all(0, channel),
-                       constants.scale(own, channel), constants.bias(own, channel),
-                       before_output(a, out), out, there);
+          store_product(a, constants.product(a, sums + of_turn * tile_words, own, channel),
+                        constants.bias(own, channel), before_output(a, out), out, there);
       if (a.peaks) note_peak(a, place.team, peak_of(value));
       if (a.best) note_best(a, place.team, value, out, there);
     }
@@ -248,6 +311,7 @@ __device__ inline void multiply_in_teams(const Linear& a, TeamUnits& units,
   }
 }
 
+template <bool grouped>
 __device__ inline void work(Parameters& p) {
   Linear& a = p.linear;
   p.source.planes = 1;
@@ -258,31 +322,33 @@ __device__ inline void work(Parameters& p) {
     return;
   }
   char* const sums = ring + team_ring_bytes(p.ring.stages, p.ring.tile_bytes);
-  a.x.values = reinterpret_cast<int8_t*>(sums) + team_sum_bytes;
+  a.x.values = reinterpret_cast<int8_t*>(sums) + team_sum_bytes(grouped);
   a.x.scale = reinterpret_cast<float*>(a.x.values + team_row_bytes);
   // There, as registers have the first tile's weights.
   auto* const exchanged = reinterpret_cast<float4*>(sums);
   const NormsInMemory norms(p.source, exchanged);
   clear_behind_row(a, team_row_bytes);
   if (threadIdx.x < row_teams) of_teams()[threadIdx.x] = 0;
-  const TeamConstants constants(a, a.x.scale + 4);
+  const ConstantsOf<grouped> constants(
+      a, reinterpret_cast<char*>(a.x.scale) + team_row_scale_bytes(grouped));
   TeamWeights weights;
   const TeamPlace place;
   if (place.team < p.ring.tiles()) weights.read(feed, place.team, 0);
   if (threadIdx.x < block_threads) {
     wait_previous_kernels();
-    quantize_row<false, short_held, true>(p.source, 0, 1, norms, exchanged, a.x);
+    quantize_row<grouped, short_held, true>(p.source, 0, 1, norms, exchanged, a.x);
     feed.hurry();
   }
   sync_teams();
-  TeamUnits units(a, feed, weights);
+  TeamUnits<grouped> units(a, feed, weights);
   multiply_in_teams(a, units, constants, p.ring.tiles(), reinterpret_cast<int*>(sums));
 }
 
 /// So few registers that a block of o or of down finds room beside this one.
+template <bool grouped>
 __global__ void __maxnreg__(72) linear_teams_kernel(Parameters p) {
   allow_next_kernel();
-  if constexpr (code_architecture >= 90) work(p);
+  if constexpr (code_architecture >= 90) work<grouped>(p);
 }
 
 }  // namespace
@@ -295,7 +361,7 @@ void linear_teams(const Linear& linear, const RowSource& source, const DecodePla
                               source,
                               {plan.ring_bytes / tile_bytes, tile_bytes, plan.in_flight, plan.early,
                                tiles / plan.blocks, tiles % plan.blocks}};
-  launch(linear_teams_kernel,
+  launch(linear.grouped ? linear_teams_kernel<true> : linear_teams_kernel<false>,
          {dim3(extent(plan.blocks)), decode_threads(plan.ahead), plan.shared_bytes}, queue,
          parameters);
 }

@@ -2,9 +2,8 @@
 // What the decode multiplications of one row by teams of warps share (plan.h: by_teams). A team has
 // a tile of 16 channels at a time, of which each warp multiplies some of K: one team's waiting,
 // reading and adding up is hidden behind the others' products. sm_90.
-#include "kernels/cuda/linear_output.cuh"
+#include "kernels/cuda/linear_groups.cuh"
 #include "kernels/cuda/linear_slice.cuh"
-#include "kernels/cuda/quantize_row.cuh"
 
 namespace octet::kernels::cuda {
 
@@ -40,24 +39,55 @@ class TeamProduct {
   int even_[4] = {}, odd_[4] = {};
 };
 
-/// A lane's output, of one channel; 0 if it has none. before: what it is added to. All lanes take
-/// part; those of a gate and its up are neighbours.
+/// The same of a row with groups: of each, [16 channels][4 groups].
+class TeamGroups : public GroupProduct {
+ public:
+  /// A tile's chunks of a warp begin with the second half of a group where its number is odd.
+  __device__ explicit TeamGroups(const TeamPlace& place)
+      : GroupProduct(place.warp * team_chunks % 2), place_(place) {}
+  __device__ void store(int* sums) const {
+    const int g = place_.lane / 4, q = place_.lane % 4;
+    if (q >= 2) return;
+    const int4 own = of_two_channels();
+    auto* const of_channel = reinterpret_cast<int2*>(sums) + (place_.warp * 16 + 2 * g) * 2 + q;
+    of_channel[0] = make_int2(own.x, own.y);
+    of_channel[2] = make_int2(own.z, own.w);
+  }
+
+  /// A channel's product, of groups in rising order (add_group()). w_scale: [group][16] from this
+  /// channel on.
+  __device__ static float product(const int* sums, const float* x_scale, const uint16_t* w_scale,
+                                  int channel, int groups) {
+    static_assert(team_chunks == 5);
+    const auto* of_warps = reinterpret_cast<const int4*>(sums) + channel;
+    float value = 0;
+#pragma unroll
+    for (int warp = 0, group = 0; warp < team_warps; warp += 2) {
+      const int4 first = of_warps[warp * 16],
+                 second = warp + 1 < team_warps ? of_warps[(warp + 1) * 16] : make_int4(0, 0, 0, 0);
+      const auto add = [&](int sum) {
+        if (group < groups)
+          value = add_group(sum, x_scale[group], bfloat16_value(w_scale[group * 16]), value);
+        ++group;
+      };
+      add(first.x);
+      add(first.y);
+      add(first.z + second.x);  // a half each
+      if (warp + 1 == team_warps) break;
+      add(second.y);
+      add(second.z);
+    }
+    return value;
+  }
+
+ private:
+  TeamPlace place_;
+};
+
+/// store_product() of one scale a row and channel.
 __device__ inline float store_output(const Linear& a, int sum, float scale, float bias,
                                      float before, int channel, bool there) {
-  float value = with_bias(a, bias, dequantize(sum, *a.x.scale, scale));
-  int to = channel;
-  if (a.output == Output::silu_mul) {
-    value = silu_mul(value, __shfl_xor_sync(0xffffffffu, value, 1));
-    there &= channel % 2 == 0;
-    to /= 2;
-  }
-  if (a.output == Output::add) value = before + value;
-  if (!there) return 0;
-  a.out[to] = value;
-  return value;
-}
-__device__ inline float before_output(const Linear& a, int channel) {
-  return a.output == Output::add ? a.out[channel] : 0.0f;
+  return store_product(a, dequantize(sum, *a.x.scale, scale), bias, before, channel, there);
 }
 
 /// Zeros behind the row, up to `end`.

@@ -2,7 +2,7 @@
 // each: a team has its slice of one tile. Before the input is there, shared memory and registers
 // have all weights.
 #include "kernels/cuda/launch.cuh"
-#include "kernels/cuda/linear_teams.cuh"
+#include "kernels/cuda/linear_teams_slice.cuh"
 
 #ifdef __NVCC__
 #pragma nv_diag_suppress 177  // before sm_90 nothing of it is used
@@ -11,22 +11,6 @@
 namespace octet::kernels::cuda {
 namespace {
 
-struct Parameters {
-  Linear linear;
-  RowSource source;
-  int slice_chunks, early;
-};
-
-/// The tiles of which this block and its neighbours have slices.
-struct SlicedTiles {
-  int first, step, count;
-  __device__ explicit SlicedTiles(const Linear& a)
-      : first(static_cast<int>(blockIdx.x) / row_slices),
-        step(static_cast<int>(gridDim.x) / row_slices),
-        count((static_cast<int>(a.n_tiles) - first + step - 1) / step) {}
-  __device__ int64_t operator[](int i) const { return first + i * step; }
-};
-
 /// Where a team's stage begins.
 __device__ inline char* stage_of(char* stages, int slice_chunks, int team) {
   return stages + team * static_cast<int>(slice_stage_chunks(slice_chunks, 0)) * chunk_bytes;
@@ -34,8 +18,9 @@ __device__ inline char* stage_of(char* stages, int slice_chunks, int team) {
 
 /// What of the tiles' slices goes to shared memory, a stage each, by one thread: `early` stages at
 /// a time until `hurried`.
-__device__ inline void fill_stages(const Parameters& p, const SlicedTiles& tiles, int tile_bytes,
-                                   char* stages, CopyBarrier* filled, const uint32_t* hurried) {
+__device__ inline void fill_stages(const SliceParameters& p, const SlicedTiles& tiles,
+                                   int tile_bytes, char* stages, CopyBarrier* filled,
+                                   const uint32_t* hurried) {
   const auto chunks = static_cast<int>(num_chunks(p.linear.k));
   const auto* const weight = static_cast<const char*>(p.linear.weight);
   int arrived = 0;
@@ -224,7 +209,7 @@ __device__ inline void work_in_team(const SliceBlock& b) {
 }
 
 template <int warp_chunks, bool peaked>
-__device__ inline void work(Parameters& p) {
+__device__ inline void work(SliceParameters& p) {
   __shared__ uint32_t hurried;
   __shared__ CopyBarrier filled[row_teams], row_ready;
   constexpr int row_bytes = team_warps * warp_chunks * int{chunk_k};
@@ -262,7 +247,7 @@ __device__ inline void work(Parameters& p) {
 
 /// So few registers that a block finds room beside one of gate and up.
 template <int warp_chunks, bool peaked>
-__global__ void __maxnreg__(56) linear_teams_slice_kernel(Parameters p) {
+__global__ void __maxnreg__(56) linear_teams_slice_kernel(SliceParameters p) {
   allow_next_kernel();
   if constexpr (code_architecture >= 90) work<warp_chunks, peaked>(p);
 }
@@ -280,7 +265,7 @@ void linear_teams_slice(const Linear& linear, const RowSource& source, const Dec
   const bool peaked = takes_peaks(linear, source, queue);
   launch(peaked ? kernel_for<true>(plan) : kernel_for<false>(plan),
          {dim3(extent(plan.blocks)), decode_threads(plan.ahead), plan.shared_bytes}, queue,
-         Parameters{linear, source, slice_chunks, plan.early});
+         SliceParameters{linear, source, slice_chunks, plan.early});
 }
 
 }  // namespace octet::kernels::cuda

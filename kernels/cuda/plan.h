@@ -149,9 +149,12 @@ inline constexpr int team_threads = 32 * team_warps;
 static_assert(row_teams * team_threads >= block_threads);  // which quantize the row
 /// Chunks of a tile that a warp of a team multiplies.
 inline constexpr int team_chunks = 5;
+/// One row with groups (sm_90): each warp has its chunks of the block's only tile in registers.
+inline constexpr int tile_a_block = -3;
 /// The same: each thread has the next unit in registers (sm_75).
 inline constexpr int in_registers = 1;
 constexpr int decode_threads(int ahead) {
+  if (ahead == tile_a_block) return block_threads;
   if (ahead == by_teams) return row_teams * team_threads + 32;
   return ahead <= by_bulk_copies ? block_threads + 32 : block_threads;
 }
@@ -258,16 +261,31 @@ constexpr int early_team_pieces(bool before_met_peaks) {
   return before_met_peaks ? 2 : 3;
 }
 
+/// The sums of one row's groups are columns of mma's result, to which the values of a chunk go by
+/// its group: of chunk c of a warp that begins with the second half of a group (odd: 1) or not.
+constexpr int column_of_chunk(int c, int odd) {
+  return (c + odd) / 2;
+}
+
 /// Tiles of a turn of a team, an output a lane of one of its warps.
 inline constexpr int team_turn = 2;
+/// A warp's sums of a tile: of two rows, or of up to four groups.
+constexpr int warp_sum_words(bool grouped) {
+  return grouped ? 64 : 32;
+}
+static_assert(column_of_chunk(team_chunks - 1, 1) < 4);
 /// The warps' sums of two turns, or, before, the norm's weights, eight values a thread, where they
-/// exchange the row while it is rotated; the row, zero behind its end, with its scale; scales and
-/// biases of a tile.
-inline constexpr int team_sum_bytes = row_teams * 2 * team_turn * team_warps * 128 >
-                                              exchange_bytes(block_threads)
-                                          ? row_teams * 2 * team_turn* team_warps * 128
-                                          : static_cast<int>(exchange_bytes(block_threads));
+/// exchange the row while it is rotated; the row, zero behind its end, with its scales.
+constexpr int team_sum_bytes(bool grouped) {
+  const int sums = row_teams * 2 * team_turn * team_warps * warp_sum_words(grouped) * 4;
+  return sums > exchange_bytes(block_threads) ? sums
+                                              : static_cast<int>(exchange_bytes(block_threads));
+}
 inline constexpr int team_row_bytes = team_warps * team_chunks * chunk_k;
+inline constexpr int max_team_groups = (team_warps * team_chunks + 1) / 2;
+constexpr int team_row_scale_bytes(bool grouped) {
+  return grouped ? 16 * static_cast<int>(ceil_div(4 * max_team_groups, 16)) : 16;
+}
 /// All teams but the last quantize a slice, eight values a thread.
 inline constexpr int slice_row_threads = (row_teams - 1) * team_threads;
 /// Chunks of a slice's tile that a warp has in registers: of the last team, which has nothing of
@@ -278,10 +296,23 @@ constexpr int warp_register_chunks(int team) {
 constexpr int64_t slice_stage_chunks(int64_t slice_chunks, int team) {
   return slice_chunks - team_warps * warp_register_chunks(team);
 }
+/// The same with groups: a warp has two whole ones in registers and two in shared memory.
+inline constexpr int grouped_warp_chunks = 4;
+constexpr int64_t grouped_stage_chunks(int64_t slice_chunks) {
+  return slice_chunks - team_warps * grouped_warp_chunks;
+}
+inline constexpr int64_t grouped_row_bytes = 2 * grouped_warp_chunks * team_warps * chunk_k;
+inline constexpr int64_t grouped_row_scale_bytes = grouped_row_bytes / group_size * 4;
+static_assert(slice_row_threads * 8 >= grouped_row_bytes && grouped_row_scale_bytes % 16 == 0);
+/// A group of a tile: 16 channels' sums, and the scales of these.
+inline constexpr int64_t sliced_group_bytes = 16 * 2 * 4;
+/// Words that blocks leave for the last one of a tile, of all slices but its own.
+constexpr int64_t sliced_group_words(int64_t n_tiles, int64_t slice_chunks) {
+  return n_tiles * (row_slices - 1) * (slice_chunks / 2) * (sliced_group_bytes / 4);
+}
 /// Of both together; or one more.
 inline constexpr int min_slice_warp_chunks = 7;
 static_assert(slice_row_threads * 8 >= (min_slice_warp_chunks + 1) * team_warps * chunk_k);
-inline constexpr int team_constant_bytes = 2 * 16 * 4;
 /// From place to place, in words, where blocks that have slices of the same tiles tell each other
 /// largest magnitudes: a line.
 inline constexpr int slice_peak_stride = 32;
@@ -296,6 +327,9 @@ constexpr int64_t tile_scale_bytes(int64_t k, bool grouped) {
   return grouped ? 16 * 2 * num_groups(k) : 16 * 4;
 }
 inline constexpr int tile_bias_bytes = 16 * 4;
+constexpr int64_t team_constant_bytes(int64_t k, bool grouped) {
+  return tile_scale_bytes(k, grouped) + tile_bias_bytes;
+}
 /// Tiles whose constants are on their way or in use, where each warp is up to so many chunks ahead.
 /// The first warp has at least so many chunks of a tile as are divided by.
 constexpr int constant_tiles(int64_t k, int chunks_ahead) {
@@ -336,8 +370,11 @@ constexpr int64_t max_ring_bytes(int64_t k) {
 }
 static_assert(max_ring_bytes(1) / decode_stage_bytes(3) <= block_warps);
 /// The same of teams, whose registers have row_teams tiles more: gate and up's nine are all there
-/// before the input, and a block of down finds room.
-inline constexpr int64_t max_team_ring_bytes = 144 * 1024;
+/// before the input, and a block of down finds room. With groups in a layer, whose sums and scales
+/// take more, one tile less.
+constexpr int64_t max_team_ring_bytes(bool grouped_layer) {
+  return (grouped_layer ? 120 : 144) * 1024;
+}
 /// Of that on its way: enough to keep the memory busy, and little enough that it answers others
 /// soon (docs/performance/cuda.md). One row is multiplied faster.
 inline constexpr int64_t max_in_flight_bytes = 48 * 1024, row_in_flight_bytes = 72 * 1024;
@@ -348,10 +385,24 @@ inline constexpr int64_t early_in_flight_bytes = 24 * 1024;
 
 /// Whether teams of warps have the tiles of one row in turns: where each has two at least, of as
 /// many chunks as its warps have.
-constexpr bool can_work_in_teams(bool fused, int64_t tiles, int64_t k, int planes, bool grouped) {
+constexpr bool can_work_in_teams(bool fused, int64_t tiles, int64_t k, int planes) {
   return fused && tiles >= 2 * row_teams && ceil_div(num_chunks(k), team_warps) == team_chunks &&
-         planes == 1 && !grouped;
+         planes == 1;
 }
+
+/// Whether a block of one row with groups has one tile, of which its warps have all in registers,
+/// two groups each at most.
+inline constexpr int max_tile_chunks = 4;
+constexpr bool can_hold_tile(bool fused, int64_t tiles, int64_t k, int planes, bool grouped) {
+  return fused && grouped && tiles == 1 && planes == 1 &&
+         num_chunks(k) <= block_warps * max_tile_chunks;
+}
+/// Chunks of a warp: 2 to max_tile_chunks.
+constexpr int tile_chunks(int64_t k) {
+  const auto chunks = static_cast<int>(ceil_div(num_chunks(k), block_warps));
+  return chunks < 2 ? 2 : chunks;
+}
+static_assert(column_of_chunk(max_tile_chunks - 1, 0) < 2 && column_of_chunk(3 - 1, 1) < 2);
 
 /// The same of slices of a row that needs no norm and is not exchanged while it is rotated: where
 /// each has one at most, of which registers and shared memory have all chunks.
@@ -363,6 +414,17 @@ constexpr bool can_slice_for_teams(const DecodeInput& input, int64_t tiles, int6
          input.slices_of * chunk_k <= exchanged_hadamard &&
          chunks > (min_slice_warp_chunks - 1) * team_warps &&
          chunks <= (min_slice_warp_chunks + 1) * team_warps;
+}
+
+/// The same with groups, of which each is in one slice. What the last block of a tile collects has
+/// the place of its weights.
+constexpr bool can_slice_groups(const DecodeInput& input, int64_t tiles, int64_t k, int planes) {
+  const int64_t chunks = slice_chunks(k, input.slices_of),
+                last = num_chunks(k) - (row_slices - 1) * chunks;
+  return input.fused && tiles <= row_teams && planes == 1 && k % group_size == 0 &&
+         input.slices_of % 2 == 0 && input.slices_of * chunk_k <= exchanged_hadamard &&
+         grouped_stage_chunks(last) > 0 && chunks <= 2 * grouped_warp_chunks * team_warps &&
+         grouped_stage_chunks(chunks) * chunk_bytes >= num_groups(k) * sliced_group_bytes;
 }
 
 /// Whether pairs of warps of a block have tiles of their own, each a stage, and wait for none of
@@ -413,10 +475,11 @@ constexpr bool has_few_units(int64_t k, int unit_chunks) {
 /// Whether clusters, of `resident` blocks together, have each a tile for each of their blocks at
 /// most, of a row that they quantize, of rows that their warps quantize or of more than 8 rows.
 /// (Up to 8 that are quantized, whole rows are as fast.)
-constexpr bool can_slice(int columns, int64_t n_tiles, int64_t k, bool grouped,
+constexpr bool can_slice(int columns, int64_t n_tiles, int64_t k, int planes, bool grouped,
                          const DecodeInput& input, int64_t resident) {
-  if (grouped || input.slices_of == 0 || k <= short_row_k || resident < row_slices) return false;
+  if (input.slices_of == 0 || k <= short_row_k || resident < row_slices) return false;
   const int64_t chunks = slice_chunks(k, input.slices_of);
+  if (grouped) return can_slice_groups(input, ceil_div(n_tiles, resident / row_slices), k, planes);
   return (input.fused    ? chunks * chunk_k <= max_slice_k
           : input.peaked ? has_few_units(chunks * chunk_k, 3)
                          : columns > 1) &&
@@ -450,9 +513,10 @@ constexpr int64_t num_sharers(const DecodePlan& plan, int64_t n_tiles, int64_t r
 
 /// A plan for teams, `tiles` of which a block has at most. More on its way could end a stage's
 /// phase before the last one (TeamFeed).
-constexpr DecodePlan plan_teams(int64_t n_tiles, int64_t tiles, int64_t k, bool before_met_peaks,
-                                int64_t shared_limit) {
-  const int64_t stage = num_chunks(k) * chunk_bytes, most = max_team_ring_bytes / stage;
+constexpr DecodePlan plan_teams(int64_t n_tiles, int64_t tiles, int64_t k, bool grouped,
+                                bool before_met_peaks, int64_t shared_limit) {
+  const int64_t stage = num_chunks(k) * chunk_bytes,
+                most = max_team_ring_bytes(grouped && tiles <= min_alone_tiles) / stage;
   const int64_t stages = tiles < most ? tiles : most, spare = stages - row_teams,
                 in_flight = row_in_flight_bytes / stage;
   DecodePlan plan{};
@@ -465,8 +529,8 @@ constexpr DecodePlan plan_teams(int64_t n_tiles, int64_t tiles, int64_t k, bool 
   plan.staged = true;
   plan.ring_bytes = static_cast<int>(team_ring_bytes(stages, stage));
   plan.constant_tiles = static_cast<int>(tiles);
-  plan.shared_bytes =
-      plan.ring_bytes + team_sum_bytes + team_row_bytes + 16 + tiles * team_constant_bytes;
+  plan.shared_bytes = plan.ring_bytes + team_sum_bytes(grouped) + team_row_bytes +
+                      team_row_scale_bytes(grouped) + tiles * team_constant_bytes(k, grouped);
   if (n_tiles > min_alone_tiles * plan.blocks && plan.shared_bytes < alone_bytes(shared_limit))
     plan.shared_bytes = alone_bytes(shared_limit);
   return plan;
@@ -487,6 +551,29 @@ constexpr void plan_slices_for_teams(DecodePlan& plan, int64_t chunks) {
       plan.ring_bytes + row_teams * team_warps * 128 + plan.unit_chunks * team_warps * chunk_k + 16;
 }
 
+/// The same where warps hold the block's only tile: the row's exchange while it is rotated and then
+/// the sums and scales of groups, the row, and its scales.
+constexpr void plan_held_tile(DecodePlan& plan, int64_t k, int64_t apart_bytes) {
+  plan.unit_chunks = tile_chunks(k);
+  plan.ahead = tile_a_block;
+  plan.staged = true;
+  const int64_t row = block_warps * plan.unit_chunks * chunk_k;
+  plan.shared_bytes = exchange_bytes(block_threads) + row + row / group_size * 4;
+  if (plan.shared_bytes < apart_bytes) plan.shared_bytes = apart_bytes;
+}
+
+/// The same of slices with groups.
+constexpr void plan_grouped_slices(DecodePlan& plan, int64_t chunks) {
+  plan.unit_chunks = grouped_warp_chunks;
+  plan.ahead = by_teams;
+  plan.in_flight = row_teams;
+  plan.early = 1;
+  plan.staged = true;
+  plan.ring_bytes = static_cast<int>(row_teams * grouped_stage_chunks(chunks) * chunk_bytes);
+  plan.shared_bytes = plan.ring_bytes + grouped_row_bytes + grouped_row_scale_bytes +
+                      row_teams * tile_scale_bytes(chunks * chunk_k, true);
+}
+
 /// rows times planes: at most max_decode_rows. Weights do not depend on the kernels before, so what
 /// is on its way while those still run costs no time: from sm_80 on much of it, in one block a
 /// multiprocessor, so that blocks of the next kernels find room beside it. sm_75 copies through
@@ -503,19 +590,28 @@ constexpr DecodePlan plan_decode(int64_t rows, int planes, int64_t n_tiles, int6
       multiprocessors *
       (large ? 1 : resident_blocks(n_tiles, few_registers, architecture, multiprocessors));
   const bool sliced =
-      architecture >= 90 && can_slice(plan.columns, n_tiles, k, grouped, input, resident);
+      architecture >= 90 && can_slice(plan.columns, n_tiles, k, planes, grouped, input, resident);
   plan.slices = sliced ? row_slices : 1;
   const int64_t block_k = sliced ? slice_chunks(k, input.slices_of) * chunk_k : k;
   const int64_t sharers = num_sharers(plan, n_tiles, resident, input);
   const int64_t tiles = ceil_div(n_tiles, sharers);
   plan.blocks = static_cast<int>((sliced ? ceil_div(n_tiles, tiles) : sharers) * plan.slices);
+  if (sliced && grouped) {
+    plan_grouped_slices(plan, num_chunks(block_k));
+    return plan;
+  }
   if (sliced && can_slice_for_teams(input, tiles, k, planes)) {
     plan_slices_for_teams(plan, num_chunks(block_k));
     return plan;
   }
-  if (large && architecture >= 90 && can_work_in_teams(input.fused, tiles, k, planes, grouped)) {
-    const DecodePlan teams = plan_teams(n_tiles, tiles, k, input.before_met_peaks, shared_limit);
+  if (large && architecture >= 90 && can_work_in_teams(input.fused, tiles, k, planes)) {
+    const DecodePlan teams =
+        plan_teams(n_tiles, tiles, k, grouped, input.before_met_peaks, shared_limit);
     if (teams.shared_bytes + quantize_shared_bytes <= shared_limit) return teams;
+  }
+  if (large && architecture >= 90 && can_hold_tile(input.fused, tiles, k, planes, grouped)) {
+    plan_held_tile(plan, k, row_apart_bytes(!input.attended, shared_limit));
+    return plan;
   }
   plan_ring(plan, tiles, block_k, k, planes, grouped, input.fused && !grouped, architecture, large);
   if (sliced) plan.constant_tiles = row_slices;

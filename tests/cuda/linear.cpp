@@ -608,6 +608,50 @@ TEST_CASE("cuda: a multiplication of slices of rows gives the bits of one of who
     }
 }
 
+TEST_CASE("cuda: one row with groups, in teams, slices and tiles, gives the bits of two kernels") {
+  if (!has_cuda()) return;
+  kernels::cuda::Queue queue = default_queue();
+  for (const auto& [n, k, multiprocessors, block] :
+       {std::tuple<int64_t, int64_t, int, int>{80, 8960, 132, 1},
+        {1536, 8960, 132, 256},
+        {300, 5632, 132, 128},
+        {592, 1536, 2, 1},
+        {592, 1344, 4, 64},
+        {592, 1536, 4, 512},
+        {80, 576, 132, 64},
+        {80, 1536, 132, 512},
+        {80, 1540, 132, 1},
+        {80, 1984, 132, 1}}) {
+    CAPTURE(k);
+    CAPTURE(n);
+    queue.multiprocessors = multiprocessors;
+    const Problem p({1, n, k}, true, 1, 1);
+    const DeviceWeights w(p);
+    Values values;
+    std::vector<float> x(k), norm(k), before(p.columns);
+    for (float& value : x) value = values.real();
+    for (float& value : norm) value = values.real();
+    for (float& value : before) value = values.real();
+    const OnGpu<float> source(x), weight(norm), scale(p.groups), fused(before), apart(before);
+    const OnGpu<int8_t> q(activation_stride(k));
+    const OnGpu<int32_t> bad(std::vector<int32_t>{1000});
+    const OnGpu<uint32_t> left(p.columns / 16 * kernels::cuda::ceil_div(k, 64) * 32,
+                               kernels::cuda::missing_word);
+    kernels::cuda::RowSource from = source_of(source.data(), k, k, 1, bad.data(), block);
+    if (k < 2048) from.norm = weight.data();
+    kernels::cuda::Linear linear = linear_of(p, w, q, scale, fused, kernels::cuda::Output::add);
+    linear.slice_groups = left.data();
+    kernels::cuda::linear_decode(linear, &from, queue);
+    kernels::cuda::quantize_rows(from, linear.x, 1, true, queue);
+    linear.out = apart.data();
+    kernels::cuda::linear_decode(linear, nullptr, queue);
+    CHECK(first_difference(fused.host(), apart.host(), p.columns) == "");
+    const std::vector<uint32_t> words = left.host();
+    CHECK(std::count(words.begin(), words.end(), kernels::cuda::missing_word) == std::ssize(words));
+    CHECK(bad.host()[0] == 1000);
+  }
+}
+
 /// RowSource::peaks of rows of k values: in one place, which is not the same for all.
 std::vector<uint32_t> peaks_of(const std::vector<float>& x, int64_t rows, int64_t k) {
   constexpr int64_t places = kernels::cuda::peak_places;
