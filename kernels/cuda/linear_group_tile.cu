@@ -57,7 +57,8 @@ template <int warp_chunks>
 class TileScales {
  public:
   static constexpr int groups = block_warps * warp_chunks / 2,
-                       stride = groups / 4 % 2 ? groups + 8 : groups + 4;  // words: 16 bytes of
+                       stride = groups / 4 % 2 ? groups + 8
+                                               : groups + 4;  // words, an odd number of 16 bytes
   static_assert(groups * 16 <= block_threads && groups % 4 == 0);
   __device__ explicit TileScales(const Linear& a)
       : there_(group() < static_cast<int>(num_groups(a.k))) {

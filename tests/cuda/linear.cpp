@@ -635,8 +635,9 @@ TEST_CASE("cuda: one row with groups, in teams, slices and tiles, gives the bits
     const OnGpu<float> source(x), weight(norm), scale(p.groups), fused(before), apart(before);
     const OnGpu<int8_t> q(activation_stride(k));
     const OnGpu<int32_t> bad(std::vector<int32_t>{1000});
-    const OnGpu<uint32_t> left(p.columns / 16 * kernels::cuda::ceil_div(k, 64) * 32,
-                               kernels::cuda::missing_word);
+    const OnGpu<uint32_t> left(
+        kernels::cuda::sliced_group_words(p.columns / 16, kernels::cuda::num_chunks(k)),
+        kernels::cuda::missing_word);
     kernels::cuda::RowSource from = source_of(source.data(), k, k, 1, bad.data(), block);
     if (k < 2048) from.norm = weight.data();
     kernels::cuda::Linear linear = linear_of(p, w, q, scale, fused, kernels::cuda::Output::add);

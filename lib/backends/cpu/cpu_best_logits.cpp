@@ -1,4 +1,5 @@
 // A step's end: the best logits of its rows, and the sums of all weights.
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 
@@ -11,6 +12,15 @@ namespace octet {
 namespace {
 
 using BestLogits = BestOf<TopLogit, &TopLogit::logit>;
+
+/// One of `parts` of a row of logits, and its first id.
+struct LogitPart {
+  LogitPart(const float* row, int64_t vocab, int64_t part, int64_t parts)
+      : first_id(vocab * part / parts), logits(row + first_id, row + vocab * (part + 1) / parts) {}
+
+  int64_t first_id;
+  std::span<const float> logits;
+};
 
 /// best = the highest logits, best first; of equal ones the lowest id. first_id: of logits[0].
 void find_best(std::span<const float> logits, int32_t first_id, std::span<TopLogit> best) {
@@ -38,10 +48,9 @@ StepResult CpuBackend::finish(int64_t first, int64_t logit_rows) {
   for (int64_t row = 0; row < logit_rows; ++row)
     for (const int32_t id : left_out_) workspace_.logits[row * vocab + id] = -INFINITY;
   pool_.for_each(logit_rows * parts, [&](int64_t item, int) {
-    const int64_t row = item / parts, part = item % parts;
-    const int64_t begin = vocab * part / parts, end = vocab * (part + 1) / parts;
-    find_best({workspace_.logits + row * vocab + begin, static_cast<size_t>(end - begin)},
-              static_cast<int32_t>(begin), {best_.data() + item * top, static_cast<size_t>(top)});
+    const LogitPart part(workspace_.logits + item / parts * vocab, vocab, item % parts, parts);
+    find_best(part.logits, static_cast<int32_t>(part.first_id),
+              {best_.data() + item * top, static_cast<size_t>(top)});
   });
   if (parts > 1)
     for (int64_t row = 0; row < logit_rows; ++row) {
@@ -58,16 +67,12 @@ const float* CpuBackend::add_weights(int64_t first, int64_t logit_rows, int64_t 
   const int64_t vocab = config_.vocab_size, stride = parts * batch_->top;
   part_weight_sums_.resize(static_cast<size_t>(logit_rows * parts));
   pool_.for_each(logit_rows * parts, [&](int64_t item, int) {
-    const int64_t row = item / parts, part = item % parts;
-    const int64_t begin = vocab * part / parts, end = vocab * (part + 1) / parts;
+    const int64_t row = item / parts;
+    const LogitPart part(workspace_.logits + row * vocab, vocab, item % parts, parts);
     const float best = best_[static_cast<size_t>(row * stride)].logit;
     const float temperature = batch_->temperatures[static_cast<size_t>(first + row)];
     part_weight_sums_[static_cast<size_t>(item)] =
-        temperature > 0 && std::isfinite(best)
-            ? weight_sum(
-                  {workspace_.logits + row * vocab + begin, static_cast<size_t>(end - begin)}, best,
-                  temperature)
-            : 0;
+        temperature > 0 && std::isfinite(best) ? weight_sum(part.logits, best, temperature) : 0;
   });
   weight_sums_.clear();
   for (auto part = part_weight_sums_.begin(); part != part_weight_sums_.end(); part += parts)

@@ -393,7 +393,7 @@ void CudaBackend::multiply_int8(const CudaMatrix& weight, float* out, int64_t ou
                                out_stride,
                                output};
   linear.slice_sums = slice_sums_.as<uint64_t>();
-  // Attention's, which does not run at the same time.
+  // Attention's, which does not run at the same time. A slice has a part of the chunks.
   if (kernels::cuda::sliced_group_words(weight.n_tiles, kernels::cuda::num_chunks(weight.k)) <=
       partial_words(config_))
     linear.slice_groups = partial_.as<uint32_t>();

@@ -7,9 +7,8 @@
 namespace octet::cuda {
 namespace {
 
-/// Steps that follow the best ids before the next one is launched ahead. One in vain costs what
-/// some 50 gain (H200, one row: 9 of 565 us each), so it takes more than a few draws that happened
-/// to be the best.
+/// Steps that follow the best ids before the next one is launched ahead. One in vain costs all of
+/// its time (H200, one row: 0.55 ms), so it takes more than the few of a short answer.
 constexpr int64_t few_in_a_row = 16;
 
 /// StepResult::first_bad
