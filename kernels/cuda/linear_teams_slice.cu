@@ -11,64 +11,16 @@
 namespace octet::kernels::cuda {
 namespace {
 
-/// Where a team's stage begins.
-__device__ inline char* stage_of(char* stages, int slice_chunks, int team) {
-  return stages + team * static_cast<int>(slice_stage_chunks(slice_chunks, 0)) * chunk_bytes;
+/// The warp's sums.
+template <class Weights>
+__device__ inline void multiply(const Weights& weights, const int8_t* x, int* sums) {
+  const TeamPlace place;
+  TeamProduct product;
+  weights.each(x, true, [&](int, const uint4& first, const uint4& second, const uint4* values) {
+    product.add(first, second, values, place.lane);
+  });
+  product.store(sums, place);
 }
-
-/// What of the tiles' slices goes to shared memory, a stage each, by one thread: `early` stages at
-/// a time until `hurried`.
-__device__ inline void fill_stages(const SliceParameters& p, const SlicedTiles& tiles,
-                                   int tile_bytes, char* stages, CopyBarrier* filled,
-                                   const uint32_t* hurried) {
-  const auto chunks = static_cast<int>(num_chunks(p.linear.k));
-  const auto* const weight = static_cast<const char*>(p.linear.weight);
-  int arrived = 0;
-  for (int i = 0; i < tiles.count; ++i) {
-    for (; arrived + p.early <= i && !load_relaxed(hurried); ++arrived) filled[arrived].wait(0);
-    const int copied = static_cast<int>(slice_stage_chunks(chunks, i)),
-              bytes = copied * chunk_bytes;
-    filled[i].expect(bytes);
-    filled[i].copy(stage_of(stages, p.slice_chunks, i),
-                   weight + tiles[i] * tile_bytes + (chunks - copied) * chunk_bytes, bytes);
-  }
-}
-
-/// A warp's weights of its team's tile: so many chunks in registers, then in shared memory.
-template <int in_registers, int in_memory>
-class SliceWeights {
- public:
-  /// Waits for the stage, and asks for what registers have of the tile.
-  __device__ void read(const char* stage, CopyBarrier& filled, const char* tile) {
-    const TeamPlace place;
-    stage_ = reinterpret_cast<const uint4*>(stage) + place.warp * in_memory * 64 + place.lane;
-    const auto* from =
-        reinterpret_cast<const uint4*>(tile) + place.warp * in_registers * 64 + place.lane;
-    filled.wait(0);
-#pragma unroll
-    for (int i = 0; i < in_registers * 2; ++i) chunk_[i / 2][i % 2] = load_once(from + i * 32);
-  }
-
-  /// The warp's sums. What lies behind the slice is any: the row is zero there.
-  __device__ void multiply(const int8_t* x, int* sums) const {
-    const TeamPlace place;
-    const auto* row = reinterpret_cast<const uint4*>(x) + place.lane % 4;
-    TeamProduct product;
-#pragma unroll
-    for (int c = 0; c < in_registers; ++c)
-      product.add(chunk_[c][0], chunk_[c][1], row + (place.warp * in_registers + c) * 4,
-                  place.lane);
-    row += (team_warps * in_registers + place.warp * in_memory) * 4;
-#pragma unroll
-    for (int c = 0; c < in_memory; ++c)
-      product.add(stage_[c * 64], stage_[c * 64 + 32], row + c * 4, place.lane);
-    product.store(sums, place);
-  }
-
- private:
-  const uint4* stage_;
-  uint4 chunk_[in_registers][2];
-};
 
 /// The largest magnitude of a row of which each block knows its slice's only, as it is rotated
 /// there. Blocks that have slices of the same tiles leave theirs behind the words of
@@ -176,7 +128,7 @@ using WeightsOfTeam =
 template <class Weights>
 __device__ inline void read_weights(const SliceBlock& b, int team, Weights& weights) {
   if (team < b.tiles.count)
-    weights.read(stage_of(b.stages, b.slice_chunks, team), b.filled[team],
+    weights.read(stage_of<slice_stage_chunks>(b.stages, b.slice_chunks, team), b.filled[team],
                  static_cast<const char*>(b.a.weight) + b.tiles[team] * b.tile_bytes);
 }
 
@@ -200,7 +152,7 @@ __device__ inline void work_in_team(const SliceBlock& b) {
   b.wait_for_row();
   if (team >= b.tiles.count) return;
   int* const sums = b.sums + TeamSums::words(team);
-  weights.multiply(b.a.x.values, sums);
+  multiply(weights, b.a.x.values, sums);
   sync_team(team);
   if (TeamPlace().warp > 0) return;
   const bool last = output.store(sums);
@@ -219,7 +171,7 @@ __device__ inline void work(SliceParameters& p) {
   Slice::cut(a, p.source, p.slice_chunks);
   char* const stages = dynamic_shared<char>();
   auto* const all_sums =
-      reinterpret_cast<int*>(stage_of(stages, p.slice_chunks, row_teams - 1) +
+      reinterpret_cast<int*>(stage_of<slice_stage_chunks>(stages, p.slice_chunks, row_teams - 1) +
                              slice_stage_chunks(p.slice_chunks, row_teams - 1) * chunk_bytes);
   a.x.values = reinterpret_cast<int8_t*>(all_sums + TeamSums::words(row_teams));
   a.x.scale = reinterpret_cast<float*>(a.x.values + row_bytes);
@@ -233,7 +185,8 @@ __device__ inline void work(SliceParameters& p) {
   const SlicedTiles tiles(a);
   if (threadIdx.x >= row_teams * team_threads) {
     if (threadIdx.x == row_teams * team_threads)
-      fill_stages(p, tiles, tile_bytes, stages, filled, &hurried);
+      fill_stages<slice_stage_chunks>(p, tiles, tile_bytes, stages, filled, &hurried, 0,
+                                      [](int, CopyBarrier&) {});
     return;
   }
   clear_behind_row(a, row_bytes);

@@ -14,70 +14,6 @@
 namespace octet::kernels::cuda {
 namespace {
 
-/// Chunks of a slice that lie in a team's stage, and where this begins.
-__device__ inline int stage_chunks(int slice_chunks) {
-  return static_cast<int>(grouped_stage_chunks(slice_chunks));
-}
-__device__ inline char* stage_of(char* stages, int slice_chunks, int team) {
-  return stages + team * stage_chunks(slice_chunks) * chunk_bytes;
-}
-
-/// What of the tiles' slices goes to shared memory, a stage each, by one thread: `early` stages at
-/// a time until `hurried`. With each comes what copy_more(number of the tile, barrier) copies, so
-/// many bytes.
-template <class CopyMore>
-__device__ inline void fill_stages(const SliceParameters& p, const SlicedTiles& tiles,
-                                   int tile_bytes, char* stages, CopyBarrier* filled,
-                                   const uint32_t* hurried, int more_bytes, CopyMore copy_more) {
-  const auto chunks = static_cast<int>(num_chunks(p.linear.k));
-  const auto* const weight = static_cast<const char*>(p.linear.weight);
-  int arrived = 0;
-  for (int i = 0; i < tiles.count; ++i) {
-    for (; arrived + p.early <= i && !load_relaxed(hurried); ++arrived) filled[arrived].wait(0);
-    const int copied = stage_chunks(chunks), bytes = copied * chunk_bytes;
-    filled[i].expect(bytes + more_bytes);
-    copy_more(i, filled[i]);
-    filled[i].copy(stage_of(stages, p.slice_chunks, i),
-                   weight + tiles[i] * tile_bytes + (chunks - copied) * chunk_bytes, bytes);
-  }
-}
-
-/// A warp's weights of its team's tile: so many chunks in registers, then in shared memory.
-template <int in_registers, int in_memory>
-class SliceWeights {
- public:
-  /// Waits for the stage, and asks for what registers have of the tile.
-  __device__ void read(const char* stage, CopyBarrier& filled, const char* tile) {
-    const TeamPlace place;
-    stage_ = reinterpret_cast<const uint4*>(stage) + place.warp * in_memory * 64 + place.lane;
-    const auto* from =
-        reinterpret_cast<const uint4*>(tile) + place.warp * in_registers * 64 + place.lane;
-    filled.wait(0);
-#pragma unroll
-    for (int i = 0; i < in_registers * 2; ++i) chunk_[i / 2][i % 2] = load_once(from + i * 32);
-  }
-
-  /// add(number of the warp's chunk, its weights, its values of the row x). What lies behind the
-  /// slice is any: the row is zero there. of_memory: whether the warp has chunks in shared memory.
-  template <class Add>
-  __device__ void each(const int8_t* x, bool of_memory, Add add) const {
-    const TeamPlace place;
-    const auto* row = reinterpret_cast<const uint4*>(x) + place.lane % 4;
-#pragma unroll
-    for (int c = 0; c < in_registers; ++c)
-      add(c, chunk_[c][0], chunk_[c][1], row + (place.warp * in_registers + c) * 4);
-    if (!of_memory) return;
-    row += (team_warps * in_registers + place.warp * in_memory) * 4;
-#pragma unroll
-    for (int c = 0; c < in_memory; ++c)
-      add(in_registers + c, stage_[c * 64], stage_[c * 64 + 32], row + c * 4);
-  }
-
- private:
-  const uint4* stage_;
-  uint4 chunk_[in_registers][2];
-};
-
 /// Waits until all warps of the teams have what they write of the row in shared memory.
 __device__ inline void wait_for_row(CopyBarrier& row_ready) {
   __syncwarp();
@@ -195,7 +131,9 @@ struct GroupedBlock {
   __device__ const uint32_t* scales_of(int team) const {
     return scales + team * slice_groups * group_pieces;
   }
-  __device__ char* stage(int team) const { return stage_of(stages, slice_chunks, team); }
+  __device__ char* stage(int team) const {
+    return stage_of<grouped_stage_chunks>(stages, slice_chunks, team);
+  }
   /// Of a tile, what all blocks but the last leave.
   __device__ int left_pieces() const { return (row_slices - 1) * slice_groups * group_pieces; }
   __device__ GroupOfChannels* left(int64_t tile) const {
@@ -263,7 +201,8 @@ __device__ inline void work(SliceParameters& p) {
             all_groups = static_cast<int>(num_groups(a.k));
   Slice::cut(a, p.source, p.slice_chunks);
   char* const stages = dynamic_shared<char>();
-  a.x.values = reinterpret_cast<int8_t*>(stage_of(stages, p.slice_chunks, row_teams));
+  a.x.values =
+      reinterpret_cast<int8_t*>(stage_of<grouped_stage_chunks>(stages, p.slice_chunks, row_teams));
   a.x.scale = reinterpret_cast<float*>(a.x.values + grouped_row_bytes);
   if (threadIdx.x == 0) {
     store_relaxed(&hurried, 0);
@@ -279,14 +218,14 @@ __device__ inline void work(SliceParameters& p) {
   const SlicedTiles tiles(a);
   if (threadIdx.x >= row_teams * team_threads) {
     if (threadIdx.x == row_teams * team_threads)
-      fill_stages(p, tiles, tile_bytes, stages, filled, &hurried, slice_groups * group_bytes,
-                  [&](int i, CopyBarrier& barrier) {
-                    barrier.copy(
-                        scales + i * full_groups * group_pieces,
-                        static_cast<const char*>(a.scale) +
-                            (tiles[i] * all_groups + Slice::rank() * full_groups) * group_bytes,
-                        slice_groups * group_bytes);
-                  });
+      fill_stages<grouped_stage_chunks>(
+          p, tiles, tile_bytes, stages, filled, &hurried, slice_groups * group_bytes,
+          [&](int i, CopyBarrier& barrier) {
+            barrier.copy(scales + i * full_groups * group_pieces,
+                         static_cast<const char*>(a.scale) +
+                             (tiles[i] * all_groups + Slice::rank() * full_groups) * group_bytes,
+                         slice_groups * group_bytes);
+          });
     return;
   }
   clear_behind_row(a, grouped_row_bytes);

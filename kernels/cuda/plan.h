@@ -298,7 +298,7 @@ constexpr int64_t slice_stage_chunks(int64_t slice_chunks, int team) {
 }
 /// The same with groups: a warp has two whole ones in registers and two in shared memory.
 inline constexpr int grouped_warp_chunks = 4;
-constexpr int64_t grouped_stage_chunks(int64_t slice_chunks) {
+constexpr int64_t grouped_stage_chunks(int64_t slice_chunks, int /*team*/ = 0) {
   return slice_chunks - team_warps * grouped_warp_chunks;
 }
 inline constexpr int64_t grouped_row_bytes = 2 * grouped_warp_chunks * team_warps * chunk_k;
