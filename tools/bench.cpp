@@ -15,6 +15,7 @@ using Clock = std::chrono::steady_clock;
 struct BenchArguments : CommonOptions {
   std::string path, shape, scheme = "w8a8", rotation = "auto", mixed = default_mixed;
   std::string kv_cache = "f16";
+  bool exact = false;
   std::vector<std::string> lora;
   std::vector<int64_t> depths = {0};
   int64_t prompt = 512, generate = 64, batch = 1;
@@ -134,6 +135,7 @@ Model load(const BenchArguments& arguments, double& seconds) {
   options.threads = arguments.threads;
   options.scheme = parse_scheme(arguments.scheme);
   options.kv_cache = parse_kv_cache(arguments.kv_cache);
+  options.exact = arguments.exact;
   options.rotation = parse_rotation(arguments.rotation);
   options.mixed = arguments.mixed;
   ProgressBar bar("loading");
@@ -374,7 +376,7 @@ void add_bench(CLI::App& app) {
   model->require_option(1);
   command->add_option("--scheme", arguments->scheme, "w8a8, w8a8-g128, f16 or f32")
       ->capture_default_str();
-  add_kv_cache(*command, arguments->kv_cache);
+  add_arithmetic(*command, arguments->kv_cache, arguments->exact);
   command->add_option("--rotate", arguments->rotation, "auto (on for the int8 schemes), on or off")
       ->capture_default_str();
   command

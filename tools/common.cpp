@@ -31,7 +31,7 @@ void ModelArguments::add_to(CLI::App& command) {
                   "for a source that is not converted: w8a8, w8a8-g128, "
                   "f16 or f32")
       ->capture_default_str();
-  add_kv_cache(command, kv_cache);
+  add_arithmetic(command, kv_cache, exact);
   command
       .add_option("--rotate", rotation,
                   "for the same: auto (on for the int8 schemes), on, off or folded")
@@ -76,9 +76,10 @@ std::vector<Adapter> load_lora(const Model& model, const std::vector<std::string
   return adapters;
 }
 
-void add_kv_cache(CLI::App& command, std::string& kv_cache) {
+void add_arithmetic(CLI::App& command, std::string& kv_cache, bool& exact) {
   command.add_option("--kv-cache", kv_cache, "keys and values as f16, int8 or f32")
       ->capture_default_str();
+  command.add_flag("--exact", exact, "on CUDA, an int8 model gives the CPU's bits, and is slower");
 }
 
 void add_output(CLI::App& command, std::string& output, const std::string& help) {
@@ -93,6 +94,7 @@ ModelOptions ModelArguments::options() const {
   options.threads = threads;
   options.scheme = parse_scheme(scheme);
   options.kv_cache = parse_kv_cache(kv_cache);
+  options.exact = exact;
   options.rotation = parse_rotation(rotation);
   options.mixed = mixed;
   return options;

@@ -25,6 +25,7 @@ struct CommonOptions {
 struct ModelArguments : CommonOptions {
   std::string path;
   std::string scheme = "w8a8", rotation = "auto", mixed = default_mixed, kv_cache = "f16";
+  bool exact = false;
 
   void add_to(CLI::App& command);
   ModelOptions options() const;
@@ -41,8 +42,8 @@ std::vector<Adapter> load_lora(const Model& model, const std::vector<std::string
 /// -o, --output, which has to be there, and not empty.
 void add_output(CLI::App& command, std::string& output, const std::string& help);
 
-/// --kv-cache
-void add_kv_cache(CLI::App& command, std::string& kv_cache);
+/// --kv-cache, --exact: how a model computes.
+void add_arithmetic(CLI::App& command, std::string& kv_cache, bool& exact);
 
 /// A line on stderr that is drawn over and over; silent unless stderr is a terminal.
 class ProgressBar {

@@ -112,6 +112,7 @@ struct ModelOptions {
   std::string mixed = default_mixed;
   int64_t max_rows = 0;  ///< of a step, longer prompts are cut; 0: 512 (CPU), 2048 (CUDA)
   KvCacheType kv_cache = KvCacheType::f16;  ///< f16, int8 or f32
+  bool exact = false;  ///< CUDA gives int8 models the CPU's bits, and is slower
 };
 
 /// Called now and then during long work. Returning false cancels it (ErrorCode::Cancelled).

@@ -190,6 +190,7 @@ struct SiluMul {
   int64_t stride, step;  ///< of both, from row to row and from channel to channel
   float* out;
   int64_t out_stride;
+  bool exact = false;  ///< with the CPU's bits in place of Output::silu_mul's
 };
 void silu_mul_rows(const SiluMul& silu_mul, const Queue& queue);
 
@@ -333,6 +334,24 @@ void attention_prefill_s8(const PrefillAttentionS8& attention, const Queue& queu
 constexpr bool has_prefill_attention(int64_t head_dim) {
   return head_dim == 32 || head_dim == 64 || head_dim == 128;
 }
+/// Causal attention with the CPU's bits, of tiles or of single rows, over caches that hold the rows'
+/// own keys and values.
+struct ExactAttention {
+  int64_t count;              ///< of tiles, or of rows
+  const AttentionTile* tile;  ///< exact_query_rows() of each; or null
+  const int32_t* row_list;    ///< else the rows
+  Heads heads;
+  const StepRow* step;
+  HeadRows qkv;
+  const int8_t* queries;     ///< CacheRowsS8::queries of int8 caches; null: these are fp16
+  const float* query_scale;  ///< with these
+  float scale;
+  int64_t spans;   ///< launched_spans() of the longest row of a list
+  float* partial;  ///< for a list: exact_row_words() of each row
+  float* out;
+  int64_t out_stride;
+};
+void attention_exact(const ExactAttention& attention, const Queue& queue);
 
 /// The `count` best of each row of logits: value down, then id up. count <= max_top.
 struct Candidate {

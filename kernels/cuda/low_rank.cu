@@ -1,5 +1,6 @@
 // What adapters add to linears, and SiLU(gate) * up for layers where something comes between the
 // multiplication and it.
+#include "kernels/cuda/exact_float.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/linear_output.cuh"
 #include "kernels/cuda/ptx.cuh"
@@ -26,7 +27,8 @@ __global__ void __launch_bounds__(block_threads) silu_mul_rows_kernel(SiluMul a)
   const int64_t channel = int64_t{block_threads} * blockIdx.x + threadIdx.x, row = blockIdx.y;
   if (channel >= a.n) return;
   const int64_t at = row * a.stride + channel * a.step;
-  a.out[row * a.out_stride + channel] = silu_mul(a.gate[at], a.up[at]);
+  a.out[row * a.out_stride + channel] =
+      a.exact ? exact_silu_mul(a.gate[at], a.up[at]) : silu_mul(a.gate[at], a.up[at]);
 }
 
 Shape one_a_channel(int64_t n, int64_t rows) {

@@ -889,6 +889,24 @@ static_assert(max_splits <= merged_splits * merged_splits);
 constexpr int64_t split_results(int64_t splits) {
   return splits == 1 ? 0 : splits + ceil_div(splits, merged_splits);
 }
+/// Exact attention: query rows of a tile, as shared memory has room for their scores over a span.
+constexpr int64_t exact_query_rows(int64_t shared_bytes) {
+  return shared_bytes >= 96 * 1024 ? 32 : 16;
+}
+/// Of rows of up to so many positions: a power of two, as launched_splits().
+constexpr int64_t launched_spans(int64_t positions) {
+  int64_t spans = 1;
+  while (spans * kv_span < positions) spans *= 2;
+  return spans;
+}
+/// Words of a span's results of a query row: these, maximum and sum.
+constexpr int64_t exact_partial(int64_t head_dim) {
+  return head_dim + 2;
+}
+constexpr int64_t exact_row_words(int64_t kv_heads, int64_t head_dim, int64_t spans) {
+  return kv_heads * spans * max_head_group * exact_partial(head_dim);
+}
+
 /// Tiles of eight dimensions, of which a warp adds up four.
 inline constexpr int split_tiles = max_head_dim / 8;
 /// Words of a partial result: for each two values these, maximum and sum, as the lanes have them.

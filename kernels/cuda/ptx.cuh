@@ -92,6 +92,17 @@ __device__ inline void load_matrices_transposed(uint32_t (&r)[4], const void* sh
                : "memory");
 }
 
+/// c + the products of four bytes of a and of b.
+__device__ inline int dot_s8(uint32_t a, uint32_t b, int c) {
+  return __dp4a(static_cast<int>(a), static_cast<int>(b), c);
+}
+/// The same where those of a are not signed.
+__device__ inline int dot_u8s8(uint32_t a, uint32_t b, int c) {
+  int d;
+  asm("dp4a.u32.s32 %0, %1, %2, %3;" : "=r"(d) : "r"(a), "r"(b), "r"(c));
+  return d;
+}
+
 /// 2^x to 2 units in the last place; 0 for results under 2^-126 (PTX ISA, ex2.approx).
 __device__ inline float power_of_two(float x) {
   float y;

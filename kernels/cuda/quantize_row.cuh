@@ -1,7 +1,7 @@
 #pragma once
 // RMSNorm and quantization of rows by a block of threads. All kernels that quantize do it here.
-// Those of norms have block_threads threads and one order, so that fused or not, the bits are the
-// same; without a norm they do not depend on the threads.
+// Those of norms have block_threads threads and one order, the CPU's (kernels/types.h), so that
+// fused or not, the bits are the same; without a norm they do not depend on the threads.
 #include "kernels/cuda/kernels.h"
 #include "kernels/cuda/ptx.cuh"
 
@@ -127,7 +127,7 @@ struct WeightQuantizer {
 };
 
 __device__ inline float sum_of_squares(const float4& v) {
-  return v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w;
+  return (v.x * v.x + v.y * v.y) + (v.z * v.z + v.w * v.w);
 }
 /// RMSNorm's factor of a row with that sum of squares.
 __device__ inline float norm_factor(float sum, const RowSource& source) {

@@ -76,10 +76,17 @@ class RotatedHead {
  private:
   __device__ static int first() { return 2 * (static_cast<int>(threadIdx.x) % 32); }
 
+  /// In the order of RMSNorm (kernels/types.h), where lane t has values 4 t to 4 t + 3: here these
+  /// are two lanes', those of the upper half sixteen lanes on.
   __device__ void normalize(const float* norm, float eps) {
-    const float sum = low_.x * low_.x + low_.y * low_.y + (high_.x * high_.x + high_.y * high_.y);
-    const float scale =
-        1.0f / sqrtf(combine_warp(sum, Sum()) / static_cast<float>(2 * half_) + eps);
+    const auto of_four = [](const float2& two) {
+      const float sum = two.x * two.x + two.y * two.y;
+      return sum + __shfl_xor_sync(0xffffffffu, sum, 1);
+    };
+    float sum = of_four(low_) + of_four(high_);
+#pragma unroll
+    for (int lanes = 16; lanes > 1; lanes /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, lanes);
+    const float scale = 1.0f / sqrtf(sum / static_cast<float>(2 * half_) + eps);
     const float2 of_low = read_pair(norm + first(), there()),
                  of_high = read_pair(norm + half_ + first(), there());
     low_ = make_float2(low_.x * scale * of_low.x, low_.y * scale * of_low.y);

@@ -32,8 +32,8 @@ void use_cuda(ModelImpl& impl, const ModelOptions& options, Progress progress) {
           "device cuda: kv_cache f32, f16 or int8 expected");
   impl.max_rows = options.max_rows > 0 ? options.max_rows : cuda_rows;
   impl.weights_fingerprint = weights_fingerprint(impl.config, impl.weights);
-  impl.backend =
-      make_cuda_backend(options.device.index, impl.config, impl.max_rows, impl.weights, progress);
+  impl.backend = make_cuda_backend(options.device.index, impl.config, impl.max_rows, options.exact,
+                                   impl.weights, progress);
   impl.store = copy_for_adapters(impl.config, impl.rotation, *impl.store);
 }
 

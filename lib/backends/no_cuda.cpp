@@ -12,7 +12,7 @@ std::vector<DeviceInfo> cuda_devices() {
   return {};
 }
 
-std::unique_ptr<Backend> make_cuda_backend(int index, const ModelConfig&, int64_t, Weights&,
+std::unique_ptr<Backend> make_cuda_backend(int index, const ModelConfig&, int64_t, bool, Weights&,
                                            Progress) {
   fail(ErrorCode::Device, "device cuda:", index, ": ", why_no_cuda(index));
 }

@@ -23,6 +23,7 @@ ModelOptions model_options(const octet_model_options* given_options) {
   options.mixed = text(from.mixed, "options.mixed");
   options.max_rows = from.max_rows;
   options.kv_cache = parse_kv_cache(text(from.kv_cache, "options.kv_cache"));
+  options.exact = from.exact;
   return options;
 }
 
@@ -38,7 +39,8 @@ octet_status octet_model_options_init(octet_model_options* options, size_t size)
                                        .rotation = to_string(defaults.rotation),
                                        .mixed = default_mixed,
                                        .max_rows = defaults.max_rows,
-                                       .kv_cache = to_string(defaults.kv_cache)};
+                                       .kv_cache = to_string(defaults.kv_cache),
+                                       .exact = defaults.exact};
   });
 }
 

@@ -12,7 +12,7 @@ namespace {
 
 void open_model(Model* self, const std::filesystem::path& path, const std::string& device,
                 int threads, const std::string& scheme, const std::string& rotation,
-                const std::string& mixed, int64_t max_rows, const std::string& kv_cache,
+                const std::string& mixed, int64_t max_rows, const std::string& kv_cache, bool exact,
                 const nb::object& progress) {
   ModelOptions options;
   options.device = Device::parse(device);
@@ -22,6 +22,7 @@ void open_model(Model* self, const std::filesystem::path& path, const std::strin
   options.mixed = mixed;
   options.max_rows = max_rows;
   options.kv_cache = parse_kv_cache(kv_cache);
+  options.exact = exact;
   PythonProgress callback(progress);
   new (self)
       Model(callback.run([&](Progress to) { return Model::open(path.string(), options, to); }));
@@ -49,17 +50,19 @@ void bind_model(nb::module_& m) {
       .def("__init__", &open_model, nb::arg("path"), nb::kw_only(), nb::arg("device") = "auto",
            nb::arg("threads") = 0, nb::arg("scheme") = "w8a8", nb::arg("rotation") = "auto",
            nb::arg("mixed") = default_mixed, nb::arg("max_rows") = 0, nb::arg("kv_cache") = "f16",
-           nb::arg("progress") = nb::none(),
+           nb::arg("exact") = false, nb::arg("progress") = nb::none(),
            nb::sig("def __init__(self, path: str | PathLike[str], *, device: str = 'auto', "
                    "threads: int = 0, "
                    "scheme: Literal['w8a8', 'w8a8-g128', 'f16', 'f32'] = 'w8a8', "
                    "rotation: Literal['auto', 'off', 'on'] = 'auto', mixed: str = 'k,v', "
                    "max_rows: int = 0, kv_cache: Literal['f16', 'int8'] = 'f16', "
+                   "exact: bool = False, "
                    "progress: Callable[[int, int], bool | None] | None = None) -> None"),
            "path: a converted file (memory-mapped, ready at once), or a Hugging Face directory,\n"
            ".safetensors or .gguf, which is quantized while it loads, as scheme, rotation and "
            "mixed\n"
            "say. device: 'auto', 'cpu', 'cuda', 'cuda:N'. threads: 0 for one a CPU.\n"
+           "exact: on CUDA, an int8 model gives the CPU's bits, and is slower.\n"
            "progress(done, total) may return False, which cancels.")
       .def_prop_ro("config", &Model::config, nb::rv_policy::reference_internal)
       .def_prop_ro("tokenizer", &Model::tokenizer, nb::rv_policy::copy,

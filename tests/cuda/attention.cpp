@@ -1,9 +1,12 @@
 // RoPE, the cache and both attention kernels against plain loops in double.
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <random>
 
 #include "kernels/ref/half.h"
+#include "kernels/table.h"
+#include "lib/core/cpu.h"
 #include "tests/cuda/device.h"
 
 using namespace octet;
@@ -216,7 +219,75 @@ std::vector<float> run_prefill(const Sequence& s, int64_t query_rows,
   return out.host();
 }
 
+/// In tiles, or row by row.
+std::vector<float> run_exact(const Sequence& s, bool tiled) {
+  const OnGpu<uint16_t> cache(s.cache);
+  const OnGpu<std::byte*> table(s.table(cache.data()));
+  const OnGpu<StepRow> step(s.step(table.data()));
+  const DeviceHeads heads(s);
+  const OnGpu<float> out(s.rows * s.width(), NAN);
+  const kernels::cuda::Queue queue = default_queue();
+  const int64_t group = s.shape.heads / s.shape.kv_heads,
+                query_rows = kernels::cuda::exact_query_rows(queue.shared_bytes),
+                spans = kernels::cuda::launched_spans(s.length);
+  std::vector<kernels::cuda::AttentionTile> tiles;
+  for (int64_t query = 0; query < s.rows * group; query += query_rows)
+    tiles.push_back({0, static_cast<int32_t>(s.rows), static_cast<int32_t>(query),
+                     static_cast<int32_t>(s.length - s.rows)});
+  std::vector<int32_t> rows(s.rows);
+  std::iota(rows.begin(), rows.end(), 0);
+  const OnGpu<kernels::cuda::AttentionTile> device_tiles(tiles);
+  const OnGpu<int32_t> row_list(rows);
+  const OnGpu<float> partial(
+      s.rows * kernels::cuda::exact_row_words(s.shape.kv_heads, s.shape.head_dim, spans), NAN);
+  kernels::cuda::attention_exact(
+      {tiled ? std::ssize(tiles) : s.rows, tiled ? device_tiles.data() : nullptr, row_list.data(),
+       s.device_heads(), step.data(), heads.rows(), nullptr, nullptr, s.scale(), spans,
+       partial.data(), out.data(), s.width()},
+      queue);
+  return out.host();
+}
+
+/// The CPU's kernels.
+std::vector<float> run_on_cpu(const Sequence& s) {
+  const kernels::Table& table = active_kernels();
+  std::vector<float> out(s.rows * s.width());
+  std::vector<float> partial(kernels::attention_partial(s.shape.head_dim)),
+      scratch(kernels::attention_scratch(s.shape.head_dim));
+  for (int64_t head = 0; head < s.shape.heads; ++head) {
+    const int64_t kv = head / (s.shape.heads / s.shape.kv_heads);
+    std::vector<const void*> keys, values;
+    for (int64_t j = 0; j < s.length; j += kv_block) {
+      keys.push_back(s.cache.data() + s.block(kv, j, false));
+      values.push_back(s.cache.data() + s.block(kv, j, true));
+    }
+    for (int64_t row = 0; row < s.rows; ++row) {
+      const int64_t length = s.length - s.rows + row + 1;
+      const int64_t at = row * s.width() + head * s.shape.head_dim;
+      table.attention_f16({1, s.shape.head_dim, s.q.data() + at, s.width(), keys.data(),
+                           values.data(), &length, 0, length, s.scale(), partial.data(),
+                           scratch.data()});
+      table.attention_merge_f32({1, s.shape.head_dim, 1, partial.data(), 0, out.data() + at, 0});
+    }
+  }
+  return out;
+}
+
 }  // namespace
+
+TEST_CASE("cuda: exact attention has the CPU's bits") {
+  if (!has_cuda()) return;
+  for (const Shape& shape : {Shape{12, 2, 128}, {9, 3, 64}, {2, 2, 32}, {7, 1, 40}, {8, 1, 128}})
+    for (int64_t length : {1, 15, 64, 65, 257, 511, 513, 1300}) {
+      if (length > 600 && shape.heads > 8) continue;
+      CAPTURE(shape.head_dim);
+      CAPTURE(length);
+      const Sequence s(shape, std::min<int64_t>(length, 5), length);
+      const std::vector<float> expected = run_on_cpu(s);
+      CHECK(run_exact(s, false) == expected);
+      CHECK(run_exact(s, true) == expected);
+    }
+}
 
 TEST_CASE("cuda: attention split by positions") {
   if (!has_cuda()) return;

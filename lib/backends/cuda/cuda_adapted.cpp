@@ -4,6 +4,7 @@
 
 #include "lib/backends/cuda/cuda_adapter.h"
 #include "lib/backends/cuda/cuda_backend.h"
+#include "lib/core/error.h"
 
 namespace octet::cuda {
 namespace {
@@ -16,6 +17,7 @@ const CudaAdaptedLinear* find(const AdapterImpl* adapter, const Matrix& matrix) 
 
 /// What steps with adapters need is taken here, so that these take nothing.
 std::unique_ptr<DeviceAdapter> CudaBackend::prepare(const AdapterImpl& adapter) {
+  require(!exact_, ErrorCode::Unsupported, "device cuda: adapters do not go with exact");
   const OnDevice device(index_);
   auto prepared = std::make_unique<CudaAdapter>(adapter, weights());
   allocate_halves();

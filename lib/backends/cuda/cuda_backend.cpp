@@ -151,19 +151,21 @@ void DeviceKvMemory::transfer(void* to, const void* from, int64_t bytes, cudaMem
   check(cudaStreamSynchronize(nullptr), "cudaMemcpy");
 }
 
-CudaBackend::CudaBackend(int index, const ModelConfig& config, int64_t max_rows,
+CudaBackend::CudaBackend(int index, const ModelConfig& config, int64_t max_rows, bool exact,
                          const Weights& weights, Progress progress)
     : index_(index),
       name_(str("cuda:", index)),
       config_((check_shape(config, weights), config)),
       max_rows_(std::max(max_rows, logit_group)),
+      exact_(exact),
       on_device_(index),
       kv_memory_(index, done_),
       architecture_(architecture_name(index)),
       queue_(make_queue(index, stream_.get())),
-      step_(config, max_rows, queue_) {
+      step_(config, max_rows, exact, queue_) {
   weights_.emplace(config, weights, progress, queue_);
   allocate(max_rows);
+  if (exact) allocate_exact();
 }
 
 CudaBackend::~CudaBackend() {
@@ -212,7 +214,7 @@ void CudaBackend::allocate(int64_t max_rows) {
   scales_ = DeviceMemory(planes * rows * std::max(num_groups(width), config_.num_heads) * 4,
                          "the buffers of a step");
   if (weights_->any_f16()) allocate_halves();
-  if (weights_->gate_up_apart()) allocate_gate_up();
+  if (exact_ || weights_->gate_up_apart()) allocate_gate_up();
   peaks_ = DeviceMemory(peak_words() * int64_t{sizeof(uint32_t)}, "the buffers of a step");
   const auto zeros = [&](int64_t bytes) {
     DeviceMemory memory(bytes, "the buffers of a step");
@@ -439,7 +441,7 @@ void CudaBackend::linear(std::span<const LinearTask> tasks, kernels::Store store
   for (const LinearTask& task : tasks) adapt(*task.weight, task.out, stride_of(task.out), 1);
 }
 
-/// Where they are of two schemes, or an adapter adds to them.
+/// Where they are of two schemes, an adapter adds to them, or SiLU is to have the CPU's bits.
 void CudaBackend::gate_up_apart(const LinearTask& gate, const LinearTask& up) {
   const CudaMatrix &gates = weights_->of(*gate.weight), &ups = weights_->of(*up.weight);
   const bool in_turns = &gates == &ups;
@@ -450,9 +452,9 @@ void CudaBackend::gate_up_apart(const LinearTask& gate, const LinearTask& up) {
   if (!in_turns) multiply(ups, to_up, stride, Output::assign);
   adapt(*gate.weight, to_gate, stride, step);
   adapt(*up.weight, to_up, stride, step);
-  kernels::cuda::silu_mul_rows(
-      {input_rows_, config_.intermediate_size, to_gate, to_up, stride, step, gated_, gated_stride_},
-      queue_);
+  kernels::cuda::silu_mul_rows({input_rows_, config_.intermediate_size, to_gate, to_up, stride,
+                                step, gated_, gated_stride_, exact_},
+                               queue_);
 }
 
 bool CudaBackend::gate_up(const LinearTask& gate, const LinearTask& up, int64_t rotation,
@@ -460,8 +462,8 @@ bool CudaBackend::gate_up(const LinearTask& gate, const LinearTask& up, int64_t 
   if (replaying_) return true;
   gated_peaks_ = nullptr;
   gated_rotated_ = rotation > 1;
-  if (&weights_->of(*gate.weight) == &weights_->of(*up.weight) && !is_adapted(*gate.weight) &&
-      !is_adapted(*up.weight))
+  if (!exact_ && &weights_->of(*gate.weight) == &weights_->of(*up.weight) &&
+      !is_adapted(*gate.weight) && !is_adapted(*up.weight))
     multiply(weights_->of(*gate.weight), gated_, gated_stride_, Output::silu_mul);
   else
     gate_up_apart(gate, up);
@@ -482,13 +484,13 @@ bool CudaBackend::rotate_and_cache(int64_t layer, const float* q_norm, const flo
   q_norm_ = q_norm;
   k_norm_ = k_norm;
   cache_check_ = {step_.view().first_bad, quantizations_++};
-  if (step_.single_rows()) return true;
+  if (step_.single_rows() && !exact_) return true;
   const kernels::cuda::CacheRows rows{step_.rows(), heads(layer), step_.view().rows, head_rows()};
   if (!int8_cache()) {
     kernels::cuda::cache_rows(rows, queue_);
     return true;
   }
-  const bool prefill = step_.tiles() > 0;
+  const bool prefill = step_.tiles() > 0 || exact_;
   kernels::cuda::cache_rows_s8({rows, cache_check_, prefill ? quantized_.as<int8_t>() : nullptr,
                                 prefill ? scales_.as<float>() : nullptr},
                                queue_);
@@ -518,17 +520,19 @@ bool CudaBackend::attention(int64_t layer, const InputForms& forms) {
   if (replaying_) return true;
   const float scale = 1.0f / std::sqrt(static_cast<float>(config_.head_dim));
   const StepView& step = step_.view();
-  if (step_.split_rows() > 0)
+  if (exact_)
+    attend_exactly(layer, scale);
+  else if (step_.split_rows() > 0)
     attend_rows({0, nullptr, heads(layer), step.rows, head_rows(), scale, step_.launched_splits(),
                  partial_.as<uint32_t>(), workspace_.attention, attention_stride_, int8_cache(),
                  cache_check_});
-  if (step_.tiles() > 0 && int8_cache())
+  if (!exact_ && step_.tiles() > 0 && int8_cache())
     kernels::cuda::attention_prefill_s8(
         {step_.tiles(), step_.query_rows(), step.tiles, heads(layer), step.rows,
          quantized_.as<int8_t>(), scales_.as<float>(), scale, workspace_.attention,
          attention_stride_},
         queue_);
-  else if (step_.tiles() > 0)
+  else if (!exact_ && step_.tiles() > 0)
     kernels::cuda::attention_prefill(
         {step_.tiles(), step_.query_rows(), step.tiles, heads(layer), step.rows, head_rows(), scale,
          workspace_.attention, attention_stride_},

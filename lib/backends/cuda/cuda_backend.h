@@ -47,8 +47,8 @@ class DeviceKvMemory : public KvMemory {
 class CudaBackend : public Backend {
  public:
   /// Errors: as make_cuda_backend().
-  CudaBackend(int index, const ModelConfig& config, int64_t max_rows, const Weights& weights,
-              Progress progress);
+  CudaBackend(int index, const ModelConfig& config, int64_t max_rows, bool exact,
+              const Weights& weights, Progress progress);
   ~CudaBackend() override;
 
   const Weights& weights() const { return weights_->view(); }
@@ -111,6 +111,8 @@ class CudaBackend : public Backend {
   void attend_in_chain(kernels::cuda::SplitAttention task);
   void launch_chain();
   void attend_rows(kernels::cuda::SplitAttention task);
+  void allocate_exact();
+  void attend_exactly(int64_t layer, float scale);
   bool wants_peaks() const;
   int64_t peak_words() const;
   uint32_t* next_peaks();
@@ -120,6 +122,7 @@ class CudaBackend : public Backend {
   std::string name_;
   const ModelConfig& config_;
   int64_t max_rows_;
+  bool exact_;          // ModelOptions::exact
   OnDevice on_device_;  // while the backend is made
   Stream stream_;
   Event done_[2];  // a step by graph of this turn
@@ -133,6 +136,8 @@ class CudaBackend : public Backend {
   float *angles_ = nullptr, *gated_ = nullptr;
   int64_t hidden_stride_, qkv_stride_, attention_stride_, gated_stride_, logits_stride_;
   DeviceMemory quantized_, scales_, partial_;
+  DeviceMemory exact_partial_;  // of exact attention's rows
+  int64_t exact_words_ = 0;     // of these
   /// What blocks of a chain wait for, behind the partial results, all missing between steps.
   struct Awaited {
     float *qkv, *attention, *hidden;

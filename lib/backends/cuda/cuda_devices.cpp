@@ -58,10 +58,10 @@ std::vector<DeviceInfo> cuda_devices() {
 }
 
 std::unique_ptr<Backend> make_cuda_backend(int index, const ModelConfig& config, int64_t max_rows,
-                                           Weights& weights, Progress progress) {
+                                           bool exact, Weights& weights, Progress progress) {
   const std::string reason = why_no_cuda(index);
   require(reason.empty(), ErrorCode::Device, "device cuda:", index, ": ", reason);
-  auto backend = std::make_unique<CudaBackend>(index, config, max_rows, weights, progress);
+  auto backend = std::make_unique<CudaBackend>(index, config, max_rows, exact, weights, progress);
   weights = backend->weights();
   return backend;
 }

@@ -17,11 +17,11 @@ std::string why_no_cuda(int index);
 std::vector<DeviceInfo> cuda_devices();
 
 /// A backend on device `index`, with the weights in its memory: `weights` then points there, and
-/// their source is no longer needed.
+/// their source is no longer needed. exact: ModelOptions::exact.
 /// Errors: Device saying why there is none (no driver, no device, no code for its architecture);
 /// OutOfMemory naming what is needed and what is free; Unsupported for a float scheme or a shape
 /// that the kernels do not have; Cancelled.
 std::unique_ptr<Backend> make_cuda_backend(int index, const ModelConfig& config, int64_t max_rows,
-                                           Weights& weights, Progress progress);
+                                           bool exact, Weights& weights, Progress progress);
 
 }  // namespace octet

@@ -9,17 +9,19 @@ using kernels::cuda::AttentionTile;
 using kernels::cuda::ceil_div;
 using kernels::cuda::StepRow;
 
-CudaStep::CudaStep(const ModelConfig& config, int64_t max_rows, const kernels::cuda::Queue& queue)
+CudaStep::CudaStep(const ModelConfig& config, int64_t max_rows, bool exact,
+                   const kernels::cuda::Queue& queue)
     : half_(config.head_dim / 2),
       kv_heads_(config.num_kv_heads),
       group_(config.num_heads / config.num_kv_heads),
       split_groups_(kernels::cuda::split_groups(queue.architecture, queue.shared_bytes)),
+      exact_query_rows_(exact ? kernels::cuda::exact_query_rows(queue.shared_bytes) : 0),
       multiprocessors_(queue.multiprocessors),
-      has_prefill_(kernels::cuda::has_prefill_attention(config.head_dim)),
+      has_prefill_(exact || kernels::cuda::has_prefill_attention(config.head_dim)),
       warpgroups_(kernels::cuda::by_warpgroups(config.head_dim, queue)) {
   // A chunk has at least a row, and a tile's last queries may be missing in each chunk.
-  const int64_t max_tiles =
-      max_rows + ceil_div(max_rows * group_, kernels::cuda::min_prefill_query_rows);
+  const int64_t query_rows = exact ? exact_query_rows_ : kernels::cuda::min_prefill_query_rows;
+  const int64_t max_tiles = max_rows + ceil_div(max_rows * group_, query_rows);
   StepView unused;
   const int64_t bytes = place(nullptr, max_rows, max_rows, max_tiles, unused);
   device_memory_ = DeviceMemory(bytes, "the buffers of a step");
@@ -50,7 +52,9 @@ bool CudaStep::is_split(const Chunk& chunk) const {
 
 /// Of its last row.
 int64_t CudaStep::splits_of(const Chunk& chunk) const {
-  return kernels::cuda::launched_splits(chunk.first_position + chunk.rows, split_groups_);
+  const int64_t positions = chunk.first_position + chunk.rows;
+  return exact_query_rows_ > 0 ? kernels::cuda::launched_spans(positions)
+                               : kernels::cuda::launched_splits(positions, split_groups_);
 }
 
 /// table: the sequence's, on the device.
@@ -123,8 +127,9 @@ void CudaStep::plan(const Batch& batch, cudaStream_t stream) {
   for (const Chunk& chunk : batch.chunks)
     if (!is_split(chunk)) queries += chunk.rows * group_;
   const bool by_warpgroups = warpgroups_ && batch.chunks[0].cache->type() == KvCacheType::f16;
-  query_rows_ =
-      kernels::cuda::prefill_query_rows(queries, kv_heads_, multiprocessors_, by_warpgroups);
+  query_rows_ = exact_query_rows_ > 0 ? exact_query_rows_
+                                      : kernels::cuda::prefill_query_rows(
+                                            queries, kv_heads_, multiprocessors_, by_warpgroups);
   *host.first_bad = kernels::cuda::none_bad;
   turn_ = 0;
   std::fill_n(host.turns, rows_, turn_);

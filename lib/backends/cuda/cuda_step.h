@@ -24,7 +24,8 @@ struct StepView {
 class CudaStep {
  public:
   /// Errors: OutOfMemory.
-  CudaStep(const ModelConfig& config, int64_t max_rows, const kernels::cuda::Queue& queue);
+  CudaStep(const ModelConfig& config, int64_t max_rows, bool exact,
+           const kernels::cuda::Queue& queue);
 
   /// Plans a step, whose predecessor must have ended, and sends its tables. send() follows.
   void plan(const Batch& batch, cudaStream_t stream);
@@ -47,7 +48,7 @@ class CudaStep {
   int64_t tiles() const { return tiles_; }
   /// Of a tile.
   int64_t query_rows() const { return query_rows_; }
-  /// Of the longest row that is attended by itself.
+  /// Of the longest row that is attended by itself; of exact attention, launched spans.
   int64_t launched_splits() const { return launched_splits_; }
   /// Of the step that follows.
   int64_t next_launched_splits() const;
@@ -73,6 +74,7 @@ class CudaStep {
   int64_t kv_heads_;
   int64_t group_;  // query heads of a kv head
   int split_groups_;
+  int64_t exact_query_rows_;  // of a tile; 0: attention is not exact
   int multiprocessors_;
   bool has_prefill_;
   bool warpgroups_;  // attend to fp16 caches

@@ -56,6 +56,9 @@ inline int2 make_int2(int x, int y) {
 inline int4 make_int4(int x, int y, int z, int w) {
   return {x, y, z, w};
 }
+inline uint2 make_uint2(uint32_t x, uint32_t y) {
+  return {x, y};
+}
 inline uint4 make_uint4(uint32_t x, uint32_t y, uint32_t z, uint32_t w) {
   return {x, y, z, w};
 }

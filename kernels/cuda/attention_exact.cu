@@ -1,0 +1,299 @@
+// Causal attention with the CPU's bits (kernels/types.h: Attention), for whoever wants these more
+// than speed: multiplications and additions of fp32 in the order of dimensions and positions, where
+// the other kernels use tensor cores. A block of threads has query rows, tokens x heads of one kv
+// head. Of many tokens it has a tile, and goes through their spans in turn; of a single token it
+// has one span, whose results are then merged in rising order, which is the same.
+#include <type_traits>
+
+#include "kernels/cuda/attention_exact_cache.cuh"
+#include "kernels/cuda/launch.cuh"
+
+namespace octet::kernels::cuda {
+namespace {
+
+constexpr int warps = 8, threads = 32 * warps;
+
+/// What a block of threads has to do: its query rows, and spans from `first` to before `end`.
+class Task {
+ public:
+  /// Of a tile.
+  __device__ Task(const ExactAttention& a, const AttentionTile& tile, int kv_head)
+      : tile_(tile),
+        group_(static_cast<int>(a.heads.num_heads / a.heads.num_kv_heads)),
+        kv_head_(kv_head) {}
+
+  /// Query rows up to `rows` that are there.
+  __device__ int count(int rows) const {
+    return min(rows, tile_.rows * group_ - tile_.first_query);
+  }
+  /// The last in place of one that is not.
+  __device__ ExactRow row(int r) const {
+    const int query = min(tile_.first_query + r, tile_.rows * group_ - 1);
+    return {tile_.first_row + query / group_, kv_head_ * group_ + query % group_,
+            tile_.first_position + query / group_ + 1};
+  }
+  __device__ int kv_head() const { return kv_head_; }
+  __device__ int group() const { return group_; }
+
+ private:
+  AttentionTile tile_;
+  int group_, kv_head_;
+};
+
+__device__ inline int spans_of(int length) {
+  return (length + int{kv_span} - 1) / int{kv_span};
+}
+
+/// A part of a row's softmax, and what a merge multiplies two parts' results by: merge() of
+/// kernels/simd/attention.h.
+struct ExactSoftmax {
+  float max, sum;
+};
+struct ExactFactors {
+  float old, added;
+};
+__device__ inline ExactFactors merge(ExactSoftmax& row, const ExactSoftmax& added) {
+  const float max = added.max > row.max ? added.max : row.max;
+  const ExactFactors factors{row.max == max ? 1.0f : exact_exp(row.max - max),
+                             added.max == max ? 1.0f : exact_exp(added.max - max)};
+  row = {max, row.sum * factors.old + added.sum * factors.added};
+  return factors;
+}
+
+/// Scores of query row r over a span become weights, by sixteen lanes.
+template <int rows, class Query>
+__device__ inline void weigh(ExactShared<rows, Query>& shared, int r, int count, int padded) {
+  constexpr int lanes = 16;
+  const int lane = threadIdx.x % lanes;
+  float* const scores = shared.scores[r];
+  ExactSoftmax added{-INFINITY, 0};
+  for (int j = lane; j < padded; j += lanes)
+    if (j < count) added.max = fmaxf(added.max, scores[j]);
+#pragma unroll
+  for (int distance = lanes / 2; distance > 0; distance /= 2)
+    added.max = fmaxf(added.max, __shfl_xor_sync(0xffffffffu, added.max, distance));
+#pragma unroll 4
+  for (int j = lane; j < padded; j += lanes) {
+    const float weight = j < count ? exact_exp(scores[j] - added.max) : 0.0f;
+    added.sum += weight;
+    scores[j] = weight;
+  }
+#pragma unroll
+  for (int distance = lanes / 2; distance > 0; distance /= 2)
+    added.sum += __shfl_xor_sync(0xffffffffu, added.sum, distance);
+  __syncwarp();
+  if (lane > 0) return;
+  ExactSoftmax row{shared.max[r], shared.sum[r]};
+  const ExactFactors factors = merge(row, added);
+  shared.max[r] = row.max;
+  shared.sum[r] = row.sum;
+  shared.old_factor[r] = factors.old;
+  shared.added_factor[r] = factors.added;
+}
+
+/// A block's query rows, and which of their results a thread has: of some rows two neighbouring
+/// dimensions of each `pairs` times 64.
+template <class Cache, int rows>
+class ExactTile {
+  // A warp's rows of scores; with few rows more warps share a block's.
+  static constexpr int score_rows = rows > 16 ? 4 : 2, score_groups = rows / score_rows;
+  static constexpr int value_rows = rows / warps > 2 ? rows / warps : 2,
+                       value_groups = rows / value_rows, pairs = 2 * value_groups / warps;
+  static_assert(value_groups * 2 / pairs == warps);
+
+ public:
+  using Shared = typename Cache::template Shared<rows>;
+
+  __device__ ExactTile(const ExactAttention& a, const Task& task, Shared& shared)
+      : a_(a), task_(task), shared_(shared), table_(a.step[task.row(0).row].blocks) {
+    for (int r = warp_; r < rows; r += warps) Cache::load_query(a, task.row(r), shared, r);
+    if (threadIdx.x < rows) {
+      shared.max[threadIdx.x] = -INFINITY;
+      shared.sum[threadIdx.x] = 0;
+    }
+#pragma unroll
+    for (int p = 0; p < pairs; ++p) dims_[p] = 64 * (warp_ / value_groups + p) + 2 * lane_;
+    __syncthreads();
+  }
+
+  /// Merges what a span gives. length: of the longest row.
+  __device__ void attend(int span, int length) {
+    const int first = span * int{kv_span}, positions = min(length - first, int{kv_span}),
+              blocks = (positions + int{kv_block} - 1) / int{kv_block};
+    for (int item = warp_; item < blocks * score_groups; item += warps)
+      score(first, item / score_groups, item % score_groups * score_rows);
+    __syncthreads();
+    for (int r = threadIdx.x / 16; r < rows; r += threads / 16) {
+      const int count = max(0, min(positions, task_.row(r).length - first));
+      weigh(shared_, r, count, blocks * int{kv_block});
+      Cache::finish_weights(a_, table_, first / int{kv_block}, blocks, task_.kv_head(), shared_, r);
+    }
+    __syncthreads();
+    add_values(first, positions, blocks);
+    __syncthreads();
+  }
+
+  /// store(r, d, two neighbouring values) for each row and dimension that is there.
+  template <class Store>
+  __device__ void each(Store store) const {
+    const int count = task_.count(rows), head_dim = static_cast<int>(a_.heads.head_dim);
+#pragma unroll
+    for (int i = 0; i < value_rows; ++i)
+#pragma unroll
+      for (int p = 0; p < pairs; ++p)
+        if (row_ + i < count && dims_[p] < head_dim)
+          store(row_ + i, dims_[p], make_float2(out_[i][p][0], out_[i][p][1]));
+  }
+
+ private:
+  __device__ typename Cache::Block block(int number) const {
+    return {a_.heads, table_, number, task_.kv_head()};
+  }
+  __device__ void score(int first, int number, int r) const {
+    if (r >= task_.count(rows)) return;
+    float scores[score_rows][2] = {};
+    Cache::template score<score_rows>(a_, block(first / int{kv_block} + number), shared_, r,
+                                      scores);
+#pragma unroll
+    for (int i = 0; i < score_rows; ++i)
+      *reinterpret_cast<float2*>(&shared_.scores[r + i][number * int{kv_block} + 2 * lane_]) =
+          make_float2(scores[i][0], scores[i][1]);
+  }
+  __device__ void add_values(int first, int positions, int blocks) {
+    if (row_ >= task_.count(rows)) return;
+    float added[value_rows][pairs][2] = {};
+    for (int b = 0; b < blocks; ++b)
+      Cache::template add_values<value_rows, pairs>(
+          a_, block(first / int{kv_block} + b), b,
+          min(positions - b * int{kv_block}, int{kv_block}), shared_, row_, dims_, added);
+#pragma unroll
+    for (int i = 0; i < value_rows; ++i) {
+      const float old = shared_.old_factor[row_ + i], factor = shared_.added_factor[row_ + i];
+#pragma unroll
+      for (int p = 0; p < pairs; ++p)
+#pragma unroll
+        for (int half = 0; half < 2; ++half)
+          out_[i][p][half] = fmaf(added[i][p][half], factor, out_[i][p][half] * old);
+    }
+  }
+
+  const ExactAttention& a_;
+  const Task& task_;
+  Shared& shared_;
+  std::byte* const* table_;
+  int warp_ = static_cast<int>(threadIdx.x) / 32, lane_ = static_cast<int>(threadIdx.x) % 32;
+  int row_ = warp_ % value_groups * value_rows, dims_[pairs];
+  float out_[value_rows][pairs][2] = {};
+};
+
+/// Where a part of a query row lies: results, maximum, sum.
+__device__ inline float* partial_of(const ExactAttention& a, int64_t item, int64_t kv_head,
+                                    int span, int head) {
+  const int64_t part = (item * a.heads.num_kv_heads + kv_head) * a.spans + span;
+  return a.partial + (part * max_head_group + head) * exact_partial(a.heads.head_dim);
+}
+__device__ inline float2* result_of(const ExactAttention& a, const ExactRow& row, int d) {
+  return reinterpret_cast<float2*>(a.out + row.row * a.out_stride + row.head * a.heads.head_dim +
+                                   d);
+}
+
+template <class Cache, int rows>
+__global__ void __launch_bounds__(threads, 2) attention_exact_tiles_kernel(ExactAttention a) {
+  allow_next_kernel();
+  wait_previous_kernels();
+  const Task task(a, a.tile[a.count - 1 - blockIdx.y], static_cast<int>(blockIdx.x));
+  auto& shared = *dynamic_shared<typename Cache::template Shared<rows>>();
+  ExactTile<Cache, rows> tile(a, task, shared);
+  const int length = task.row(rows - 1).length;
+  for (int span = 0; span < spans_of(length); ++span) tile.attend(span, length);
+  tile.each([&](int r, int d, const float2& value) {
+    const float inverse = 1.0f / shared.sum[r];
+    *result_of(a, task.row(r), d) = make_float2(value.x * inverse, value.y * inverse);
+  });
+}
+
+/// A row of the list, as a tile.
+__device__ inline AttentionTile single_row(const ExactAttention& a, int64_t item) {
+  const int row = a.row_list[item];
+  return {row, 1, 0, a.step[row].position};
+}
+
+template <class Cache>
+__global__ void __launch_bounds__(threads) attention_exact_rows_kernel(ExactAttention a) {
+  constexpr int rows = static_cast<int>(max_head_group);
+  allow_next_kernel();
+  wait_previous_kernels();
+  const int span = static_cast<int>(blockIdx.x), kv_head = static_cast<int>(blockIdx.y);
+  const int64_t item = blockIdx.z;
+  const Task task(a, single_row(a, item), kv_head);
+  const int length = task.row(0).length;
+  if (span >= spans_of(length)) return;
+  auto& shared = *dynamic_shared<typename Cache::template Shared<rows>>();
+  ExactTile<Cache, rows> tile(a, task, shared);
+  tile.attend(span, length);
+  tile.each([&](int r, int d, const float2& value) {
+    float* const part = partial_of(a, item, kv_head, span, r);
+    *reinterpret_cast<float2*>(part + d) = value;
+    if (d > 0) return;
+    part[a.heads.head_dim] = shared.max[r];
+    part[a.heads.head_dim + 1] = shared.sum[r];
+  });
+}
+
+/// Parts in rising order: merge_partials() of kernels/simd/attention.h.
+__global__ void __launch_bounds__(threads) attention_exact_merge_kernel(ExactAttention a) {
+  allow_next_kernel();
+  wait_previous_kernels();
+  const int kv_head = static_cast<int>(blockIdx.x);
+  const int64_t item = blockIdx.y;
+  const Task task(a, single_row(a, item), kv_head);
+  const int pairs = static_cast<int>(a.heads.head_dim) / 2, spans = spans_of(task.row(0).length);
+  for (int i = static_cast<int>(threadIdx.x); i < task.group() * pairs; i += threads) {
+    const int head = i / pairs, d = i % pairs * 2;
+    float2 out = make_float2(0, 0);
+    ExactSoftmax softmax{-INFINITY, 0};
+    for (int span = 0; span < spans; ++span) {
+      const float* part = partial_of(a, item, kv_head, span, head);
+      const float2 added = *reinterpret_cast<const float2*>(part + d);
+      const ExactFactors factors =
+          merge(softmax, {part[a.heads.head_dim], part[a.heads.head_dim + 1]});
+      out = make_float2(fmaf(added.x, factors.added, out.x * factors.old),
+                        fmaf(added.y, factors.added, out.y * factors.old));
+    }
+    const float inverse = 1.0f / softmax.sum;
+    *result_of(a, task.row(head), d) = make_float2(out.x * inverse, out.y * inverse);
+  }
+}
+
+template <class Cache, int rows>
+void launch_tiles(const ExactAttention& a, const Queue& queue) {
+  launch(attention_exact_tiles_kernel<Cache, rows>,
+         {dim3(extent(a.heads.num_kv_heads), extent(a.count)), threads,
+          sizeof(typename Cache::template Shared<rows>)},
+         queue, a);
+}
+
+template <class Cache>
+void attend(const ExactAttention& a, const Queue& queue) {
+  if (a.tile) {
+    if (exact_query_rows(queue.shared_bytes) == 32) return launch_tiles<Cache, 32>(a, queue);
+    return launch_tiles<Cache, 16>(a, queue);
+  }
+  launch(attention_exact_rows_kernel<Cache>,
+         {dim3(extent(a.spans), extent(a.heads.num_kv_heads), extent(a.count)), threads,
+          sizeof(typename Cache::template Shared<max_head_group>)},
+         queue, a);
+  launch(attention_exact_merge_kernel,
+         {dim3(extent(a.heads.num_kv_heads), extent(a.count)), threads}, queue, a);
+}
+
+}  // namespace
+
+void attention_exact(const ExactAttention& attention, const Queue& queue) {
+  if (attention.queries)
+    attend<ExactS8>(attention, queue);
+  else
+    attend<ExactF16>(attention, queue);
+}
+
+}  // namespace octet::kernels::cuda

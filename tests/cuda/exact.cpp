@@ -1,0 +1,76 @@
+// ModelOptions::exact: the CPU's bits on the device, for whole models.
+#include <octet/adapter.h>
+#include <octet/quant.h>
+
+#include "tests/cuda/compare.h"
+#include "tests/cuda/device.h"
+
+using namespace octet;
+using namespace octet::testing;
+
+namespace {
+
+Model open_exact(const std::string& path, ModelOptions options, const Device& device) {
+  options.device = device;
+  options.exact = true;
+  return Model::open(path, options);
+}
+
+/// Of ids as one chunk and cut in several ways.
+void check_bits(const std::string& path, const ModelOptions& options, int64_t count) {
+  CAPTURE(path);
+  CAPTURE(to_string(options.scheme));
+  CAPTURE(to_string(options.kv_cache));
+  const Model cpu = open_exact(path, options, Device::cpu()),
+              cuda = open_exact(path, options, Device::cuda());
+  const std::vector<int32_t> ids = some_ids(cpu, count, 1);
+  const std::vector<float> expected = alone(cpu, ids);
+  for (const size_t chunk : {0, 1, 5, 33}) {
+    CAPTURE(chunk);
+    CHECK(same_bits(alone(cuda, ids, chunk), expected));
+  }
+}
+
+}  // namespace
+
+TEST_CASE("cuda: exact logits are the CPU's bit for bit, as a prompt and token by token") {
+  if (!has_cuda()) return;
+  for (const char* name :
+       {"tiny-qwen2", "tiny-qwen2-tied", "tiny-qwen3", "tiny-llama", "tiny-qwen2-distill"})
+    for (const Scheme scheme : {Scheme::w8a8, Scheme::w8a8_g128}) {
+      ModelOptions options;
+      options.scheme = scheme;
+      check_bits(fixture(name), options, 70);
+    }
+}
+
+TEST_CASE("cuda: exact logits over an int8 cache are the CPU's bit for bit") {
+  if (!has_cuda()) return;
+  ModelOptions options;
+  options.kv_cache = KvCacheType::int8;
+  for (const char* name : {"tiny-qwen2", "tiny-qwen3", "tiny-qwen2-distill"})
+    check_bits(fixture(name), options, 70);
+}
+
+TEST_CASE("cuda: exact logits of a file as convert makes it are the CPU's bit for bit") {
+  if (!has_cuda()) return;
+  const TempDir folder;
+  for (const Scheme scheme : {Scheme::w8a8, Scheme::w8a8_g128}) {
+    ConvertOptions options;
+    options.scheme = scheme;
+    const std::string path = folder.path(to_string(scheme));
+    convert(fixture("tiny-qwen2"), path, options);
+    check_bits(path, {}, 70);
+  }
+}
+
+TEST_CASE("cuda: exact is refused where the CPU's bits are not to be had") {
+  if (!has_cuda()) return;
+  ModelOptions options;
+  options.scheme = Scheme::f16;
+  CHECK_THROWS_WITH_AS(open_exact(fixture("tiny-qwen2"), options, Device::cuda()),
+                       doctest::Contains("exact is for models whose matrices are all int8"), Error);
+  const Model model = open_exact(fixture("tiny-qwen2"), {}, Device::cuda());
+  CHECK_THROWS_WITH_AS(Adapter::load(model, fixture("lora/tiny-qwen2/all")),
+                       doctest::Contains("adapters do not go with exact"), Error);
+}
