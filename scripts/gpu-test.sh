@@ -109,6 +109,8 @@ run() {
   memory
   bench --scheme w8a8-g128 --prompt 2048 --depth 128 --gen 128
   CUDA_FORCE_PTX_JIT=1 bench --prompt 2048 --depth 128 --gen 128
+  echo 'with the CPU'"'"'s bits (--exact):'
+  bench --exact --prompt 2048 --depth 128 --gen 128
   echo 'with rotated weights, as converted files have them; they are rotated while loading here:'
   rotate=on bench --prompt 512 --depth 128 --gen 128
 }

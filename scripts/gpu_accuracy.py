@@ -15,7 +15,8 @@ import numpy
 
 octet, model, text, prompts_path, *options = sys.argv[1:]
 reference = ["--device", "cpu"]
-others = {"cuda": ["--device", "cuda"], "cpu, fp32 cache": ["--device", "cpu", "--kv-cache", "f32"]}
+others = {"cuda": ["--device", "cuda"], "cuda, exact": ["--device", "cuda", "--exact"],
+          "cpu, fp32 cache": ["--device", "cpu", "--kv-cache", "f32"]}
 
 
 def run(command, *arguments, stdin=None):

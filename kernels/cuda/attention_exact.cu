@@ -3,8 +3,6 @@
 // the other kernels use tensor cores. A block of threads has query rows, tokens x heads of one kv
 // head. Of many tokens it has a tile, and goes through their spans in turn; of a single token it
 // has one span, whose results are then merged in rising order, which is the same.
-#include <type_traits>
-
 #include "kernels/cuda/attention_exact_cache.cuh"
 #include "kernels/cuda/launch.cuh"
 
@@ -60,46 +58,17 @@ __device__ inline ExactFactors merge(ExactSoftmax& row, const ExactSoftmax& adde
   return factors;
 }
 
-/// Scores of query row r over a span become weights, by sixteen lanes.
-template <int rows, class Query>
-__device__ inline void weigh(ExactShared<rows, Query>& shared, int r, int count, int padded) {
-  constexpr int lanes = 16;
-  const int lane = threadIdx.x % lanes;
-  float* const scores = shared.scores[r];
-  ExactSoftmax added{-INFINITY, 0};
-  for (int j = lane; j < padded; j += lanes)
-    if (j < count) added.max = fmaxf(added.max, scores[j]);
-#pragma unroll
-  for (int distance = lanes / 2; distance > 0; distance /= 2)
-    added.max = fmaxf(added.max, __shfl_xor_sync(0xffffffffu, added.max, distance));
-#pragma unroll 4
-  for (int j = lane; j < padded; j += lanes) {
-    const float weight = j < count ? exact_exp(scores[j] - added.max) : 0.0f;
-    added.sum += weight;
-    scores[j] = weight;
-  }
-#pragma unroll
-  for (int distance = lanes / 2; distance > 0; distance /= 2)
-    added.sum += __shfl_xor_sync(0xffffffffu, added.sum, distance);
-  __syncwarp();
-  if (lane > 0) return;
-  ExactSoftmax row{shared.max[r], shared.sum[r]};
-  const ExactFactors factors = merge(row, added);
-  shared.max[r] = row.max;
-  shared.sum[r] = row.sum;
-  shared.old_factor[r] = factors.old;
-  shared.added_factor[r] = factors.added;
-}
-
 /// A block's query rows, and which of their results a thread has: of some rows two neighbouring
 /// dimensions of each `pairs` times 64.
 template <class Cache, int rows>
 class ExactTile {
-  // A warp's rows of scores; with few rows more warps share a block's.
+  // A warp's rows of scores, and of results; of few rows some warps have no results.
   static constexpr int score_rows = rows > 16 ? 4 : 2, score_groups = rows / score_rows;
-  static constexpr int value_rows = rows / warps > 2 ? rows / warps : 2,
-                       value_groups = rows / value_rows, pairs = 2 * value_groups / warps;
-  static_assert(value_groups * 2 / pairs == warps);
+  static constexpr int value_rows = rows > 16      ? 4
+                                    : rows / 8 > 0 ? rows / 8
+                                                   : 1,
+                       value_groups = rows / value_rows, pairs = rows > 2 ? 2 : 1;
+  static_assert(rows % 2 == 0);  // the lanes of both halves of a warp have as much to do
 
  public:
   using Shared = typename Cache::template Shared<rows>;
@@ -112,7 +81,7 @@ class ExactTile {
       shared.sum[threadIdx.x] = 0;
     }
 #pragma unroll
-    for (int p = 0; p < pairs; ++p) dims_[p] = 64 * (warp_ / value_groups + p) + 2 * lane_;
+    for (int p = 0; p < pairs; ++p) dims_[p] = 64 * (warp_ / value_groups * pairs + p) + 2 * lane_;
     __syncthreads();
   }
 
@@ -123,11 +92,15 @@ class ExactTile {
     for (int item = warp_; item < blocks * score_groups; item += warps)
       score(first, item / score_groups, item % score_groups * score_rows);
     __syncthreads();
-    for (int r = threadIdx.x / 16; r < rows; r += threads / 16) {
-      const int count = max(0, min(positions, task_.row(r).length - first));
-      weigh(shared_, r, count, blocks * int{kv_block});
-      Cache::finish_weights(a_, table_, first / int{kv_block}, blocks, task_.kv_head(), shared_, r);
-    }
+    for (int item = warp_; item < blocks * rows; item += warps)
+      weigh(item % rows, item / rows, blocks);
+    __syncthreads();
+    constexpr int halves = 2 * warps;  // of warps
+    const int half = static_cast<int>(threadIdx.x) / 16;
+    for (int r = half; r < rows; r += halves) add_up(r, blocks);
+    for (int item = half; item < blocks * rows; item += halves)
+      Cache::finish_weights(block(first / int{kv_block} + item / rows), shared_, item % rows,
+                            item / rows);
     __syncthreads();
     add_values(first, positions, blocks);
     __syncthreads();
@@ -149,18 +122,60 @@ class ExactTile {
   __device__ typename Cache::Block block(int number) const {
     return {a_.heads, table_, number, task_.kv_head()};
   }
+
+  /// Of some rows over block `number` of the span; -infinity behind what a row sees.
   __device__ void score(int first, int number, int r) const {
-    if (r >= task_.count(rows)) return;
     float scores[score_rows][2] = {};
     Cache::template score<score_rows>(a_, block(first / int{kv_block} + number), shared_, r,
                                       scores);
+    const int position = number * int{kv_block} + 2 * lane_;
 #pragma unroll
-    for (int i = 0; i < score_rows; ++i)
-      *reinterpret_cast<float2*>(&shared_.scores[r + i][number * int{kv_block} + 2 * lane_]) =
-          make_float2(scores[i][0], scores[i][1]);
+    for (int i = 0; i < score_rows; ++i) {
+      const int count = task_.row(r + i).length - first - position;
+      const float2 seen =
+          make_float2(count > 0 ? scores[i][0] : -INFINITY, count > 1 ? scores[i][1] : -INFINITY);
+      *reinterpret_cast<float2*>(&shared_.scores[r + i][position]) = seen;
+      const float largest = combine_warp(fmaxf(seen.x, seen.y), Larger());
+      if (lane_ == 0) shared_.block_max[r + i][number] = largest;
+    }
   }
+
+  /// The largest score of a row over the span.
+  __device__ float largest(int r, int blocks) const {
+    float max = shared_.block_max[r][0];
+    for (int b = 1; b < blocks; ++b) max = fmaxf(max, shared_.block_max[r][b]);
+    return max;
+  }
+
+  /// Scores become weights.
+  __device__ void weigh(int r, int number, int blocks) const {
+    const float max = largest(r, blocks);
+    auto& at = *reinterpret_cast<float2*>(&shared_.scores[r][number * int{kv_block} + 2 * lane_]);
+    const auto weight = [&](float x) { return x == -INFINITY ? 0.0f : exact_exp(x - max); };
+    at = make_float2(weight(at.x), weight(at.y));
+  }
+
+  /// Weights of a row, by sixteen lanes, each every sixteenth in their order; then its softmax.
+  __device__ void add_up(int r, int blocks) const {
+    constexpr int lanes = 16;
+    const int lane = threadIdx.x % lanes;
+    ExactSoftmax added{largest(r, blocks), 0};
+#pragma unroll 8
+    for (int j = lane; j < blocks * int{kv_block}; j += lanes) added.sum += shared_.scores[r][j];
+#pragma unroll
+    for (int distance = lanes / 2; distance > 0; distance /= 2)
+      added.sum += __shfl_xor_sync(0xffffffffu, added.sum, distance);
+    if (lane > 0) return;
+    ExactSoftmax row{shared_.max[r], shared_.sum[r]};
+    const ExactFactors factors = merge(row, added);
+    shared_.max[r] = row.max;
+    shared_.sum[r] = row.sum;
+    shared_.old_factor[r] = factors.old;
+    shared_.added_factor[r] = factors.added;
+  }
+
   __device__ void add_values(int first, int positions, int blocks) {
-    if (row_ >= task_.count(rows)) return;
+    if (row_ >= task_.count(rows) || dims_[0] >= a_.heads.head_dim) return;
     float added[value_rows][pairs][2] = {};
     for (int b = 0; b < blocks; ++b)
       Cache::template add_values<value_rows, pairs>(
@@ -212,27 +227,57 @@ __global__ void __launch_bounds__(threads, 2) attention_exact_tiles_kernel(Exact
   });
 }
 
-/// A row of the list, as a tile.
-__device__ inline AttentionTile single_row(const ExactAttention& a, int64_t item) {
+/// Query rows of a block of single rows: few, so that many blocks share a row's heads.
+constexpr int pair_rows = 2;
+__device__ inline int pairs_of(const Heads& heads) {
+  return static_cast<int>((heads.num_heads / heads.num_kv_heads + pair_rows - 1) / pair_rows);
+}
+
+/// A row of the list, from query `first` on, as a tile.
+__device__ inline AttentionTile single_row(const ExactAttention& a, int64_t item, int first) {
   const int row = a.row_list[item];
-  return {row, 1, 0, a.step[row].position};
+  return {row, 1, first, a.step[row].position};
+}
+
+/// A span's keys and values come nearer while the kernels before run.
+template <class Cache>
+__device__ inline void prefetch_span(const ExactAttention& a, int64_t item, int kv_head, int span,
+                                     int length) {
+  constexpr int line = 128;
+  std::byte* const* const table = a.step[a.row_list[item]].blocks;
+  const int first = span * span_blocks,
+            blocks = min((length + int{kv_block} - 1) / int{kv_block} - first, span_blocks),
+            lines = static_cast<int>(kv_block * a.heads.head_dim) * Cache::value_bytes / line;
+  for (int i = static_cast<int>(threadIdx.x); i < blocks * lines; i += threads) {
+    const typename Cache::Block block(a.heads, table, first + i / lines, kv_head);
+    prefetch(reinterpret_cast<const char*>(block.keys) + i % lines * line);
+    prefetch(reinterpret_cast<const char*>(block.values) + i % lines * line);
+  }
 }
 
 template <class Cache>
-__global__ void __launch_bounds__(threads) attention_exact_rows_kernel(ExactAttention a) {
-  constexpr int rows = static_cast<int>(max_head_group);
+__global__ void __launch_bounds__(threads, 2) attention_exact_rows_kernel(ExactAttention a) {
   allow_next_kernel();
-  wait_previous_kernels();
-  const int span = static_cast<int>(blockIdx.x), kv_head = static_cast<int>(blockIdx.y);
+  const int pairs = pairs_of(a.heads), span = static_cast<int>(blockIdx.x) / pairs,
+            first = static_cast<int>(blockIdx.x) % pairs * pair_rows,
+            kv_head = static_cast<int>(blockIdx.y);
   const int64_t item = blockIdx.z;
-  const Task task(a, single_row(a, item), kv_head);
+  // The step was sent before its first kernel, so this needs no waiting.
+  const Task task(a, single_row(a, item, first), kv_head);
   const int length = task.row(0).length;
   if (span >= spans_of(length)) return;
-  auto& shared = *dynamic_shared<typename Cache::template Shared<rows>>();
-  ExactTile<Cache, rows> tile(a, task, shared);
+  prefetch_span<Cache>(a, item, kv_head, span, length);
+  wait_previous_kernels();
+  auto& shared = *dynamic_shared<typename Cache::template Shared<pair_rows>>();
+  ExactTile<Cache, pair_rows> tile(a, task, shared);
   tile.attend(span, length);
+  if (a.spans == 1)
+    return tile.each([&](int r, int d, const float2& value) {
+      const float inverse = 1.0f / shared.sum[r];
+      *result_of(a, task.row(r), d) = make_float2(value.x * inverse, value.y * inverse);
+    });
   tile.each([&](int r, int d, const float2& value) {
-    float* const part = partial_of(a, item, kv_head, span, r);
+    float* const part = partial_of(a, item, kv_head, span, first + r);
     *reinterpret_cast<float2*>(part + d) = value;
     if (d > 0) return;
     part[a.heads.head_dim] = shared.max[r];
@@ -246,7 +291,7 @@ __global__ void __launch_bounds__(threads) attention_exact_merge_kernel(ExactAtt
   wait_previous_kernels();
   const int kv_head = static_cast<int>(blockIdx.x);
   const int64_t item = blockIdx.y;
-  const Task task(a, single_row(a, item), kv_head);
+  const Task task(a, single_row(a, item, 0), kv_head);
   const int pairs = static_cast<int>(a.heads.head_dim) / 2, spans = spans_of(task.row(0).length);
   for (int i = static_cast<int>(threadIdx.x); i < task.group() * pairs; i += threads) {
     const int head = i / pairs, d = i % pairs * 2;
@@ -279,10 +324,13 @@ void attend(const ExactAttention& a, const Queue& queue) {
     if (exact_query_rows(queue.shared_bytes) == 32) return launch_tiles<Cache, 32>(a, queue);
     return launch_tiles<Cache, 16>(a, queue);
   }
+  const int64_t group = a.heads.num_heads / a.heads.num_kv_heads;
   launch(attention_exact_rows_kernel<Cache>,
-         {dim3(extent(a.spans), extent(a.heads.num_kv_heads), extent(a.count)), threads,
-          sizeof(typename Cache::template Shared<max_head_group>)},
+         {dim3(extent(a.spans * ceil_div(group, pair_rows)), extent(a.heads.num_kv_heads),
+               extent(a.count)),
+          threads, sizeof(typename Cache::template Shared<pair_rows>)},
          queue, a);
+  if (a.spans == 1) return;
   launch(attention_exact_merge_kernel,
          {dim3(extent(a.heads.num_kv_heads), extent(a.count)), threads}, queue, a);
 }

@@ -2,6 +2,8 @@
 // Float functions with the CPU's bits (kernels/types.h): no approximations of the device's own.
 #include <cuda_runtime.h>
 
+#include <cstdint>
+
 namespace octet::kernels::cuda {
 
 /// e^x as kernels/simd/vector.h has it. NaN stays NaN.

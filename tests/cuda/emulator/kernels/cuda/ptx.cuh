@@ -40,6 +40,7 @@ inline void mma_u8s8(int (&d)[4], const uint4& a, uint32_t b0, uint32_t b1) {
   mma_bytes(d, a, b0, b1, [](int8_t byte) { return int{static_cast<uint8_t>(byte)}; });
 }
 
+inline void prefetch(const void*) {}
 inline int dot_s8(uint32_t a, uint32_t b, int c) {
   for (int i = 0; i < 4; ++i) c += byte_of(a, i) * byte_of(b, i);
   return c;
