@@ -1,3 +1,5 @@
+#include "kernels/avx512vnni/intrinsics.h"
+
 #include <xsimd/xsimd.hpp>
 
 #define OCTET_SIMD_ARCH xsimd::avx512f

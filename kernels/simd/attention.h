@@ -6,7 +6,7 @@
 // What depends on the cache's type is in attention_float.h and attention_s8.h.
 #include <cmath>
 
-#include "kernels/simd/vector.h"
+#include "kernels/simd/exp.h"
 #include "kernels/types.h"
 
 namespace octet::kernels::simd {
@@ -64,8 +64,8 @@ struct Factors {
 inline Factors merge(Softmax& row, const Softmax& added) {
   const float max = added.max > row.max ? added.max : row.max;
   // An empty side's maximum is -inf; two of them would differ by NaN.
-  const Factors factors{row.max == max ? 1.0f : std::exp(row.max - max),
-                        added.max == max ? 1.0f : std::exp(added.max - max)};
+  const Factors factors{row.max == max ? 1.0f : exponential<Scalar>(row.max - max),
+                        added.max == max ? 1.0f : exponential<Scalar>(added.max - max)};
   row = {max, row.sum * factors.old + added.sum * factors.added};
   return factors;
 }
@@ -85,15 +85,19 @@ Softmax exponentials(float* scores, int64_t count, int64_t padded) {
   using Batch = typename V::type;
   for (int64_t j = count; j < padded; ++j) scores[j] = count > 0 ? -INFINITY : 0.0f;
   if (count == 0) return {-INFINITY, 0};
-  Batch largest(-INFINITY), sum(0.0f);
+  Batch largest(-INFINITY);
   for (int64_t j = 0; j < padded; j += V::size) largest = xsimd::max(largest, V::load(scores + j));
   const float max = V::max(largest);
-  for (int64_t j = 0; j < padded; j += V::size) {
-    const Batch weight = V::exp(V::load(scores + j) - Batch(max));
-    sum += weight;
-    V::store(scores + j, weight);
-  }
-  return {max, V::sum(sum)};
+  LaneSums<Arch> sums;
+  for (int64_t j = 0; j < padded; j += sums.lanes)
+#pragma GCC unroll 4
+    for (int i = 0; i < sums.vectors; ++i) {
+      float* const at = scores + j + i * V::size;
+      const Batch weight = exponential<V>(V::load(at) - Batch(max));
+      sums.part[i] = sums.part[i] + weight;
+      V::store(at, weight);
+    }
+  return {max, sums.total()};
 }
 
 /// Merges what a span gives to `width` vectors of the rows' outputs, of which the last has `count`

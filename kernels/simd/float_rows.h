@@ -3,7 +3,7 @@
 // alone: the values after the last whole vector go through the same instructions, padded.
 #include <cmath>
 
-#include "kernels/simd/vector.h"
+#include "kernels/simd/exp.h"
 #include "kernels/types.h"
 
 namespace octet::kernels::simd {
@@ -102,15 +102,6 @@ void project(const Project& p) {
 }
 
 template <class Arch>
-void rms_norm(const float* x, const float* w, float* y, int64_t n, float eps) {
-  using Batch = typename Vector<Arch>::type;
-  const Batch root(std::sqrt(dot<Arch>(x, x, n) / static_cast<float>(n) + eps));
-  each_vector<Arch>(n, [&](int64_t i, int64_t count) {
-    store<Arch>(y + i, load<Arch>(x + i, count) / root * load<Arch>(w + i, count), count);
-  });
-}
-
-template <class Arch>
 void softmax(const float* x, float* y, int64_t n) {
   using V = Vector<Arch>;
   using Batch = typename V::type;
@@ -119,13 +110,14 @@ void softmax(const float* x, float* y, int64_t n) {
     max = xsimd::max(max, load<Arch>(x + i, count, -INFINITY));
   });
   const Batch row_max(V::max(max));
-  Batch sum(0.0f);
+  LaneSums<Arch> sums;
   each_vector<Arch>(n, [&](int64_t i, int64_t count) {
-    const Batch weight = Vector<Arch>::exp(load<Arch>(x + i, count, -INFINITY) - row_max);
-    sum += weight;
+    const Batch weight = exponential<V>(load<Arch>(x + i, count, -INFINITY) - row_max);
+    Batch& sum = sums.part[i / V::size % sums.vectors];
+    sum = sum + weight;
     store<Arch>(y + i, weight, count);
   });
-  const Batch inverse(1.0f / V::sum(sum));
+  const Batch inverse(1.0f / sums.total());
   each_vector<Arch>(n, [&](int64_t i, int64_t count) {
     store<Arch>(y + i, load<Arch>(y + i, count) * inverse, count);
   });
@@ -136,7 +128,8 @@ void silu_mul(const float* gate, const float* up, float* y, int64_t n) {
   using Batch = typename Vector<Arch>::type;
   each_vector<Arch>(n, [&](int64_t i, int64_t count) {
     const Batch g = load<Arch>(gate + i, count);
-    store<Arch>(y + i, g / (Batch(1.0f) + Vector<Arch>::exp(-g)) * load<Arch>(up + i, count),
+    store<Arch>(y + i,
+                g / (Batch(1.0f) + exponential<Vector<Arch>>(-g)) * load<Arch>(up + i, count),
                 count);
   });
 }

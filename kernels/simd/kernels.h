@@ -7,6 +7,7 @@
 #include "kernels/simd/attention_float.h"
 #include "kernels/simd/float_rows.h"
 #include "kernels/simd/hadamard.h"
+#include "kernels/simd/rms_norm.h"
 #include "kernels/table.h"
 
 namespace octet::kernels {

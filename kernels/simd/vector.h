@@ -13,23 +13,6 @@
 namespace octet::kernels::simd {
 namespace {
 
-#if defined(__AVX512F__)
-/// e^x = 2^n 2^f with n = rint(x / ln 2): 9 multiplications, where xsimd 8.1 takes some 20; the
-/// instructions of clamping, rounding and scaling cost none beside them (Zen 4). The polynomial is
-/// our own fit of 2^f over [-1/2, 1/2] by least relative error, 2e-9. NaN stays NaN.
-inline __m512 exp512(__m512 x) {
-  x = _mm512_max_ps(_mm512_set1_ps(-110.0f), _mm512_min_ps(_mm512_set1_ps(100.0f), x));
-  const __m512 log2_e = _mm512_set1_ps(0x1.715476p+0f), rest = _mm512_set1_ps(0x1.4ae0cp-26f);
-  const __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, log2_e), _MM_FROUND_TO_NEAREST_INT);
-  const __m512 f = _mm512_fmadd_ps(x, rest, _mm512_fmsub_ps(x, log2_e, n));
-  __m512 power = _mm512_set1_ps(0x1.41fbbap-13f);
-  for (const float c :
-       {0x1.5f3e54p-10f, 0x1.3b2d4cp-7f, 0x1.c6aee8p-5f, 0x1.ebfbdcp-3f, 0x1.62e43p-1f, 1.0f})
-    power = _mm512_fmadd_ps(power, f, _mm512_set1_ps(c));
-  return _mm512_scalef_ps(power, n);
-}
-#endif
-
 /// `Arch`'s vector of floats, and conversions from and to as many fp16 values.
 template <class Arch>
 struct Vector {
@@ -49,8 +32,33 @@ struct Vector {
   static type fma(type a, type b, type c) {
     return vfmaq_f32(c, a, b);
   }
-  static type exp(type x) {
-    return xsimd::exp(x);
+  /// a * b - c, rounded once.
+  static type fms(type a, type b, type c) {
+    return vfmaq_f32(vnegq_f32(c), a, b);
+  }
+  /// NaN stays NaN.
+  static type clamp(type x, float least, float most) {
+    return vmaxq_f32(vdupq_n_f32(least), vminq_f32(vdupq_n_f32(most), x));
+  }
+  /// To the nearest whole number, half to even.
+  static type rint(type x) {
+    return vrndnq_f32(x);
+  }
+  /// x 2^n, rounded once, for whole numbers n in [-252, 254] and |x| in [1/2, 2]: of two
+  /// multiplications the first is exact. NaN where n is.
+  static type times_power_of_two(type x, type n) {
+    const int32x4_t whole = vcvtq_s32_f32(n), half = vshrq_n_s32(whole, 1);
+    const auto power = [](int32x4_t exponent) {
+      return vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(exponent, vdupq_n_s32(127)), 23));
+    };
+    return vmulq_f32(vmulq_f32(x, power(half)), power(vsubq_s32(whole, half)));
+  }
+  /// Sums of neighbours, in each 128 bits two of a, then two of b.
+  static type pair_sums(type a, type b) {
+    return vpaddq_f32(a, b);
+  }
+  static float first(type v) {
+    return vgetq_lane_f32(v, 0);
   }
   /// Lane i gets that of i ^ h; h: a power of two below size.
   template <int h>
@@ -90,14 +98,64 @@ struct Vector {
       return _mm256_fmadd_ps(a, b, c);
     }
   }
-  /// e^x; on AVX-512 to 1.1 units in the last place.
-  static type exp(type x) {
+  static type fms(type a, type b, type c) {
     if constexpr (size == 16) {
 #if defined(__AVX512F__)
-      return exp512(x);
+      return _mm512_fmsub_ps(a, b, c);
 #endif
     } else {
-      return xsimd::exp(x);
+      return _mm256_fmsub_ps(a, b, c);
+    }
+  }
+  static type clamp(type x, float least, float most) {
+    // The second operand is taken where one is NaN.
+    if constexpr (size == 16) {
+#if defined(__AVX512F__)
+      return _mm512_max_ps(_mm512_set1_ps(least), _mm512_min_ps(_mm512_set1_ps(most), x));
+#endif
+    } else {
+      return _mm256_max_ps(_mm256_set1_ps(least), _mm256_min_ps(_mm256_set1_ps(most), x));
+    }
+  }
+  static type rint(type x) {
+    if constexpr (size == 16) {
+#if defined(__AVX512F__)
+      return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT);
+#endif
+    } else {
+      return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    }
+  }
+  static type times_power_of_two(type x, type n) {
+    if constexpr (size == 16) {
+#if defined(__AVX512F__)
+      return _mm512_scalef_ps(x, n);
+#endif
+    } else {
+      const __m256i whole = _mm256_cvtps_epi32(n), half = _mm256_srai_epi32(whole, 1);
+      const auto power = [](__m256i exponent) {
+        return _mm256_castsi256_ps(
+            _mm256_slli_epi32(_mm256_add_epi32(exponent, _mm256_set1_epi32(127)), 23));
+      };
+      return _mm256_mul_ps(_mm256_mul_ps(x, power(half)), power(_mm256_sub_epi32(whole, half)));
+    }
+  }
+  static type pair_sums(type a, type b) {
+    if constexpr (size == 16) {
+#if defined(__AVX512F__)
+      return _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x88), _mm512_shuffle_ps(a, b, 0xdd));
+#endif
+    } else {
+      return _mm256_hadd_ps(a, b);
+    }
+  }
+  static float first(type v) {
+    if constexpr (size == 16) {
+#if defined(__AVX512F__)
+      return _mm512_cvtss_f32(v);
+#endif
+    } else {
+      return _mm256_cvtss_f32(v);
     }
   }
   template <int h>
@@ -136,8 +194,13 @@ struct Vector {
     for (int64_t i = 0; i < count; ++i) p[i] = values[i];
   }
 
+  /// Lane i and i ^ size / 2, then ^ size / 4, and so on to ^ 1.
   static float sum(type v) {
-    return xsimd::hadd(v);
+    if constexpr (size > 8) v = v + exchange<8>(v);
+    if constexpr (size > 4) v = v + exchange<4>(v);
+    v = v + exchange<2>(v);
+    v = v + exchange<1>(v);
+    return first(v);
   }
   static float max(type v) {
 #if defined(__AVX512F__)
@@ -148,6 +211,29 @@ struct Vector {
     float result = values[0];
     for (int64_t i = 1; i < size; ++i) result = values[i] > result ? values[i] : result;
     return result;
+  }
+};
+
+/// Sixteen lanes of sums: the order of a sum over neighbours is the same for any vector width.
+template <class Arch>
+struct LaneSums {
+  using V = Vector<Arch>;
+  static constexpr int64_t lanes = 16;
+  static constexpr int vectors = lanes / V::size;
+  typename V::type part[vectors];
+
+  LaneSums() {
+#pragma GCC unroll 4
+    for (int i = 0; i < vectors; ++i) part[i] = typename V::type(0.0f);
+  }
+  /// Lane l and l ^ 8, then ^ 4, ^ 2, ^ 1.
+  float total() const {
+    if constexpr (vectors == 4)
+      return V::sum((part[0] + part[2]) + (part[1] + part[3]));
+    else if constexpr (vectors == 2)
+      return V::sum(part[0] + part[1]);
+    else
+      return V::sum(part[0]);
   }
 };
 
