@@ -63,7 +63,10 @@ __device__ inline ExactFactors merge(ExactSoftmax& row, const ExactSoftmax& adde
 template <class Cache, int rows>
 class ExactTile {
   // A warp's rows of scores, and of results; of few rows some warps have no results.
-  static constexpr int score_rows = rows > 16 ? 4 : 2, score_groups = rows / score_rows;
+  static constexpr int score_rows = rows > 16  ? 4
+                                    : rows > 2 ? 2
+                                               : 1,
+                       score_groups = rows / score_rows;
   static constexpr int value_rows = rows > 16      ? 4
                                     : rows / 8 > 0 ? rows / 8
                                                    : 1,
@@ -102,7 +105,7 @@ class ExactTile {
       Cache::finish_weights(block(first / int{kv_block} + item / rows), shared_, item % rows,
                             item / rows);
     __syncthreads();
-    add_values(first, positions, blocks);
+    add_values(first, positions);
     __syncthreads();
   }
 
@@ -174,13 +177,12 @@ class ExactTile {
     shared_.added_factor[r] = factors.added;
   }
 
-  __device__ void add_values(int first, int positions, int blocks) {
+  __device__ void add_values(int first, int positions) {
     if (row_ >= task_.count(rows) || dims_[0] >= a_.heads.head_dim) return;
     float added[value_rows][pairs][2] = {};
-    for (int b = 0; b < blocks; ++b)
-      Cache::template add_values<value_rows, pairs>(
-          a_, block(first / int{kv_block} + b), b,
-          min(positions - b * int{kv_block}, int{kv_block}), shared_, row_, dims_, added);
+    Cache::template add_values<value_rows, pairs>(
+        a_, [&](int number) { return block(first / int{kv_block} + number); }, positions, shared_,
+        row_, dims_, added);
 #pragma unroll
     for (int i = 0; i < value_rows; ++i) {
       const float old = shared_.old_factor[row_ + i], factor = shared_.added_factor[row_ + i];
@@ -297,6 +299,7 @@ __global__ void __launch_bounds__(threads) attention_exact_merge_kernel(ExactAtt
     const int head = i / pairs, d = i % pairs * 2;
     float2 out = make_float2(0, 0);
     ExactSoftmax softmax{-INFINITY, 0};
+#pragma unroll 8
     for (int span = 0; span < spans; ++span) {
       const float* part = partial_of(a, item, kv_head, span, head);
       const float2 added = *reinterpret_cast<const float2*>(part + d);

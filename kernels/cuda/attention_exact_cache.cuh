@@ -55,6 +55,26 @@ struct Several {
   }
 };
 
+/// use(i, load(i)) for 0 <= i < count, in this order, and for some behind them, for which load()
+/// gives zeros. What is loaded at a time, and one such batch ahead, hides the memory's latency.
+template <int batch, class Load, class Use>
+__device__ inline void in_batches(int count, const Load& load, const Use& use) {
+  using Value = decltype(load(0));
+  Value now[batch], next[batch];
+#pragma unroll
+  for (int i = 0; i < batch; ++i) next[i] = load(i);
+#pragma unroll 1
+  for (int first = 0; first < count; first += batch) {
+#pragma unroll
+    for (int i = 0; i < batch; ++i) now[i] = next[i];
+    if (first + batch < count)
+#pragma unroll
+      for (int i = 0; i < batch; ++i) next[i] = load(first + batch + i);
+#pragma unroll
+    for (int i = 0; i < batch; ++i) use(first + i, now[i]);
+  }
+}
+
 struct ExactF16 {
   using Block = CacheBlock;
   static constexpr int value_bytes = 2;
@@ -63,7 +83,7 @@ struct ExactF16 {
     alignas(16) float queries[max_head_dim][rows + 4];
   };
 
-  /// A warp's query, rotated, to column r.
+  /// A warp's query, rotated, to column r; zeros behind it.
   template <int rows>
   __device__ static void load_query(const ExactAttention& a, const ExactRow& row,
                                     Shared<rows>& shared, int r) {
@@ -73,33 +93,28 @@ struct ExactF16 {
     query.turn(RotaryAngles(a.qkv.angles + row.row * head_dim, head_dim / 2), a.qkv.q_norm,
                a.qkv.eps);
     query.each([&](int d, float value) { shared.queries[d][r] = value; });
+    for (int d = head_dim + static_cast<int>(threadIdx.x) % 32; d < max_head_dim; d += 32)
+      shared.queries[d][r] = 0;
   }
 
-  /// Scores of `count` rows from r on over a block. What is read at a time hides the memory's
-  /// latency; with few rows there are registers for more of it.
+  /// Scores of `count` rows from r on over a block.
   template <int count, int rows>
   __device__ static void score(const ExactAttention& a, const Block& block,
                                const Shared<rows>& shared, int r, float (&scores)[count][2]) {
-    constexpr int batch = count > 2 ? 16 : 64;
+    constexpr int batch = count > 2 ? 8 : 32;
     const auto* keys = reinterpret_cast<const uint32_t*>(block.keys) + threadIdx.x % 32;
     const auto head_dim = static_cast<int>(a.heads.head_dim);
-    for (int first = 0; first < head_dim; first += batch) {
-      uint32_t word[batch];
+    in_batches<batch>(
+        head_dim, [&](int d) { return d < head_dim ? keys[d * (kv_block / 2)] : 0; },
+        [&](int d, uint32_t word) {
+          const float2 key = unpack_halves(word);
+          const Several<count, float> query(&shared.queries[d][r]);
 #pragma unroll
-      for (int i = 0; i < batch; ++i)
-        word[i] = first + i < head_dim ? keys[(first + i) * (kv_block / 2)] : 0;
-#pragma unroll
-      for (int i = 0; i < batch; ++i) {
-        if (i % 8 == 0 && first + i >= head_dim) break;  // a multiple of 8
-        const float2 key = unpack_halves(word[i]);
-        const Several<count, float> query(&shared.queries[first + i][r]);
-#pragma unroll
-        for (int row = 0; row < count; ++row) {
-          scores[row][0] = fmaf(query.value[row], key.x, scores[row][0]);
-          scores[row][1] = fmaf(query.value[row], key.y, scores[row][1]);
-        }
-      }
-    }
+          for (int row = 0; row < count; ++row) {
+            scores[row][0] = fmaf(query.value[row], key.x, scores[row][0]);
+            scores[row][1] = fmaf(query.value[row], key.y, scores[row][1]);
+          }
+        });
 #pragma unroll
     for (int row = 0; row < count; ++row) scores[row][0] *= a.scale, scores[row][1] *= a.scale;
   }
@@ -107,53 +122,59 @@ struct ExactF16 {
   template <int rows>
   __device__ static void finish_weights(const Block&, Shared<rows>&, int, int) {}
 
-  /// added += weights of `count` rows from r on times the values of block `number` of the span,
-  /// whose first `filled` positions are there, in their order.
-  template <int count, int pairs, int rows>
-  __device__ static void add_values(const ExactAttention& a, const Block& block, int number,
-                                    int filled, const Shared<rows>& shared, int r,
-                                    const int (&dims)[pairs], float (&added)[count][pairs][2]) {
-    constexpr int batch = count > 1 ? 8 : 32;
+  /// added += weights of `count` rows from r on times the values of a span's positions, in their
+  /// order. block_of(number): the span's block. Weights behind the positions are zeros.
+  template <int count, int pairs, int rows, class BlockOf>
+  __device__ static void add_values(const ExactAttention& a, const BlockOf& block_of, int positions,
+                                    const Shared<rows>& shared, int r, const int (&dims)[pairs],
+                                    float (&added)[count][pairs][2]) {
+    constexpr int together = 4, batch = count > 2 ? 1 : count > 1 ? 2 : 8;
+    struct Values {
+      uint32_t word[together][pairs];
+    };
     const int head_dim = static_cast<int>(a.heads.head_dim);
-    for (int first = 0; first < filled; first += batch) {
-      uint32_t word[batch][pairs];
+    in_batches<batch>(
+        (positions + together - 1) / together,
+        [&](int step) {
+          const int first = together * step, block = first / int{kv_block};
+          const uint16_t* const from = block_of(min(block, span_blocks - 1)).values;
+          Values values;
 #pragma unroll
-      for (int i = 0; i < batch; ++i)
+          for (int i = 0; i < together; ++i)
 #pragma unroll
-        for (int p = 0; p < pairs; ++p)
-          word[i][p] = first + i < filled && dims[p] < head_dim
-                           ? *reinterpret_cast<const uint32_t*>(block.values +
-                                                                (first + i) * head_dim + dims[p])
-                           : 0;
+            for (int p = 0; p < pairs; ++p)
+              values.word[i][p] = first + i < positions && dims[p] < head_dim
+                                      ? *reinterpret_cast<const uint32_t*>(
+                                            from + (first % int{kv_block} + i) * head_dim + dims[p])
+                                      : 0;
+          return values;
+        },
+        [&](int step, const Values& values) {
 #pragma unroll
-      for (int i = 0; i < batch; i += 4) {
-        if (first + i >= filled) break;
+          for (int row = 0; row < count; ++row) {
+            const Several<together, float> weight(&shared.scores[r + row][together * step]);
 #pragma unroll
-        for (int row = 0; row < count; ++row) {
-          const Several<4, float> weight(
-              &shared.scores[r + row][number * int{kv_block} + first + i]);
+            for (int i = 0; i < together; ++i)
 #pragma unroll
-          for (int j = 0; j < 4; ++j)
-#pragma unroll
-            for (int p = 0; p < pairs; ++p) {
-              const float2 value = unpack_halves(word[i + j][p]);
-              added[row][p][0] = fmaf(weight.value[j], value.x, added[row][p][0]);
-              added[row][p][1] = fmaf(weight.value[j], value.y, added[row][p][1]);
-            }
-        }
-      }
-    }
+              for (int p = 0; p < pairs; ++p) {
+                const float2 value = unpack_halves(values.word[i][p]);
+                added[row][p][0] = fmaf(weight.value[i], value.x, added[row][p][0]);
+                added[row][p][1] = fmaf(weight.value[i], value.y, added[row][p][1]);
+              }
+          }
+        });
   }
 };
 
 struct ExactS8 {
   using Block = CacheBlockS8;
   static constexpr int value_bytes = 1;
+  static constexpr int weight_words = static_cast<int>(kv_span / 4) + 4;
   template <int rows>
   struct Shared : ExactShared<rows> {
     alignas(16) uint32_t queries[max_head_dim / 4][rows + 4];
     float query_scale[rows];
-    uint32_t weights[rows][kv_span / 4 + 4];
+    uint32_t weights[rows][weight_words];
     float weight_scale[rows][span_blocks];
   };
 
@@ -172,17 +193,18 @@ struct ExactS8 {
                                const Shared<rows>& shared, int r, float (&scores)[count][2]) {
     const int words = static_cast<int>(a.heads.head_dim) / 4, lane = threadIdx.x % 32;
     const auto* keys = reinterpret_cast<const uint2*>(block.keys) + lane;
+    constexpr int batch = count > 2 ? 4 : 16;
     int sums[count][2] = {};
-#pragma unroll 16
-    for (int c = 0; c < words; ++c) {
-      const uint2 key = keys[c * (kv_block / 2)];
-      const Several<count, uint32_t> query(&shared.queries[c][r]);
+    in_batches<batch>(
+        words, [&](int c) { return c < words ? keys[c * (kv_block / 2)] : make_uint2(0, 0); },
+        [&](int c, const uint2& key) {
+          const Several<count, uint32_t> query(&shared.queries[c][r]);
 #pragma unroll
-      for (int row = 0; row < count; ++row) {
-        sums[row][0] = dot_s8(query.value[row], key.x, sums[row][0]);
-        sums[row][1] = dot_s8(query.value[row], key.y, sums[row][1]);
-      }
-    }
+          for (int row = 0; row < count; ++row) {
+            sums[row][0] = dot_s8(query.value[row], key.x, sums[row][0]);
+            sums[row][1] = dot_s8(query.value[row], key.y, sums[row][1]);
+          }
+        });
     const float2 key_scale = reinterpret_cast<const float2*>(block.key_scales)[lane];
 #pragma unroll
     for (int row = 0; row < count; ++row) {
@@ -216,40 +238,60 @@ struct ExactS8 {
     if (lane == 0) shared.weight_scale[r][number] = quantize.scale;
   }
 
-  template <int count, int pairs, int rows>
-  __device__ static void add_values(const ExactAttention& a, const Block& block, int number,
-                                    int filled, const Shared<rows>& shared, int r,
-                                    const int (&dims)[pairs], float (&added)[count][pairs][2]) {
-    const int head_dim = static_cast<int>(a.heads.head_dim),
-              stride = static_cast<int>(padded_n(head_dim));
-    int sums[count][pairs][2] = {};
-#pragma unroll 4
-    for (int group = 0; 4 * group < filled; ++group) {
-      uint2 value[pairs];
-#pragma unroll
-      for (int p = 0; p < pairs; ++p)
-        value[p] = dims[p] < head_dim
-                       ? *reinterpret_cast<const uint2*>(block.values + group * stride + dims[p])
-                       : make_uint2(0, 0);
+  template <int count, int pairs, int rows, class BlockOf>
+  __device__ static void add_values(const ExactAttention& a, const BlockOf& block_of, int positions,
+                                    const Shared<rows>& shared, int r, const int (&dims)[pairs],
+                                    float (&added)[count][pairs][2]) {
+    for (int number = 0; number * int{kv_block} < positions; ++number) {
+      int sums[count][pairs][2] = {};
+      add_block(a, block_of(number), positions - number * int{kv_block},
+                &shared.weights[r][number * int{kv_block} / 4], dims, sums);
 #pragma unroll
       for (int row = 0; row < count; ++row) {
-        const uint32_t weight = shared.weights[r + row][number * int{kv_block} / 4 + group];
+        const float scale = shared.weight_scale[r + row][number];
 #pragma unroll
-        for (int p = 0; p < pairs; ++p) {
-          sums[row][p][0] = dot_u8s8(weight, value[p].x, sums[row][p][0]);
-          sums[row][p][1] = dot_u8s8(weight, value[p].y, sums[row][p][1]);
-        }
+        for (int p = 0; p < pairs; ++p)
+#pragma unroll
+          for (int i = 0; i < 2; ++i)
+            added[row][p][i] = fmaf(static_cast<float>(sums[row][p][i]), scale, added[row][p][i]);
       }
     }
+  }
+
+ private:
+  /// weights: of the first row, four positions a word; zeros behind those that are there.
+  template <int count, int pairs>
+  __device__ static void add_block(const ExactAttention& a, const Block& block, int positions,
+                                   const uint32_t* weights, const int (&dims)[pairs],
+                                   int (&sums)[count][pairs][2]) {
+    constexpr int batch = count > 2 ? 2 : 8;
+    struct Values {
+      uint2 word[pairs];
+    };
+    const int head_dim = static_cast<int>(a.heads.head_dim),
+              stride = static_cast<int>(padded_n(head_dim));
+    in_batches<batch>((min(positions, int{kv_block}) + 3) / 4,
+                      [&](int group) {
+                        Values values;
 #pragma unroll
-    for (int row = 0; row < count; ++row) {
-      const float scale = shared.weight_scale[r + row][number];
+                        for (int p = 0; p < pairs; ++p)
+                          values.word[p] = dims[p] < head_dim
+                                               ? *reinterpret_cast<const uint2*>(
+                                                     block.values + group * stride + dims[p])
+                                               : make_uint2(0, 0);
+                        return values;
+                      },
+                      [&](int group, const Values& values) {
 #pragma unroll
-      for (int p = 0; p < pairs; ++p)
+                        for (int row = 0; row < count; ++row) {
+                          const uint32_t weight = weights[row * weight_words + group];
 #pragma unroll
-        for (int i = 0; i < 2; ++i)
-          added[row][p][i] = fmaf(static_cast<float>(sums[row][p][i]), scale, added[row][p][i]);
-    }
+                          for (int p = 0; p < pairs; ++p) {
+                            sums[row][p][0] = dot_u8s8(weight, values.word[p].x, sums[row][p][0]);
+                            sums[row][p][1] = dot_u8s8(weight, values.word[p].y, sums[row][p][1]);
+                          }
+                        }
+                      });
   }
 };
 
