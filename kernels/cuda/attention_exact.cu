@@ -341,10 +341,12 @@ void attend(const ExactAttention& a, const Queue& queue) {
 }  // namespace
 
 void attention_exact(const ExactAttention& attention, const Queue& queue) {
+  const bool usual = attention.heads.head_dim == max_head_dim;
   if (attention.queries)
-    attend<ExactS8>(attention, queue);
-  else
-    attend<ExactF16>(attention, queue);
+    return usual ? attend<ExactS8<max_head_dim>>(attention, queue)
+                 : attend<ExactS8<0>>(attention, queue);
+  return usual ? attend<ExactF16<max_head_dim>>(attention, queue)
+               : attend<ExactF16<0>>(attention, queue);
 }
 
 }  // namespace octet::kernels::cuda

@@ -55,26 +55,36 @@ struct Several {
   }
 };
 
-/// use(i, load(i)) for 0 <= i < count, in this order, and for some behind them, for which load()
-/// gives zeros. What is loaded at a time, and one such batch ahead, hides the memory's latency.
-template <int batch, class Load, class Use>
+/// use(i, value i) for 0 <= i < count, in this order, and for some behind them, whose values are
+/// zeros. load(first, values, whole) gives a batch of them; whole: all are there. What is loaded at
+/// a time, and one batch ahead, hides the memory's latency.
+template <int batch, class Value, class Load, class Use>
 __device__ inline void in_batches(int count, const Load& load, const Use& use) {
-  using Value = decltype(load(0));
   Value now[batch], next[batch];
-#pragma unroll
-  for (int i = 0; i < batch; ++i) next[i] = load(i);
+  const auto load_next = [&](int first) {
+    if (first + batch <= count)
+      load(first, next, true);
+    else
+      load(first, next, false);
+  };
+  load_next(0);
 #pragma unroll 1
   for (int first = 0; first < count; first += batch) {
 #pragma unroll
     for (int i = 0; i < batch; ++i) now[i] = next[i];
-    if (first + batch < count)
-#pragma unroll
-      for (int i = 0; i < batch; ++i) next[i] = load(first + batch + i);
+    if (first + batch < count) load_next(first + batch);
 #pragma unroll
     for (int i = 0; i < batch; ++i) use(first + i, now[i]);
   }
 }
 
+/// dim: heads' dimensions, where code is made for them; 0: any.
+template <int dim>
+__device__ inline int head_dim_of(const ExactAttention& a) {
+  return dim > 0 ? dim : static_cast<int>(a.heads.head_dim);
+}
+
+template <int dim>
 struct ExactF16 {
   using Block = CacheBlock;
   static constexpr int value_bytes = 2;
@@ -87,7 +97,7 @@ struct ExactF16 {
   template <int rows>
   __device__ static void load_query(const ExactAttention& a, const ExactRow& row,
                                     Shared<rows>& shared, int r) {
-    const int head_dim = static_cast<int>(a.heads.head_dim);
+    const int head_dim = head_dim_of<dim>(a);
     RotatedHead query;
     query.read(a.qkv.q + row.row * a.qkv.stride + row.head * head_dim, head_dim / 2);
     query.turn(RotaryAngles(a.qkv.angles + row.row * head_dim, head_dim / 2), a.qkv.q_norm,
@@ -103,9 +113,14 @@ struct ExactF16 {
                                const Shared<rows>& shared, int r, float (&scores)[count][2]) {
     constexpr int batch = count > 2 ? 8 : 32;
     const auto* keys = reinterpret_cast<const uint32_t*>(block.keys) + threadIdx.x % 32;
-    const auto head_dim = static_cast<int>(a.heads.head_dim);
-    in_batches<batch>(
-        head_dim, [&](int d) { return d < head_dim ? keys[d * (kv_block / 2)] : 0; },
+    const int head_dim = head_dim_of<dim>(a);
+    in_batches<batch, uint32_t>(
+        head_dim,
+        [&](int first, uint32_t(&word)[batch], bool whole) {
+#pragma unroll
+          for (int i = 0; i < batch; ++i)
+            word[i] = whole || first + i < head_dim ? keys[(first + i) * (kv_block / 2)] : 0;
+        },
         [&](int d, uint32_t word) {
           const float2 key = unpack_halves(word);
           const Several<count, float> query(&shared.queries[d][r]);
@@ -123,49 +138,54 @@ struct ExactF16 {
   __device__ static void finish_weights(const Block&, Shared<rows>&, int, int) {}
 
   /// added += weights of `count` rows from r on times the values of a span's positions, in their
-  /// order. block_of(number): the span's block. Weights behind the positions are zeros.
+  /// order. block_of(number): the span's block. Weights behind the positions are zeros; results of
+  /// dimensions that a head has not may be anything.
   template <int count, int pairs, int rows, class BlockOf>
   __device__ static void add_values(const ExactAttention& a, const BlockOf& block_of, int positions,
                                     const Shared<rows>& shared, int r, const int (&dims)[pairs],
                                     float (&added)[count][pairs][2]) {
-    constexpr int together = 4, batch = count > 2 ? 1 : count > 1 ? 2 : 8;
-    struct Values {
-      uint32_t word[together][pairs];
+    constexpr int together = 4, batch = count > 2 ? 4 : count > 1 ? 8 : 32;
+    struct Value {
+      uint32_t word[pairs];
     };
-    const int head_dim = static_cast<int>(a.heads.head_dim);
-    in_batches<batch>(
-        (positions + together - 1) / together,
-        [&](int step) {
-          const int first = together * step, block = first / int{kv_block};
-          const uint16_t* const from = block_of(min(block, span_blocks - 1)).values;
-          Values values;
+    const int head_dim = head_dim_of<dim>(a);
+    float weight[count][together];
+    in_batches<batch, Value>(
+        positions,
+        [&](int first, Value(&values)[batch], bool whole) {
+          const uint16_t* const from =
+              block_of(first / int{kv_block}).values + first % int{kv_block} * head_dim;
 #pragma unroll
-          for (int i = 0; i < together; ++i)
+          for (int p = 0; p < pairs; ++p) {
+            const auto* of_pair =
+                reinterpret_cast<const uint32_t*>(from + min(dims[p], head_dim - 2));
 #pragma unroll
-            for (int p = 0; p < pairs; ++p)
-              values.word[i][p] = first + i < positions && dims[p] < head_dim
-                                      ? *reinterpret_cast<const uint32_t*>(
-                                            from + (first % int{kv_block} + i) * head_dim + dims[p])
-                                      : 0;
-          return values;
-        },
-        [&](int step, const Values& values) {
-#pragma unroll
-          for (int row = 0; row < count; ++row) {
-            const Several<together, float> weight(&shared.scores[r + row][together * step]);
-#pragma unroll
-            for (int i = 0; i < together; ++i)
-#pragma unroll
-              for (int p = 0; p < pairs; ++p) {
-                const float2 value = unpack_halves(values.word[i][p]);
-                added[row][p][0] = fmaf(weight.value[i], value.x, added[row][p][0]);
-                added[row][p][1] = fmaf(weight.value[i], value.y, added[row][p][1]);
-              }
+            for (int i = 0; i < batch; ++i)
+              values[i].word[p] = whole || first + i < positions ? of_pair[i * head_dim / 2] : 0;
           }
+        },
+        [&](int position, const Value& values) {
+          if (position % together == 0)
+#pragma unroll
+            for (int row = 0; row < count; ++row) {
+              const Several<together, float> next(&shared.scores[r + row][position]);
+#pragma unroll
+              for (int i = 0; i < together; ++i) weight[row][i] = next.value[i];
+            }
+#pragma unroll
+          for (int row = 0; row < count; ++row)
+#pragma unroll
+            for (int p = 0; p < pairs; ++p) {
+              const float2 value = unpack_halves(values.word[p]);
+              const float w = weight[row][position % together];
+              added[row][p][0] = fmaf(w, value.x, added[row][p][0]);
+              added[row][p][1] = fmaf(w, value.y, added[row][p][1]);
+            }
         });
   }
 };
 
+template <int dim>
 struct ExactS8 {
   using Block = CacheBlockS8;
   static constexpr int value_bytes = 1;
@@ -181,22 +201,28 @@ struct ExactS8 {
   template <int rows>
   __device__ static void load_query(const ExactAttention& a, const ExactRow& row,
                                     Shared<rows>& shared, int r) {
-    const int words = static_cast<int>(a.heads.head_dim) / 4, lane = threadIdx.x % 32;
+    const int words = head_dim_of<dim>(a) / 4, lane = threadIdx.x % 32;
     const int64_t index = row.row * a.heads.num_heads + row.head;
-    if (lane < words)
-      shared.queries[lane][r] = reinterpret_cast<const uint32_t*>(a.queries)[index * words + lane];
+    shared.queries[lane][r] =
+        lane < words ? reinterpret_cast<const uint32_t*>(a.queries)[index * words + lane] : 0;
     if (lane == 0) shared.query_scale[r] = a.query_scale[index] * a.scale;
   }
 
   template <int count, int rows>
   __device__ static void score(const ExactAttention& a, const Block& block,
                                const Shared<rows>& shared, int r, float (&scores)[count][2]) {
-    const int words = static_cast<int>(a.heads.head_dim) / 4, lane = threadIdx.x % 32;
+    constexpr int batch = count > 2 ? 8 : 16;
+    const int words = head_dim_of<dim>(a) / 4, lane = threadIdx.x % 32;
     const auto* keys = reinterpret_cast<const uint2*>(block.keys) + lane;
-    constexpr int batch = count > 2 ? 4 : 16;
     int sums[count][2] = {};
-    in_batches<batch>(
-        words, [&](int c) { return c < words ? keys[c * (kv_block / 2)] : make_uint2(0, 0); },
+    in_batches<batch, uint2>(
+        words,
+        [&](int first, uint2(&word)[batch], bool whole) {
+#pragma unroll
+          for (int i = 0; i < batch; ++i)
+            word[i] =
+                whole || first + i < words ? keys[(first + i) * (kv_block / 2)] : make_uint2(0, 0);
+        },
         [&](int c, const uint2& key) {
           const Several<count, uint32_t> query(&shared.queries[c][r]);
 #pragma unroll
@@ -244,8 +270,7 @@ struct ExactS8 {
                                     float (&added)[count][pairs][2]) {
     for (int number = 0; number * int{kv_block} < positions; ++number) {
       int sums[count][pairs][2] = {};
-      add_block(a, block_of(number), positions - number * int{kv_block},
-                &shared.weights[r][number * int{kv_block} / 4], dims, sums);
+      add_block(a, block_of(number), &shared.weights[r][number * int{kv_block} / 4], dims, sums);
 #pragma unroll
       for (int row = 0; row < count; ++row) {
         const float scale = shared.weight_scale[r + row][number];
@@ -261,37 +286,37 @@ struct ExactS8 {
  private:
   /// weights: of the first row, four positions a word; zeros behind those that are there.
   template <int count, int pairs>
-  __device__ static void add_block(const ExactAttention& a, const Block& block, int positions,
+  __device__ static void add_block(const ExactAttention& a, const Block& block,
                                    const uint32_t* weights, const int (&dims)[pairs],
                                    int (&sums)[count][pairs][2]) {
-    constexpr int batch = count > 2 ? 2 : 8;
-    struct Values {
+    constexpr int batch = count > 2 ? 4 : 16, groups = static_cast<int>(kv_block) / 4;
+    struct Value {
       uint2 word[pairs];
     };
-    const int head_dim = static_cast<int>(a.heads.head_dim),
-              stride = static_cast<int>(padded_n(head_dim));
-    in_batches<batch>((min(positions, int{kv_block}) + 3) / 4,
-                      [&](int group) {
-                        Values values;
+    const int head_dim = head_dim_of<dim>(a), stride = static_cast<int>(padded_n(head_dim));
+    in_batches<batch, Value>(
+        groups,
+        [&](int first, Value(&values)[batch], bool) {
 #pragma unroll
-                        for (int p = 0; p < pairs; ++p)
-                          values.word[p] = dims[p] < head_dim
-                                               ? *reinterpret_cast<const uint2*>(
-                                                     block.values + group * stride + dims[p])
-                                               : make_uint2(0, 0);
-                        return values;
-                      },
-                      [&](int group, const Values& values) {
+          for (int p = 0; p < pairs; ++p) {
+            const uint32_t* const of_pair =
+                block.values + first * stride + min(dims[p], head_dim - 2);
 #pragma unroll
-                        for (int row = 0; row < count; ++row) {
-                          const uint32_t weight = weights[row * weight_words + group];
+            for (int i = 0; i < batch; ++i)
+              values[i].word[p] = *reinterpret_cast<const uint2*>(of_pair + i * stride);
+          }
+        },
+        [&](int group, const Value& values) {
 #pragma unroll
-                          for (int p = 0; p < pairs; ++p) {
-                            sums[row][p][0] = dot_u8s8(weight, values.word[p].x, sums[row][p][0]);
-                            sums[row][p][1] = dot_u8s8(weight, values.word[p].y, sums[row][p][1]);
-                          }
-                        }
-                      });
+          for (int row = 0; row < count; ++row) {
+            const uint32_t weight = weights[row * weight_words + group];
+#pragma unroll
+            for (int p = 0; p < pairs; ++p) {
+              sums[row][p][0] = dot_u8s8(weight, values.word[p].x, sums[row][p][0]);
+              sums[row][p][1] = dot_u8s8(weight, values.word[p].y, sums[row][p][1]);
+            }
+          }
+        });
   }
 };
 
