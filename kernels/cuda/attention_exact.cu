@@ -31,7 +31,6 @@ class Task {
             tile_.first_position + query / group_ + 1};
   }
   __device__ int kv_head() const { return kv_head_; }
-  __device__ int group() const { return group_; }
 
  private:
   AttentionTile tile_;
@@ -50,10 +49,12 @@ struct ExactSoftmax {
 struct ExactFactors {
   float old, added;
 };
+__device__ inline float merge_factor(float of_side, float max) {
+  return of_side == max ? 1.0f : exact_exp(of_side - max);
+}
 __device__ inline ExactFactors merge(ExactSoftmax& row, const ExactSoftmax& added) {
   const float max = added.max > row.max ? added.max : row.max;
-  const ExactFactors factors{row.max == max ? 1.0f : exact_exp(row.max - max),
-                             added.max == max ? 1.0f : exact_exp(added.max - max)};
+  const ExactFactors factors{merge_factor(row.max, max), merge_factor(added.max, max)};
   row = {max, row.sum * factors.old + added.sum * factors.added};
   return factors;
 }
@@ -287,30 +288,62 @@ __global__ void __launch_bounds__(threads, 2) attention_exact_rows_kernel(ExactA
   });
 }
 
-/// Parts in rising order: merge_partials() of kernels/simd/attention.h.
-__global__ void __launch_bounds__(threads) attention_exact_merge_kernel(ExactAttention a) {
+/// Merges the parts of a warp's lanes, in their order, behind `row`. Factors go to shared memory.
+/// Of all parts together: the running maximum and the factors follow from maxima alone.
+__device__ inline void merge_lanes(ExactSoftmax& row, const ExactSoftmax& own, float* old,
+                                   float* added) {
+  const int lane = threadIdx.x % 32;
+  const auto of_lane = [](float value, int other) {
+    return __shfl_sync(0xffffffffu, value, other);
+  };
+  float max = fmaxf(row.max, own.max);
+#pragma unroll
+  for (int distance = 1; distance < 32; distance *= 2) {
+    const float before = of_lane(max, lane - distance);
+    if (lane >= distance) max = fmaxf(max, before);
+  }
+  const float before = of_lane(max, lane - 1);
+  old[lane] = merge_factor(lane > 0 ? before : row.max, max);
+  added[lane] = merge_factor(own.max, max);
+  __syncwarp();
+#pragma unroll 1  // more of them took registers from memory
+  for (int i = 0; i < 32; ++i) row.sum = row.sum * old[i] + of_lane(own.sum, i) * added[i];
+  row.max = of_lane(max, 31);
+}
+
+/// Parts in rising order: merge_partials() of kernels/simd/attention.h. A block has a query head, a
+/// thread a dimension.
+__global__ void __launch_bounds__(max_head_dim) attention_exact_merge_kernel(ExactAttention a) {
+  constexpr int width = 32;
+  __shared__ float old[width], added[width], sum;
   allow_next_kernel();
   wait_previous_kernels();
-  const int kv_head = static_cast<int>(blockIdx.x);
+  const int group = static_cast<int>(a.heads.num_heads / a.heads.num_kv_heads),
+            head = static_cast<int>(blockIdx.x) % group,
+            kv_head = static_cast<int>(blockIdx.x) / group, d = static_cast<int>(threadIdx.x),
+            head_dim = static_cast<int>(a.heads.head_dim);
   const int64_t item = blockIdx.y;
   const Task task(a, single_row(a, item, 0), kv_head);
-  const int pairs = static_cast<int>(a.heads.head_dim) / 2, spans = spans_of(task.row(0).length);
-  for (int i = static_cast<int>(threadIdx.x); i < task.group() * pairs; i += threads) {
-    const int head = i / pairs, d = i % pairs * 2;
-    float2 out = make_float2(0, 0);
-    ExactSoftmax softmax{-INFINITY, 0};
-#pragma unroll 8
-    for (int span = 0; span < spans; ++span) {
-      const float* part = partial_of(a, item, kv_head, span, head);
-      const float2 added = *reinterpret_cast<const float2*>(part + d);
-      const ExactFactors factors =
-          merge(softmax, {part[a.heads.head_dim], part[a.heads.head_dim + 1]});
-      out = make_float2(fmaf(added.x, factors.added, out.x * factors.old),
-                        fmaf(added.y, factors.added, out.y * factors.old));
+  const int spans = spans_of(task.row(0).length);
+  const auto part = [&](int span) { return partial_of(a, item, kv_head, span, head); };
+  ExactSoftmax row{-INFINITY, 0};
+  float out = 0;
+  for (int first = 0; first < spans; first += width) {
+    if (d < width) {
+      ExactSoftmax own{-INFINITY, 0};  // of no span: changes nothing
+      if (first + d < spans) own = {part(first + d)[head_dim], part(first + d)[head_dim + 1]};
+      merge_lanes(row, own, old, added);
+      if (d == 0) sum = row.sum;
     }
-    const float inverse = 1.0f / softmax.sum;
-    *result_of(a, task.row(head), d) = make_float2(out.x * inverse, out.y * inverse);
+    __syncthreads();
+    const int count = d < head_dim ? min(spans - first, width) : 0;
+#pragma unroll 8
+    for (int i = 0; i < count; ++i) out = fmaf(part(first + i)[d], added[i], out * old[i]);
+    __syncthreads();
   }
+  if (d < head_dim)
+    a.out[task.row(head).row * a.out_stride + task.row(head).head * head_dim + d] =
+        out * (1.0f / sum);
 }
 
 template <class Cache, int rows>
@@ -335,7 +368,8 @@ void attend(const ExactAttention& a, const Queue& queue) {
          queue, a);
   if (a.spans == 1) return;
   launch(attention_exact_merge_kernel,
-         {dim3(extent(a.heads.num_kv_heads), extent(a.count)), threads}, queue, a);
+         {dim3(extent(a.heads.num_heads), extent(a.count)), static_cast<int>(max_head_dim)}, queue,
+         a);
 }
 
 }  // namespace

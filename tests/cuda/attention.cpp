@@ -287,6 +287,9 @@ TEST_CASE("cuda: exact attention has the CPU's bits") {
       CHECK(run_exact(s, false) == expected);
       CHECK(run_exact(s, true) == expected);
     }
+  // More spans than a warp has lanes.
+  const Sequence s({2, 1, 32}, 2, 17000);
+  CHECK(run_exact(s, false) == run_on_cpu(s));
 }
 
 TEST_CASE("cuda: attention split by positions") {
