@@ -125,12 +125,12 @@ void softmax(const float* x, float* y, int64_t n) {
 
 template <class Arch>
 void silu_mul(const float* gate, const float* up, float* y, int64_t n) {
-  using Batch = typename Vector<Arch>::type;
+  using V = Vector<Arch>;
+  using Batch = typename V::type;
   each_vector<Arch>(n, [&](int64_t i, int64_t count) {
     const Batch g = load<Arch>(gate + i, count);
-    store<Arch>(y + i,
-                g / (Batch(1.0f) + exponential<Vector<Arch>>(-g)) * load<Arch>(up + i, count),
-                count);
+    const Batch silu = V::div(g, Batch(1.0f) + exponential<V>(-g));
+    store<Arch>(y + i, silu * load<Arch>(up + i, count), count);
   });
 }
 

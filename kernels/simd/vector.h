@@ -36,6 +36,10 @@ struct Vector {
   static type fms(type a, type b, type c) {
     return vfmaq_f32(vnegq_f32(c), a, b);
   }
+  /// xsimd's own is from an estimate, not rounded correctly.
+  static type div(type a, type b) {
+    return vdivq_f32(a, b);
+  }
   /// NaN stays NaN.
   static type clamp(type x, float least, float most) {
     return vmaxq_f32(vdupq_n_f32(least), vminq_f32(vdupq_n_f32(most), x));
@@ -106,6 +110,9 @@ struct Vector {
     } else {
       return _mm256_fmsub_ps(a, b, c);
     }
+  }
+  static type div(type a, type b) {
+    return a / b;
   }
   static type clamp(type x, float least, float most) {
     // The second operand is taken where one is NaN.
