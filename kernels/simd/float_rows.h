@@ -111,12 +111,15 @@ void softmax(const float* x, float* y, int64_t n) {
   });
   const Batch row_max(V::max(max));
   LaneSums<Arch> sums;
-  each_vector<Arch>(n, [&](int64_t i, int64_t count) {
-    const Batch weight = exponential<V>(load<Arch>(x + i, count, -INFINITY) - row_max);
-    Batch& sum = sums.part[i / V::size % sums.vectors];
-    sum = sum + weight;
-    store<Arch>(y + i, weight, count);
-  });
+  for (int64_t j = 0; j < n; j += sums.lanes)
+#pragma GCC unroll 4
+    for (int i = 0; i < sums.vectors; ++i) {
+      const int64_t at = j + i * V::size, count = n - at < V::size ? n - at : V::size;
+      if (count <= 0) break;
+      const Batch weight = exponential<V>(load<Arch>(x + at, count, -INFINITY) - row_max);
+      sums.part[i] = sums.part[i] + weight;
+      store<Arch>(y + at, weight, count);
+    }
   const Batch inverse(1.0f / sums.total());
   each_vector<Arch>(n, [&](int64_t i, int64_t count) {
     store<Arch>(y + i, load<Arch>(y + i, count) * inverse, count);
