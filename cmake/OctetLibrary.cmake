@@ -32,6 +32,8 @@ target_compile_definitions(
                         OCTET_VERSION="${PROJECT_VERSION}")
 target_link_libraries(octet_objects PRIVATE ${octet_dependencies} octet_flags
                                             nlohmann_json::nlohmann_json)
+# As in the kernels: processors with and without fma give the same bits.
+target_compile_options(octet_objects PRIVATE -ffp-contract=off)
 if(OCTET_SANITIZE)
   # Calibration and GPTQ are loops over matrices: with -O1 the tests of convert take minutes.
   target_compile_options(octet_objects PRIVATE -O2)

@@ -132,6 +132,28 @@ struct QuantizeRow {
   uint8_t activation_xor;  ///< 0 or 0x80
 };
 
+// --- order of float operations ---------------------------------------------------------------
+//
+// Operations here and below are rounded once each, to nearest even, and sums are added in the order
+// that is given, so that every variant gives the same bits. Exceptions: ref adds in double and has
+// the C library's exponential, so that an order's error shows against it; dot (matrices in fp16
+// and fp32), project and low_rank (LoRA) add in an order of each variant's own.
+//
+// exp(x), within 1.18 units in the last place; NaN stays NaN (kernels/simd/exp.h):
+//   x = min(max(x, -110), 100);  n = rint(x * c), c = 0x1.715476p+0, half to even
+//   f = fma(x, 0x1.4ae0cp-26, fma(x, c, -n))
+//   p = 0x1.41fbbap-13;  p = fma(p, f, a) for a = 0x1.5f3e54p-10, 0x1.3b2d4cp-7, 0x1.c6aee8p-5,
+//       0x1.ebfbdcp-3, 0x1.62e43p-1, 1
+//   exp = p 2^n
+// lane_sum(w), of a row's weights of a softmax:
+//   s[l] = 0;  s[l] = s[l] + w[j] for j = l, l + 16, l + 32, ..,  l < 16
+//   s[l] = s[l] + s[l ^ h] for h = 8, 4, 2, 1;  lane_sum = s[0]
+// square_sum(x), as 256 threads of the CUDA backend add, of the row in quads padded with zeros:
+//   q[i] = (a a + b b) + (c c + d d) for a, b, c, d = x[4 i], .., x[4 i + 3]
+//   s[t] = 0;  s[t] = s[t] + q[i] for j = 0, 1, 2, .., those i that the row has:
+//       i = j / 2 * 512 + t / 32 * 64 + j % 2 * 32 + t % 32
+//   s[t] = s[t] + s[t ^ h] for h = 16, 8, 4, 2, 1;  square_sum = s[0] + s[32] + .. + s[224]
+
 // --- attention -------------------------------------------------------------------------------
 
 /// Keys and values are cached in blocks of 64 positions. In a block keys are dimension-major, so
@@ -156,10 +178,11 @@ inline constexpr int64_t kv_span = 512;
 
 /// Causal attention of `rows` query rows, which share one kv head, over that head's cached
 /// positions j in [first, min(end, length[row])). A span gives
-///   s_j = (q . k_j) * scale,  max = max s_j,  w_j = exp(s_j - max),  sum = sum w_j,
+///   s_j = (q . k_j) * scale,  max = max s_j,  w_j = exp(s_j - max),  sum = lane_sum(w),
 ///   out = sum w_j v_j                            both sums of products: fma, j or d rising
 /// and is merged into the row's partial result (at first max = -inf, sum = 0, out = 0):
-///   new = max(max_a, max_b);  sum = sum_a exp(max_a - new) + sum_b exp(max_b - new); so too out
+///   new = max(max_a, max_b);  f = exp(max - new) of either side, 1 where max = new
+///   sum = sum_a f_a + sum_b f_b;  out = fma(out_b, f_b, out_a f_a)
 /// (Milakov & Gimelshein 2018, arXiv:1805.02867). attention_merge_f32 does the rest.
 /// Keys and values at positions >= length[row] of every row may hold anything; those before the
 /// longest row's length must be finite.
@@ -198,7 +221,7 @@ constexpr int64_t attention_scratch(int64_t head_dim) {
   return attention_rows * (kv_span + (kv_span + padded_k(head_dim)) / 2);
 }
 
-/// out = the row's `parts` partial results, merged in rising order as above, over their sum.
+/// out = the row's `parts` partial results, merged in rising order as above, times 1 / their sum.
 /// The first part is not empty.
 struct AttentionMerge {
   int64_t rows;
@@ -228,19 +251,21 @@ using PeakFunction = uint64_t (*)(uint64_t iterations);
 /// bandwidth.
 inline constexpr uint64_t read_streams = 4;  ///< parts of the x86 kernels
 using ReadFunction = uint64_t (*)(const void* data, uint64_t bytes);
-/// y = x / sqrt(mean(x^2) + eps) * w, in this order: times a reciprocal is another rounding, which
-/// moves values of bf16 weights off the halves that they lie on exactly when they are quantized.
+/// y = x * factor * w, factor = 1 / sqrt(square_sum(x) / n + eps): the CUDA backend's formula. ref
+/// has x / root * w, one rounding less, which leaves values of bf16 weights on the halves that they
+/// lie on exactly when they are quantized.
 using RmsNormFunction = void (*)(const float* x, const float* w, float* y, int64_t n, float eps);
-/// y = exp(x - max(x)) / sum(exp(x - max(x)))
+/// y = w * (1 / lane_sum(w)), w = exp(x - max(x))
 using SoftmaxFunction = void (*)(const float* x, float* y, int64_t n);
-/// y = gate / (1 + exp(-gate)) * up; y may be gate or up
+/// y = gate / (1 + exp(-gate)) * up, from left to right; y may be gate or up
 using SiluMulFunction = void (*)(const float* gate, const float* up, float* y, int64_t n);
 /// Each `block` of x [n], in place, times the Hadamard matrix of Sylvester's construction over
 /// sqrt(block): an orthogonal matrix that is its own inverse. block: a power of two that divides n.
 /// Computed as x[i], x[i + h] = x[i] + x[i + h], x[i] - x[i + h] for h = 1, 2, 4, .. block / 2,
 /// then times float(1 / sqrt(block)): every variant gives the same bits.
 using HadamardFunction = void (*)(float* x, int64_t n, int64_t block);
-/// x [head_dim] in place; pairs (i, i + head_dim / 2); cos, sin [head_dim / 2]
+/// x [head_dim] in place; a, b = x[i], x[i + head_dim / 2] become a * cos - b * sin and
+/// b * cos + a * sin, without an fma; cos, sin [head_dim / 2]
 using RopeFunction = void (*)(float* x, const float* cos, const float* sin, int64_t head_dim);
 /// y = y + x
 using AddFunction = void (*)(const float* x, float* y, int64_t n);

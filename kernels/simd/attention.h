@@ -60,12 +60,16 @@ struct Factors {
   float added;
 };
 
-/// Merges `added` into `row`.
-inline Factors merge(Softmax& row, const Softmax& added) {
+/// Merges `added` into `row`. Not inlined: without a call in between GCC keeps the exponential's
+/// constants in registers over the loops of products, whose sums then spill.
+[[gnu::noinline]] inline Factors merge(Softmax& row, const Softmax& added) {
   const float max = added.max > row.max ? added.max : row.max;
   // An empty side's maximum is -inf; two of them would differ by NaN.
-  const Factors factors{row.max == max ? 1.0f : exponential<Scalar>(row.max - max),
-                        added.max == max ? 1.0f : exponential<Scalar>(added.max - max)};
+  const auto factor = [max](float of_side) {
+    if (of_side == max) return 1.0f;
+    return of_side == -INFINITY ? 0.0f : exponential<Scalar>(of_side - max);
+  };
+  const Factors factors{factor(row.max), factor(added.max)};
   row = {max, row.sum * factors.old + added.sum * factors.added};
   return factors;
 }

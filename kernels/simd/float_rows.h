@@ -111,12 +111,15 @@ void softmax(const float* x, float* y, int64_t n) {
   });
   const Batch row_max(V::max(max));
   LaneSums<Arch> sums;
-  each_vector<Arch>(n, [&](int64_t i, int64_t count) {
-    const Batch weight = exponential<V>(load<Arch>(x + i, count, -INFINITY) - row_max);
-    Batch& sum = sums.part[i / V::size % sums.vectors];
-    sum = sum + weight;
-    store<Arch>(y + i, weight, count);
-  });
+  for (int64_t j = 0; j < n; j += sums.lanes)
+#pragma GCC unroll 4
+    for (int i = 0; i < sums.vectors; ++i) {
+      const int64_t at = j + i * V::size, count = n - at < V::size ? n - at : V::size;
+      if (count <= 0) break;
+      const Batch weight = exponential<V>(load<Arch>(x + at, count, -INFINITY) - row_max);
+      sums.part[i] = sums.part[i] + weight;
+      store<Arch>(y + at, weight, count);
+    }
   const Batch inverse(1.0f / sums.total());
   each_vector<Arch>(n, [&](int64_t i, int64_t count) {
     store<Arch>(y + i, load<Arch>(y + i, count) * inverse, count);
@@ -125,12 +128,12 @@ void softmax(const float* x, float* y, int64_t n) {
 
 template <class Arch>
 void silu_mul(const float* gate, const float* up, float* y, int64_t n) {
-  using Batch = typename Vector<Arch>::type;
+  using V = Vector<Arch>;
+  using Batch = typename V::type;
   each_vector<Arch>(n, [&](int64_t i, int64_t count) {
     const Batch g = load<Arch>(gate + i, count);
-    store<Arch>(y + i,
-                g / (Batch(1.0f) + exponential<Vector<Arch>>(-g)) * load<Arch>(up + i, count),
-                count);
+    const Batch silu = V::div(g, Batch(1.0f) + exponential<V>(-g));
+    store<Arch>(y + i, silu * load<Arch>(up + i, count), count);
   });
 }
 

@@ -18,6 +18,7 @@ template <class Arch>
 struct Vector {
   using type = xsimd::batch<float, Arch>;
   static constexpr int64_t size = type::size;
+  static constexpr int32_t one = 0x3f800000;  // the bits of 1.0f
 
   static type load(const float* p) { return type::load_unaligned(p); }
   static void store(float* p, type v) { v.store_unaligned(p); }
@@ -36,6 +37,10 @@ struct Vector {
   static type fms(type a, type b, type c) {
     return vfmaq_f32(vnegq_f32(c), a, b);
   }
+  /// xsimd's own is from an estimate, not rounded correctly.
+  static type div(type a, type b) {
+    return vdivq_f32(a, b);
+  }
   /// NaN stays NaN.
   static type clamp(type x, float least, float most) {
     return vmaxq_f32(vdupq_n_f32(least), vminq_f32(vdupq_n_f32(most), x));
@@ -44,14 +49,13 @@ struct Vector {
   static type rint(type x) {
     return vrndnq_f32(x);
   }
-  /// x 2^n, rounded once, for whole numbers n in [-252, 254] and |x| in [1/2, 2]: of two
-  /// multiplications the first is exact. NaN where n is.
+  /// x 2^n, rounded once, for whole numbers n in [-250, 250] and |x| in [1/2, 2]: half of n is
+  /// added to the exponent, which is exact. NaN where both are.
   static type times_power_of_two(type x, type n) {
     const int32x4_t whole = vcvtq_s32_f32(n), half = vshrq_n_s32(whole, 1);
-    const auto power = [](int32x4_t exponent) {
-      return vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(exponent, vdupq_n_s32(127)), 23));
-    };
-    return vmulq_f32(vmulq_f32(x, power(half)), power(vsubq_s32(whole, half)));
+    const int32x4_t lower = vaddq_s32(vreinterpretq_s32_f32(x), vshlq_n_s32(half, 23));
+    const int32x4_t power = vaddq_s32(vshlq_n_s32(vsubq_s32(whole, half), 23), vdupq_n_s32(one));
+    return vmulq_f32(vreinterpretq_f32_s32(lower), vreinterpretq_f32_s32(power));
   }
   /// Sums of neighbours, in each 128 bits two of a, then two of b.
   static type pair_sums(type a, type b) {
@@ -107,6 +111,9 @@ struct Vector {
       return _mm256_fmsub_ps(a, b, c);
     }
   }
+  static type div(type a, type b) {
+    return a / b;
+  }
   static type clamp(type x, float least, float most) {
     // The second operand is taken where one is NaN.
     if constexpr (size == 16) {
@@ -133,11 +140,10 @@ struct Vector {
 #endif
     } else {
       const __m256i whole = _mm256_cvtps_epi32(n), half = _mm256_srai_epi32(whole, 1);
-      const auto power = [](__m256i exponent) {
-        return _mm256_castsi256_ps(
-            _mm256_slli_epi32(_mm256_add_epi32(exponent, _mm256_set1_epi32(127)), 23));
-      };
-      return _mm256_mul_ps(_mm256_mul_ps(x, power(half)), power(_mm256_sub_epi32(whole, half)));
+      const __m256i lower = _mm256_add_epi32(_mm256_castps_si256(x), _mm256_slli_epi32(half, 23));
+      const __m256i power = _mm256_add_epi32(_mm256_slli_epi32(_mm256_sub_epi32(whole, half), 23),
+                                             _mm256_set1_epi32(one));
+      return _mm256_mul_ps(_mm256_castsi256_ps(lower), _mm256_castsi256_ps(power));
     }
   }
   static type pair_sums(type a, type b) {

@@ -55,9 +55,8 @@ std::vector<float> logits_of(const Model& model, const std::vector<int32_t>& ids
   return all_logits(session, ids, chunk);
 }
 
-/// Whether this machine's norm of an embedding, as layer 0 reads it, has the bits of the reference
-/// kernel's. The root mean square may be one off in the last place, by the order of a vector's
-/// sums.
+/// Whether the norm of an embedding, as layer 0 reads it, has the bits of the ref kernel's, which
+/// divides by the root where others multiply by its reciprocal (kernels/types.h).
 bool norm_is_nearest(const Model& model, int32_t id) {
   const ModelConfig& config = model.config();
   const float* const w = model.impl()->weights.layers[0].input_norm;
@@ -109,7 +108,7 @@ TEST_CASE("compressed-tensors: logits equal the reference's W8A8") {
     std::vector<float> logits = logits_of(model, ids);
     // Embedding rows and norms of bf16 give inputs that lie exactly on a half (p33's rows 13 and
     // 20): they agree only if the norm rounds as the reference does, and rows behind them see
-    // their keys. Where it does not (NEON), 63.5 becomes 63 instead of 64.
+    // their keys. Where it does not (all but ref), 63.5 becomes 63 instead of 64.
     const auto tie = std::find_if(ids.begin(), ids.end(), [&](int32_t id) {
       return on_a_half.contains(id) && !norm_is_nearest(model, id);
     });
@@ -120,8 +119,7 @@ TEST_CASE("compressed-tensors: logits equal the reference's W8A8") {
     CHECK(max_difference(logits, reference) < 1e-3);
   }
   // p130's last row is not compared, as the fixture's notes say: some input is so near a half that
-  // the reference itself is 0.030 away on average in fp32, and here it is 0.027 to 0.043 by
-  // instruction set.
+  // the reference itself is 0.030 away on average in fp32.
 }
 
 TEST_CASE("compressed-tensors: int8 values and scales are the checkpoint's, -128 included") {
