@@ -251,9 +251,9 @@ using PeakFunction = uint64_t (*)(uint64_t iterations);
 /// bandwidth.
 inline constexpr uint64_t read_streams = 4;  ///< parts of the x86 kernels
 using ReadFunction = uint64_t (*)(const void* data, uint64_t bytes);
-/// y = x * factor * w, factor = 1 / sqrt(square_sum(x) / n + eps): the CUDA backend's formula. ref
-/// has x / root * w, one rounding less, which leaves values of bf16 weights on the halves that they
-/// lie on exactly when they are quantized.
+/// y = x / root * w, root = sqrt(square_sum(x) / n + eps), in this order: times a reciprocal is
+/// another rounding, which moves values of bf16 weights off the halves that they lie on exactly
+/// when they are quantized.
 using RmsNormFunction = void (*)(const float* x, const float* w, float* y, int64_t n, float eps);
 /// y = w * (1 / lane_sum(w)), w = exp(x - max(x))
 using SoftmaxFunction = void (*)(const float* x, float* y, int64_t n);

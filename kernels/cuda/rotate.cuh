@@ -86,11 +86,11 @@ class RotatedHead {
     float sum = of_four(low_) + of_four(high_);
 #pragma unroll
     for (int lanes = 16; lanes > 1; lanes /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, lanes);
-    const float scale = 1.0f / sqrtf(sum / static_cast<float>(2 * half_) + eps);
+    const RootDivision divide(sum, 2 * half_, eps);
     const float2 of_low = read_pair(norm + first(), there()),
                  of_high = read_pair(norm + half_ + first(), there());
-    low_ = make_float2(low_.x * scale * of_low.x, low_.y * scale * of_low.y);
-    high_ = make_float2(high_.x * scale * of_high.x, high_.y * scale * of_high.y);
+    low_ = make_float2(divide(low_.x) * of_low.x, divide(low_.y) * of_low.y);
+    high_ = make_float2(divide(high_.x) * of_high.x, divide(high_.y) * of_high.y);
   }
 
   int half_ = 0;

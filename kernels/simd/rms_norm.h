@@ -76,9 +76,10 @@ float sum_of_squares(const float* x, int64_t n) {
 template <class Arch>
 void rms_norm(const float* x, const float* w, float* y, int64_t n, float eps) {
   using Batch = typename Vector<Arch>::type;
-  const Batch factor(1.0f / std::sqrt(sum_of_squares<Arch>(x, n) / static_cast<float>(n) + eps));
+  const Batch root(std::sqrt(sum_of_squares<Arch>(x, n) / static_cast<float>(n) + eps));
   each_vector<Arch>(n, [&](int64_t i, int64_t count) {
-    store<Arch>(y + i, load<Arch>(x + i, count) * factor * load<Arch>(w + i, count), count);
+    store<Arch>(y + i, Vector<Arch>::div(load<Arch>(x + i, count), root) * load<Arch>(w + i, count),
+                count);
   });
 }
 
