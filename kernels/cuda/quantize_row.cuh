@@ -133,17 +133,18 @@ __device__ inline float sum_of_squares(const float4& v) {
 /// product with the nearest reciprocal leaves over corrects it (Markstein 1990).
 class RootDivision {
  public:
-  RootDivision() = default;
-  __device__ RootDivision(float sum, int64_t count, float eps)
-      : root_(sqrtf(sum / static_cast<float>(count) + eps)), inverse_(1.0f / root_) {}
+  __device__ explicit RootDivision(float root) : root_(root), inverse_(1.0f / root) {}
   __device__ float operator()(float x) const {
     const float quotient = x * inverse_;
     return fmaf(fmaf(-quotient, root_, x), inverse_, quotient);
   }
 
  private:
-  float root_ = 1, inverse_ = 1;
+  float root_, inverse_;
 };
+__device__ inline float root_of(float sum, int64_t count, float eps) {
+  return sqrtf(sum / static_cast<float>(count) + eps);
+}
 __device__ inline float4 norm(const float4& v, const RootDivision& divide, const float4& weight) {
   return make_float4(divide(v.x) * weight.x, divide(v.y) * weight.y, divide(v.z) * weight.z,
                      divide(v.w) * weight.w);
@@ -387,14 +388,16 @@ class SpreadRow {
 #pragma unroll
     for (int j = 0; j < held; ++j)
       if (place(j) < count) visit(place(j), held_[j]);
-    if constexpr (!all_held)
+    if constexpr (!all_held) {
+      const RootDivision divide(root_);
 #pragma unroll 4
       for (int j = held; j * threads < count; ++j) {
         const int i = place(j);
         if (i >= count) continue;
         const float4 v = at(i);
-        visit(i, normed_ && i < quads_ ? norm(v, divide_, weight_[i]) : v);
+        visit(i, normed_ && i < quads_ ? norm(v, divide, weight_[i]) : v);
       }
+    }
   }
   __device__ int quads() const {
     return quads_;
@@ -416,14 +419,18 @@ class SpreadRow {
                             float (&shared)[threads / 32]) {
     float sum = 0;
     each(quads_, [&](int, const float4& v) { sum += sum_of_squares(v); });
-    divide_ = RootDivision(combine_block(sum, Sum(), shared), source.k, source.eps);
+    root_ = root_of(combine_block(sum, Sum(), shared), source.k, source.eps);
     normed_ = true;
+    const RootDivision divide(root_);
 #pragma unroll
-    for (int j = 0; j < held; ++j)
+    for (int j = 0; j < held; ++j) {
+      // Keeps a long row's weights from being read at once: there are no registers for these.
+      if constexpr (held > short_held) __syncwarp();
       if (place(j) < quads_)
         held_[j] =
-            norm(held_[j], divide_,
+            norm(held_[j], divide,
                  j < FirstNorms::held ? norms.weight[j % FirstNorms::held] : weight_[place(j)]);
+    }
   }
 
   /// All of the row is held (can_rotate()). The step of distance 128 is between a lane's two
@@ -462,7 +469,7 @@ class SpreadRow {
   const float4 *x_, *weight_;
   int quads_;
   bool normed_ = false;
-  RootDivision divide_;
+  float root_ = 1;
   float4 held_[held];
 };
 

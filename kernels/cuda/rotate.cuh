@@ -86,7 +86,7 @@ class RotatedHead {
     float sum = of_four(low_) + of_four(high_);
 #pragma unroll
     for (int lanes = 16; lanes > 1; lanes /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, lanes);
-    const RootDivision divide(sum, 2 * half_, eps);
+    const RootDivision divide(root_of(sum, 2 * half_, eps));
     const float2 of_low = read_pair(norm + first(), there()),
                  of_high = read_pair(norm + half_ + first(), there());
     low_ = make_float2(divide(low_.x) * of_low.x, divide(low_.y) * of_low.y);
