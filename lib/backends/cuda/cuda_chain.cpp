@@ -12,9 +12,9 @@ bool CudaBackend::begins_chain(const kernels::cuda::Linear& linear) const {
 /// Whether a multiplication is put off, as part of a chain; if not, none is any more.
 bool CudaBackend::link(const kernels::cuda::Linear& linear,
                        const kernels::cuda::RowSource& source) {
-  const bool can =
-      adapted_rows_.empty() && kernels::cuda::can_chain(linear.rows, linear.k, linear.planes,
-                                                        linear.grouped, queue_.architecture);
+  const bool can = !exact_ && adapted_rows_.empty() &&
+                   kernels::cuda::can_chain(linear.rows, linear.k, linear.planes, linear.grouped,
+                                            queue_.architecture);
   if (can && begins_chain(linear)) {
     chain_.emplace();
     chain_->qkv = {linear, source, awaited_.qkv};
