@@ -44,6 +44,13 @@ TEST_CASE("cuda: exact logits are the CPU's bit for bit, as a prompt and token b
     }
 }
 
+TEST_CASE("cuda: exact logits of inputs in one plane are the CPU's bit for bit") {
+  if (!has_cuda()) return;
+  ModelOptions options;  // before sm_80 such rows are otherwise multiplied in one kernel
+  options.mixed = "off";
+  check_bits(fixture("tiny-qwen2"), options, 70);
+}
+
 TEST_CASE("cuda: exact logits over an int8 cache are the CPU's bit for bit") {
   if (!has_cuda()) return;
   ModelOptions options;
