@@ -26,7 +26,6 @@ attention_prefill_kernel<128,2> sm_87 48
 attention_prefill_kernel<128,2> sm_90a 48
 attention_split_kernel<CacheF16,4> sm_90a 48
 attention_split_kernel<CacheS8,4> sm_90a 84
-linear_decode_kernel<1,3,1,false,2> sm_75 4
 linear_teams_kernel<true> sm_90a 80
 linear_teams_slice_groups_kernel sm_90a 48
 END

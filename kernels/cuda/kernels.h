@@ -62,6 +62,7 @@ struct RowSource {
   /// largest is the row's. Null: not known.
   const uint32_t* peaks = nullptr;
   int64_t peak_words = peak_places;
+  bool exact = false;  ///< the norm has the CPU's bits: its quotients are rounded once
 };
 
 /// Quantized activations (kernels/types.h: QuantizeRow without xor). Rows of the second plane
@@ -334,8 +335,8 @@ void attention_prefill_s8(const PrefillAttentionS8& attention, const Queue& queu
 constexpr bool has_prefill_attention(int64_t head_dim) {
   return head_dim == 32 || head_dim == 64 || head_dim == 128;
 }
-/// Causal attention with the CPU's bits, of tiles or of single rows, over caches that hold the rows'
-/// own keys and values.
+/// Causal attention with the CPU's bits, of tiles or of single rows, over caches that hold the
+/// rows' own keys and values.
 struct ExactAttention {
   int64_t count;              ///< of tiles, or of rows
   const AttentionTile* tile;  ///< exact_query_rows() of each; or null

@@ -129,14 +129,16 @@ struct WeightQuantizer {
 __device__ inline float sum_of_squares(const float4& v) {
   return (v.x * v.x + v.y * v.y) + (v.z * v.z + v.w * v.w);
 }
-/// Divides by the root of a mean of squares, rounded once as division is, but faster: what a
-/// product with the nearest reciprocal leaves over corrects it (Markstein 1990).
+/// Divides by the root of a mean of squares.
 class RootDivision {
  public:
   __device__ explicit RootDivision(float root) : root_(root), inverse_(1.0f / root) {}
-  __device__ float operator()(float x) const {
+  /// Rounded twice; or once, as division is, but faster: what the product leaves over corrects it
+  /// (Markstein 1990). That took 0.5 % of one row's time (docs/performance/cuda.md).
+  template <bool exact>
+  __device__ float divide(float x) const {
     const float quotient = x * inverse_;
-    return fmaf(fmaf(-quotient, root_, x), inverse_, quotient);
+    return exact ? fmaf(fmaf(-quotient, root_, x), inverse_, quotient) : quotient;
   }
 
  private:
@@ -145,9 +147,10 @@ class RootDivision {
 __device__ inline float root_of(float sum, int64_t count, float eps) {
   return sqrtf(sum / static_cast<float>(count) + eps);
 }
-__device__ inline float4 norm(const float4& v, const RootDivision& divide, const float4& weight) {
-  return make_float4(divide(v.x) * weight.x, divide(v.y) * weight.y, divide(v.z) * weight.z,
-                     divide(v.w) * weight.w);
+template <bool exact>
+__device__ inline float4 norm(const float4& v, const RootDivision& root, const float4& weight) {
+  return make_float4(root.divide<exact>(v.x) * weight.x, root.divide<exact>(v.y) * weight.y,
+                     root.divide<exact>(v.z) * weight.z, root.divide<exact>(v.w) * weight.w);
 }
 __device__ inline const float4* source_row(const RowSource& source, int64_t index) {
   const int64_t row = source.rows ? source.rows[index] : index;
@@ -389,13 +392,16 @@ class SpreadRow {
     for (int j = 0; j < held; ++j)
       if (place(j) < count) visit(place(j), held_[j]);
     if constexpr (!all_held) {
-      const RootDivision divide(root_);
+      const RootDivision root(root_);
 #pragma unroll 4
       for (int j = held; j * threads < count; ++j) {
         const int i = place(j);
         if (i >= count) continue;
         const float4 v = at(i);
-        visit(i, normed_ && i < quads_ ? norm(v, divide, weight_[i]) : v);
+        if (!normed_ || i >= quads_)
+          visit(i, v);
+        else
+          visit(i, exact_ ? norm<true>(v, root, weight_[i]) : norm<false>(v, root, weight_[i]));
       }
     }
   }
@@ -421,15 +427,23 @@ class SpreadRow {
     each(quads_, [&](int, const float4& v) { sum += sum_of_squares(v); });
     root_ = root_of(combine_block(sum, Sum(), shared), source.k, source.eps);
     normed_ = true;
-    const RootDivision divide(root_);
+    exact_ = source.exact;
+    if (exact_)
+      normalize_held<true>(norms);
+    else
+      normalize_held<false>(norms);
+  }
+  template <bool exact, class Norms>
+  __device__ void normalize_held(const Norms& norms) {
+    const RootDivision root(root_);
 #pragma unroll
     for (int j = 0; j < held; ++j) {
       // Keeps a long row's weights from being read at once: there are no registers for these.
       if constexpr (held > short_held) __syncwarp();
       if (place(j) < quads_)
-        held_[j] =
-            norm(held_[j], divide,
-                 j < FirstNorms::held ? norms.weight[j % FirstNorms::held] : weight_[place(j)]);
+        held_[j] = norm<exact>(
+            held_[j], root,
+            j < FirstNorms::held ? norms.weight[j % FirstNorms::held] : weight_[place(j)]);
     }
   }
 
@@ -468,7 +482,7 @@ class SpreadRow {
 
   const float4 *x_, *weight_;
   int quads_;
-  bool normed_ = false;
+  bool normed_ = false, exact_ = false;
   float root_ = 1;
   float4 held_[held];
 };

@@ -86,11 +86,12 @@ class RotatedHead {
     float sum = of_four(low_) + of_four(high_);
 #pragma unroll
     for (int lanes = 16; lanes > 1; lanes /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, lanes);
-    const RootDivision divide(root_of(sum, 2 * half_, eps));
+    const RootDivision root(root_of(sum, 2 * half_, eps));
     const float2 of_low = read_pair(norm + first(), there()),
                  of_high = read_pair(norm + half_ + first(), there());
-    low_ = make_float2(divide(low_.x) * of_low.x, divide(low_.y) * of_low.y);
-    high_ = make_float2(divide(high_.x) * of_high.x, divide(high_.y) * of_high.y);
+    low_ = make_float2(root.divide<true>(low_.x) * of_low.x, root.divide<true>(low_.y) * of_low.y);
+    high_ =
+        make_float2(root.divide<true>(high_.x) * of_high.x, root.divide<true>(high_.y) * of_high.y);
   }
 
   int half_ = 0;

@@ -329,6 +329,7 @@ void CudaBackend::quantize_later(const float* values, int64_t stride, int64_t k,
                                rows,
                                planes,
                                {step_.view().first_bad, quantizations_++}};
+  input_->exact = exact_;
 }
 
 bool CudaBackend::norm(const float* weight, const std::span<const int64_t>* rows, int64_t rotation,
