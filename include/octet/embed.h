@@ -10,10 +10,8 @@
 namespace OCTET_EXPORT octet {
 
 struct EmbedOptions {
-  enum class Pooling {
-    mean,  ///< of the hidden states of all positions
-    last,  ///< the hidden state of the last position
-  };
+  /// The mean of the hidden states of all positions, or the hidden state of the last.
+  enum class Pooling { mean, last };
   Pooling pooling = Pooling::mean;
   bool normalize = true;  ///< to length 1
   CancelToken cancel = {};

@@ -62,7 +62,6 @@ struct RowSource {
   /// largest is the row's. Null: not known.
   const uint32_t* peaks = nullptr;
   int64_t peak_words = peak_places;
-  bool exact = false;  ///< the norm has the CPU's bits: its quotients are rounded once
 };
 
 /// Quantized activations (kernels/types.h: QuantizeRow without xor). Rows of the second plane
@@ -85,6 +84,19 @@ struct Hadamard {
   int64_t stride;
 };
 void hadamard(const Hadamard& hadamard, const Queue& queue);
+
+/// out row i = RMSNorm of row rows[i] with the CPU's bits, for exact steps: RowSource::norm
+/// multiplies by a reciprocal in place of dividing.
+struct ExactNorm {
+  int64_t rows, k;  ///< k: a multiple of 4
+  const float* values;
+  const float* weight;
+  float eps;
+  const int32_t* row_list;  ///< null: 0, 1, 2, ...
+  float* out;
+  int64_t stride;  ///< of both
+};
+void norm_exact(const ExactNorm& norm, const Queue& queue);
 
 enum class Output : uint8_t {
   assign,    ///< out = value

@@ -129,28 +129,13 @@ struct WeightQuantizer {
 __device__ inline float sum_of_squares(const float4& v) {
   return (v.x * v.x + v.y * v.y) + (v.z * v.z + v.w * v.w);
 }
-/// Divides by the root of a mean of squares.
-class RootDivision {
- public:
-  __device__ explicit RootDivision(float root) : root_(root), inverse_(1.0f / root) {}
-  /// Rounded twice; or once, as division is, but faster: what the product leaves over corrects it
-  /// (Markstein 1990). That took 0.5 % of one row's time (docs/performance/cuda.md).
-  template <bool exact>
-  __device__ float divide(float x) const {
-    const float quotient = x * inverse_;
-    return exact ? fmaf(fmaf(-quotient, root_, x), inverse_, quotient) : quotient;
-  }
-
- private:
-  float root_, inverse_;
-};
-__device__ inline float root_of(float sum, int64_t count, float eps) {
-  return sqrtf(sum / static_cast<float>(count) + eps);
+/// RMSNorm's factor of a row with that sum of squares.
+__device__ inline float norm_factor(float sum, const RowSource& source) {
+  return 1.0f / sqrtf(sum / static_cast<float>(source.k) + source.eps);
 }
-template <bool exact>
-__device__ inline float4 norm(const float4& v, const RootDivision& root, const float4& weight) {
-  return make_float4(root.divide<exact>(v.x) * weight.x, root.divide<exact>(v.y) * weight.y,
-                     root.divide<exact>(v.z) * weight.z, root.divide<exact>(v.w) * weight.w);
+__device__ inline float4 norm(const float4& v, float factor, const float4& weight) {
+  return make_float4(v.x * factor * weight.x, v.y * factor * weight.y, v.z * factor * weight.z,
+                     v.w * factor * weight.w);
 }
 __device__ inline const float4* source_row(const RowSource& source, int64_t index) {
   const int64_t row = source.rows ? source.rows[index] : index;
@@ -391,19 +376,14 @@ class SpreadRow {
 #pragma unroll
     for (int j = 0; j < held; ++j)
       if (place(j) < count) visit(place(j), held_[j]);
-    if constexpr (!all_held) {
-      const RootDivision root(root_);
+    if constexpr (!all_held)
 #pragma unroll 4
       for (int j = held; j * threads < count; ++j) {
         const int i = place(j);
         if (i >= count) continue;
         const float4 v = at(i);
-        if (!normed_ || i >= quads_)
-          visit(i, v);
-        else
-          visit(i, exact_ ? norm<true>(v, root, weight_[i]) : norm<false>(v, root, weight_[i]));
+        visit(i, normed_ && i < quads_ ? norm(v, factor_, weight_[i]) : v);
       }
-    }
   }
   __device__ int quads() const {
     return quads_;
@@ -425,26 +405,14 @@ class SpreadRow {
                             float (&shared)[threads / 32]) {
     float sum = 0;
     each(quads_, [&](int, const float4& v) { sum += sum_of_squares(v); });
-    root_ = root_of(combine_block(sum, Sum(), shared), source.k, source.eps);
+    factor_ = norm_factor(combine_block(sum, Sum(), shared), source);
     normed_ = true;
-    exact_ = source.exact;
-    if (exact_)
-      normalize_held<true>(norms);
-    else
-      normalize_held<false>(norms);
-  }
-  template <bool exact, class Norms>
-  __device__ void normalize_held(const Norms& norms) {
-    const RootDivision root(root_);
 #pragma unroll
-    for (int j = 0; j < held; ++j) {
-      // Keeps a long row's weights from being read at once: there are no registers for these.
-      if constexpr (held > short_held) __syncwarp();
+    for (int j = 0; j < held; ++j)
       if (place(j) < quads_)
-        held_[j] = norm<exact>(
-            held_[j], root,
-            j < FirstNorms::held ? norms.weight[j % FirstNorms::held] : weight_[place(j)]);
-    }
+        held_[j] =
+            norm(held_[j], factor_,
+                 j < FirstNorms::held ? norms.weight[j % FirstNorms::held] : weight_[place(j)]);
   }
 
   /// All of the row is held (can_rotate()). The step of distance 128 is between a lane's two
@@ -482,8 +450,8 @@ class SpreadRow {
 
   const float4 *x_, *weight_;
   int quads_;
-  bool normed_ = false, exact_ = false;
-  float root_ = 1;
+  bool normed_ = false;
+  float factor_ = 1.0f;
   float4 held_[held];
 };
 

@@ -242,13 +242,13 @@ void use(const Assignment& chosen, const Variants& variants, Source& source) {
 /// and once it has hit, halfway back to where it had missed: one step may be far too long.
 void search(Conversion& conversion, Variants& variants, SensitivityRun& run, double budget,
             ConvertReport& converted) {
-  constexpr int max_attempts = 4;
+  constexpr int max_attempts = 4, most_misses = 12;
   Source& source = conversion.source;
   MixedReport& report = converted.mixed;
   const ModelSensitivity sensitivity = run.finish();
   std::optional<std::pair<Assignment, MixedReport>> hit;
   double aim = budget, missed = 0;  // missed: the least KL that was expected and not reached
-  for (int attempt = 0; attempt < max_attempts; ++attempt) {
+  for (int attempt = 0; attempt < (hit ? max_attempts : most_misses); ++attempt) {
     conversion.check_cancelled(converted.input_weights);
     const Assignment chosen = assign(sensitivity.linears, sensitivity.all.kl_mean, aim);
     use(chosen, variants, source);
@@ -259,9 +259,13 @@ void search(Conversion& conversion, Variants& variants, SensitivityRun& run, dou
       hit.emplace(chosen, report);
       if (attempt == 0) return;
     } else {
+      if (report.one_plane_share == 0) return;  // there is nothing left to choose
       missed = chosen.expected_kl;
     }
-    aim = hit ? (hit->first.expected_kl + missed) / 2 : chosen.expected_kl * budget / worst;
+    // Misses by little would take many steps.
+    const double least_step = attempt + 1 < max_attempts ? 1 : 0.9;
+    aim = hit ? (hit->first.expected_kl + missed) / 2
+              : chosen.expected_kl * std::min(budget / worst, least_step);
   }
   if (!hit) return;
   use(hit->first, variants, source);

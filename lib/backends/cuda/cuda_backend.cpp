@@ -329,7 +329,6 @@ void CudaBackend::quantize_later(const float* values, int64_t stride, int64_t k,
                                rows,
                                planes,
                                {step_.view().first_bad, quantizations_++}};
-  input_->exact = exact_;
 }
 
 bool CudaBackend::norm(const float* weight, const std::span<const int64_t>* rows, int64_t rotation,
@@ -339,8 +338,12 @@ bool CudaBackend::norm(const float* weight, const std::span<const int64_t>* rows
       rows ? step_.view().logit_rows + (rows->data() - batch_->logit_rows.data()) : nullptr;
   input_rows_ = rows ? static_cast<int64_t>(rows->size()) : step_.rows();
   find_adapted_rows(*batch_, rows, adapted_rows_);
-  quantize_later(workspace_.hidden, hidden_stride_, config_.hidden_size, weight, rotation, row_list,
-                 forms.planes);
+  if (exact_)
+    quantize_later(norm_exactly(weight, row_list), hidden_stride_, config_.hidden_size, nullptr,
+                   rotation, nullptr, forms.planes);
+  else
+    quantize_later(workspace_.hidden, hidden_stride_, config_.hidden_size, weight, rotation,
+                   row_list, forms.planes);
   return true;
 }
 

@@ -113,6 +113,7 @@ class CudaBackend : public Backend {
   void attend_rows(kernels::cuda::SplitAttention task);
   void allocate_exact();
   void attend_exactly(int64_t layer, float scale);
+  const float* norm_exactly(const float* weight, const int32_t* row_list);
   bool wants_peaks() const;
   int64_t peak_words() const;
   uint32_t* next_peaks();
@@ -138,6 +139,7 @@ class CudaBackend : public Backend {
   DeviceMemory quantized_, scales_, partial_;
   DeviceMemory exact_partial_;  // of exact attention's rows
   int64_t exact_words_ = 0;     // of these
+  DeviceMemory exact_normed_;   // [rows][hidden_stride_]
   /// What blocks of a chain wait for, behind the partial results, all missing between steps.
   struct Awaited {
     float *qkv, *attention, *hidden;

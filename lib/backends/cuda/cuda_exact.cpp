@@ -1,4 +1,4 @@
-// Attention with the CPU's bits (ModelOptions::exact).
+// Norms and attention with the CPU's bits (ModelOptions::exact).
 #include <algorithm>
 
 #include "lib/backends/cuda/cuda_backend.h"
@@ -26,6 +26,17 @@ void CudaBackend::allocate_exact() {
   const int64_t positions = std::min(context_limit(config_), most_positions);
   exact_words_ = std::max(row_words(config_, kernels::cuda::launched_spans(positions)), enough);
   exact_partial_ = DeviceMemory(exact_words_ * 4, "the buffers of a step");
+  exact_normed_ = DeviceMemory(max_rows_ * hidden_stride_ * 4, "the buffers of a step");
+}
+
+/// Of the input rows.
+const float* CudaBackend::norm_exactly(const float* weight, const int32_t* row_list) {
+  float* const out = exact_normed_.as<float>();
+  kernels::cuda::norm_exact(
+      {input_rows_, config_.hidden_size, workspace_.hidden, weight,
+       static_cast<float>(config_.rms_norm_eps), row_list, out, hidden_stride_},
+      queue_);
+  return out;
 }
 
 void CudaBackend::attend_exactly(int64_t layer, float scale) {
