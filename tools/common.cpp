@@ -31,7 +31,6 @@ void ModelArguments::add_to(CLI::App& command) {
                   "for a source that is not converted: w8a8, w8a8-g128, "
                   "f16 or f32")
       ->capture_default_str();
-  add_arithmetic(command, kv_cache, exact);
   command
       .add_option("--rotate", rotation,
                   "for the same: auto (on for the int8 schemes), on, off or folded")
@@ -41,6 +40,7 @@ void ModelArguments::add_to(CLI::App& command) {
                   "for the same: linears whose inputs take two int8 planes, some of "
                   "q,k,v,o,gate,up,down,head, or off")
       ->capture_default_str();
+  add_arithmetic(command, kv_cache, exact);
   CommonOptions::add_to(command);
 }
 
