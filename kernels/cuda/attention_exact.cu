@@ -11,10 +11,9 @@ namespace {
 
 constexpr int warps = 8, threads = 32 * warps;
 
-/// What a block of threads has to do: its query rows, and spans from `first` to before `end`.
+/// A block's query rows, of a tile.
 class Task {
  public:
-  /// Of a tile.
   __device__ Task(const ExactAttention& a, const AttentionTile& tile, int kv_head)
       : tile_(tile),
         group_(static_cast<int>(a.heads.num_heads / a.heads.num_kv_heads)),
@@ -63,15 +62,9 @@ __device__ inline ExactFactors merge(ExactSoftmax& row, const ExactSoftmax& adde
 /// dimensions of each `pairs` times 64.
 template <class Cache, int rows>
 class ExactTile {
-  // A warp's rows of scores, and of results; of few rows some warps have no results.
-  static constexpr int score_rows = rows > 16  ? 4
-                                    : rows > 2 ? 2
-                                               : 1,
-                       score_groups = rows / score_rows;
-  static constexpr int value_rows = rows > 16      ? 4
-                                    : rows / 8 > 0 ? rows / 8
-                                                   : 1,
-                       value_groups = rows / value_rows, pairs = rows > 2 ? 2 : 1;
+  // A warp's rows; of few rows some warps have no results.
+  static constexpr int warp_rows = rows < warps ? 1 : rows / warps, groups = rows / warp_rows,
+                       pairs = rows < warps ? 1 : 2;
   static_assert(rows % 2 == 0);  // the lanes of both halves of a warp have as much to do
 
  public:
@@ -85,7 +78,7 @@ class ExactTile {
       shared.sum[threadIdx.x] = 0;
     }
 #pragma unroll
-    for (int p = 0; p < pairs; ++p) dims_[p] = 64 * (warp_ / value_groups * pairs + p) + 2 * lane_;
+    for (int p = 0; p < pairs; ++p) dims_[p] = 64 * (warp_ / groups * pairs + p) + 2 * lane_;
     __syncthreads();
   }
 
@@ -93,8 +86,8 @@ class ExactTile {
   __device__ void attend(int span, int length) {
     const int first = span * int{kv_span}, positions = min(length - first, int{kv_span}),
               blocks = (positions + int{kv_block} - 1) / int{kv_block};
-    for (int item = warp_; item < blocks * score_groups; item += warps)
-      score(first, item / score_groups, item % score_groups * score_rows);
+    for (int item = warp_; item < blocks * groups; item += warps)
+      score(first, item / groups, item % groups * warp_rows);
     __syncthreads();
     for (int item = warp_; item < blocks * rows; item += warps)
       weigh(item % rows, item / rows, blocks);
@@ -115,7 +108,7 @@ class ExactTile {
   __device__ void each(Store store) const {
     const int count = task_.count(rows), head_dim = static_cast<int>(a_.heads.head_dim);
 #pragma unroll
-    for (int i = 0; i < value_rows; ++i)
+    for (int i = 0; i < warp_rows; ++i)
 #pragma unroll
       for (int p = 0; p < pairs; ++p)
         if (row_ + i < count && dims_[p] < head_dim)
@@ -129,12 +122,11 @@ class ExactTile {
 
   /// Of some rows over block `number` of the span; -infinity behind what a row sees.
   __device__ void score(int first, int number, int r) const {
-    float scores[score_rows][2] = {};
-    Cache::template score<score_rows>(a_, block(first / int{kv_block} + number), shared_, r,
-                                      scores);
+    float scores[warp_rows][2] = {};
+    Cache::template score<warp_rows>(a_, block(first / int{kv_block} + number), shared_, r, scores);
     const int position = number * int{kv_block} + 2 * lane_;
 #pragma unroll
-    for (int i = 0; i < score_rows; ++i) {
+    for (int i = 0; i < warp_rows; ++i) {
       const int count = task_.row(r + i).length - first - position;
       const float2 seen =
           make_float2(count > 0 ? scores[i][0] : -INFINITY, count > 1 ? scores[i][1] : -INFINITY);
@@ -180,12 +172,12 @@ class ExactTile {
 
   __device__ void add_values(int first, int positions) {
     if (row_ >= task_.count(rows) || dims_[0] >= a_.heads.head_dim) return;
-    float added[value_rows][pairs][2] = {};
-    Cache::template add_values<value_rows, pairs>(
+    float added[warp_rows][pairs][2] = {};
+    Cache::template add_values<warp_rows, pairs>(
         a_, [&](int number) { return block(first / int{kv_block} + number); }, positions, shared_,
         row_, dims_, added);
 #pragma unroll
-    for (int i = 0; i < value_rows; ++i) {
+    for (int i = 0; i < warp_rows; ++i) {
       const float old = shared_.old_factor[row_ + i], factor = shared_.added_factor[row_ + i];
 #pragma unroll
       for (int p = 0; p < pairs; ++p)
@@ -200,8 +192,8 @@ class ExactTile {
   Shared& shared_;
   std::byte* const* table_;
   int warp_ = static_cast<int>(threadIdx.x) / 32, lane_ = static_cast<int>(threadIdx.x) % 32;
-  int row_ = warp_ % value_groups * value_rows, dims_[pairs];
-  float out_[value_rows][pairs][2] = {};
+  int row_ = warp_ % groups * warp_rows, dims_[pairs];
+  float out_[warp_rows][pairs][2] = {};
 };
 
 /// Where a part of a query row lies: results, maximum, sum.

@@ -6,7 +6,7 @@
 
 namespace octet::kernels::cuda {
 
-/// e^x as kernels/simd/vector.h has it. NaN stays NaN.
+/// e^x as kernels/simd/exp.h has it. NaN stays NaN.
 __device__ inline float exact_exp(float x) {
   x = x < -110.0f ? -110.0f : x;
   x = x > 100.0f ? 100.0f : x;
