@@ -103,6 +103,15 @@ class ExactTile {
     __syncthreads();
   }
 
+  /// Of all spans: over the sums of weights.
+  __device__ void store_results() const {
+    each([&](int r, int d, const float2& value) {
+      const ExactRow row = task_.row(r);
+      const float inverse = 1.0f / shared_.sum[r];
+      *reinterpret_cast<float2*>(a_.out + row.row * a_.out_stride + row.head * a_.heads.head_dim +
+                                 d) = make_float2(value.x * inverse, value.y * inverse);
+    });
+  }
   /// store(r, d, two neighbouring values) for each row and dimension that is there.
   template <class Store>
   __device__ void each(Store store) const {
@@ -202,10 +211,6 @@ __device__ inline float* partial_of(const ExactAttention& a, int64_t item, int64
   const int64_t part = (item * a.heads.num_kv_heads + kv_head) * a.spans + span;
   return a.partial + (part * max_head_group + head) * exact_partial(a.heads.head_dim);
 }
-__device__ inline float2* result_of(const ExactAttention& a, const ExactRow& row, int d) {
-  return reinterpret_cast<float2*>(a.out + row.row * a.out_stride + row.head * a.heads.head_dim +
-                                   d);
-}
 
 template <class Cache, int rows>
 __global__ void __launch_bounds__(threads, 2) attention_exact_tiles_kernel(ExactAttention a) {
@@ -216,10 +221,7 @@ __global__ void __launch_bounds__(threads, 2) attention_exact_tiles_kernel(Exact
   ExactTile<Cache, rows> tile(a, task, shared);
   const int length = task.row(rows - 1).length;
   for (int span = 0; span < spans_of(length); ++span) tile.attend(span, length);
-  tile.each([&](int r, int d, const float2& value) {
-    const float inverse = 1.0f / shared.sum[r];
-    *result_of(a, task.row(r), d) = make_float2(value.x * inverse, value.y * inverse);
-  });
+  tile.store_results();
 }
 
 /// Query rows of a block of single rows: few, so that many blocks share a row's heads.
@@ -266,11 +268,7 @@ __global__ void __launch_bounds__(threads, 2) attention_exact_rows_kernel(ExactA
   auto& shared = *dynamic_shared<typename Cache::template Shared<pair_rows>>();
   ExactTile<Cache, pair_rows> tile(a, task, shared);
   tile.attend(span, length);
-  if (a.spans == 1)
-    return tile.each([&](int r, int d, const float2& value) {
-      const float inverse = 1.0f / shared.sum[r];
-      *result_of(a, task.row(r), d) = make_float2(value.x * inverse, value.y * inverse);
-    });
+  if (a.spans == 1) return tile.store_results();
   tile.each([&](int r, int d, const float2& value) {
     float* const part = partial_of(a, item, kv_head, span, first + r);
     *reinterpret_cast<float2*>(part + d) = value;
