@@ -1,5 +1,6 @@
 // ModelOptions::exact: the CPU's bits on the device, for whole models.
 #include <octet/adapter.h>
+#include <octet/embed.h>
 #include <octet/quant.h>
 
 #include "tests/cuda/compare.h"
@@ -69,6 +70,14 @@ TEST_CASE("cuda: exact logits of a file as convert makes it are the CPU's bit fo
     convert(fixture("tiny-qwen2"), path, options);
     check_bits(path, {}, 70);
   }
+}
+
+TEST_CASE("cuda: exact embeddings are the CPU's bit for bit") {
+  if (!has_cuda()) return;
+  const Model cpu = open_exact(fixture("tiny-qwen2"), {}, Device::cpu()),
+              cuda = open_exact(fixture("tiny-qwen2"), {}, Device::cuda());
+  const std::vector<int32_t> ids = some_ids(cpu, 40, 1);
+  CHECK(same_bits(embed(cuda, ids), embed(cpu, ids)));
 }
 
 TEST_CASE("cuda: exact is refused where the CPU's bits are not to be had") {

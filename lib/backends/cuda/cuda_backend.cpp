@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "lib/core/cpu.h"
 #include "lib/core/error.h"
 #include "lib/model/linear_kinds.h"
 
@@ -547,7 +548,7 @@ bool CudaBackend::attention(int64_t layer, const InputForms& forms) {
   return true;
 }
 
-/// On the host: embeddings are read once a prompt, not once a token.
+/// On the host, by the CPU's kernel: embeddings are read once a prompt, not once a token.
 void CudaBackend::read_hidden(const float* weight, float* out) {
   const int64_t k = config_.hidden_size;
   std::vector<float> norm(static_cast<size_t>(k));
@@ -560,13 +561,9 @@ void CudaBackend::read_hidden(const float* weight, float* out) {
   for (int64_t row = 0; row < step_.rows(); ++row)
     receive(out + row * k, workspace_.hidden + row * hidden_stride_);
   check(cudaStreamSynchronize(stream_.get()), "reading hidden states");
-  for (int64_t row = 0; row < step_.rows(); ++row) {
-    float* const x = out + row * k;
-    double squares = 0;
-    for (int64_t i = 0; i < k; ++i) squares += double{x[i]} * x[i];
-    const double scale = 1 / std::sqrt(squares / static_cast<double>(k) + config_.rms_norm_eps);
-    for (int64_t i = 0; i < k; ++i) x[i] = static_cast<float>(x[i] * scale) * norm[i];
-  }
+  for (int64_t row = 0; row < step_.rows(); ++row)
+    active_kernels().rms_norm_f32(out + row * k, norm.data(), out + row * k, k,
+                                  static_cast<float>(config_.rms_norm_eps));
 }
 
 }  // namespace octet::cuda
