@@ -2,9 +2,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 #include <random>
 
 #include "kernels/table.h"
+#include "lib/core/cpu.h"
 #include "tests/cuda/device.h"
 
 using namespace octet;
@@ -81,7 +83,16 @@ struct Sequence {
     }
   }
 
-  std::vector<float> expected() {
+  /// By the CPU's kernels, which take keys xor Table::activation_xor.
+  std::vector<float> expected(const kernels::Table& table = select_kernels(kernels::detect_cpu(),
+                                                                           "ref")) const {
+    Sequence cpu = *this;
+    for (int64_t b = 0; b < blocks; ++b)
+      for (int64_t head = 0; head < shape.kv_heads; ++head) {
+        int8_t* const keys = cpu.block(b, head, false);
+        for (int64_t i = 0; i < kernels::kv_s8_scales(shape.head_dim); ++i)
+          keys[i] = static_cast<int8_t>(keys[i] ^ table.activation_xor);
+      }
     std::vector<float> out(static_cast<size_t>(rows * width));
     std::vector<float> scratch(kernels::attention_scratch(shape.head_dim)),
         partial(kernels::attention_partial(shape.head_dim));
@@ -89,18 +100,18 @@ struct Sequence {
       for (int64_t head = 0; head < shape.heads; ++head) {
         std::vector<const void*> keys, values;
         for (int64_t b = 0; b < blocks; ++b) {
-          keys.push_back(block(b, head / shape.group(), false));
-          values.push_back(block(b, head / shape.group(), true));
+          keys.push_back(cpu.block(b, head / shape.group(), false));
+          values.push_back(cpu.block(b, head / shape.group(), true));
         }
         std::vector<float> query = head_of(q, row, width, head);
         kernels::hadamard_f32_ref(query.data(), shape.head_dim, shape.head_dim & -shape.head_dim);
         const int64_t seen = length - rows + row + 1;
-        kernels::attention_s8_ref({1, shape.head_dim, query.data(), shape.head_dim, keys.data(),
-                                   values.data(), &seen, 0, seen, scale(), partial.data(),
-                                   scratch.data()});
-        kernels::attention_merge_f32_ref({1, shape.head_dim, 1, partial.data(), 0,
-                                          out.data() + row * width + head * shape.head_dim,
-                                          shape.head_dim});
+        table.attention_s8({1, shape.head_dim, query.data(), shape.head_dim, keys.data(),
+                            values.data(), &seen, 0, seen, scale(), partial.data(),
+                            scratch.data()});
+        table.attention_merge_f32({1, shape.head_dim, 1, partial.data(), 0,
+                                   out.data() + row * width + head * shape.head_dim,
+                                   shape.head_dim});
       }
     return out;
   }
@@ -205,16 +216,39 @@ struct OnDevice {
         queue);
     return out.host();
   }
-  std::vector<float> prefill(int64_t query_rows) const {
-    std::vector<kernels::cuda::AttentionTile> tiles;
+  std::vector<kernels::cuda::AttentionTile> tiles(int64_t query_rows) const {
+    std::vector<kernels::cuda::AttentionTile> all;
     for (int64_t query = 0; query < sequence.rows * sequence.shape.group(); query += query_rows)
-      tiles.push_back({0, static_cast<int32_t>(sequence.rows), static_cast<int32_t>(query),
-                       static_cast<int32_t>(sequence.length - sequence.rows)});
-    const OnGpu<kernels::cuda::AttentionTile> on_device(tiles);
+      all.push_back({0, static_cast<int32_t>(sequence.rows), static_cast<int32_t>(query),
+                     static_cast<int32_t>(sequence.length - sequence.rows)});
+    return all;
+  }
+  std::vector<float> prefill(int64_t query_rows) const {
+    const OnGpu<kernels::cuda::AttentionTile> on_device(tiles(query_rows));
     kernels::cuda::attention_prefill_s8(
-        {static_cast<int64_t>(tiles.size()), query_rows, on_device.data(), heads(), step.data(),
+        {std::ssize(tiles(query_rows)), query_rows, on_device.data(), heads(), step.data(),
          queries.data(), query_scale.data(), sequence.scale(), out.data(), sequence.width},
         default_queue());
+    return out.host();
+  }
+  /// In tiles, or row by row.
+  std::vector<float> exact(bool tiled) const {
+    const kernels::cuda::Queue queue = default_queue();
+    const Shape& shape = sequence.shape;
+    const std::vector<kernels::cuda::AttentionTile> all =
+        tiles(kernels::cuda::exact_query_rows(queue.shared_bytes));
+    std::vector<int32_t> row_numbers(static_cast<size_t>(sequence.rows));
+    std::iota(row_numbers.begin(), row_numbers.end(), 0);
+    const int64_t spans = kernels::cuda::launched_spans(sequence.length);
+    const OnGpu<kernels::cuda::AttentionTile> on_device(all);
+    const OnGpu<int32_t> row_list(row_numbers);
+    const OnGpu<float> partial(
+        sequence.rows * kernels::cuda::exact_row_words(shape.kv_heads, shape.head_dim, spans), NAN);
+    kernels::cuda::attention_exact(
+        {tiled ? std::ssize(all) : sequence.rows, tiled ? on_device.data() : nullptr,
+         row_list.data(), heads(), step.data(), rows(), queries.data(), query_scale.data(),
+         sequence.scale(), spans, partial.data(), out.data(), sequence.width},
+        queue);
     return out.host();
   }
 
@@ -308,6 +342,23 @@ TEST_CASE("cuda: attention of a prompt over an int8 cache is the CPU's") {
       const std::vector<float> got = device.prefill(64);
       check_close(got, s.expected());
       CHECK(device.prefill(128) == got);
+    }
+}
+
+TEST_CASE("cuda: exact attention over an int8 cache has the CPU's bits") {
+  if (!has_cuda()) return;
+  for (const Shape& shape :
+       {Shape{12, 2, 128}, {9, 3, 64}, {5, 1, 80}, {7, 1, 40}, {8, 1, 128}, {1, 1, 96}})
+    for (int64_t length : {1, 15, 63, 65, 511, 513, 1300}) {
+      if (length > 600 && shape.heads > 8) continue;
+      CAPTURE(shape.head_dim);
+      CAPTURE(length);
+      const Sequence s(shape, std::min<int64_t>(length, 5), length);
+      const OnDevice device(s, true);
+      device.cache_rows();
+      const std::vector<float> expected = s.expected(active_kernels());
+      CHECK(device.exact(false) == expected);
+      CHECK(device.exact(true) == expected);
     }
 }
 

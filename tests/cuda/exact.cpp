@@ -72,6 +72,38 @@ TEST_CASE("cuda: exact logits of a file as convert makes it are the CPU's bit fo
   }
 }
 
+TEST_CASE("cuda: exact logits of a batch of prompts and single tokens are the CPU's bit for bit") {
+  if (!has_cuda()) return;
+  for (const KvCacheType kv_cache : {KvCacheType::f16, KvCacheType::int8}) {
+    CAPTURE(to_string(kv_cache));
+    ModelOptions options;
+    options.kv_cache = kv_cache;
+    const std::string path = fixture("tiny-qwen2-tied");
+    const Model cpu = open_exact(path, options, Device::cpu()),
+                cuda = open_exact(path, options, Device::cuda());
+    std::vector<Session> sessions;
+    std::vector<std::vector<int32_t>> ids;
+    std::vector<std::vector<float>> got(4);
+    for (int64_t i = 0; i < 4; ++i) {
+      sessions.emplace_back(cuda, SessionOptions{.context = 256});
+      ids.push_back(some_ids(cuda, 5 + 30 * i, i));
+    }
+    for (int turn = 0; turn < 5; ++turn) {
+      std::vector<StepInput> inputs;
+      for (size_t i = 0; i < 4; ++i) {
+        const auto done = static_cast<size_t>(sessions[i].size());
+        const size_t count = std::min(20 * i + 1, ids[i].size() - done);  // of the first one id
+        inputs.push_back(
+            {&sessions[i], std::span(ids[i]).subspan(done, count), Session::Rows::all});
+      }
+      step(inputs, [&](size_t input, int64_t, std::span<const float> logits) {
+        got[input].insert(got[input].end(), logits.begin(), logits.end());
+      });
+    }
+    for (size_t i = 0; i < 4; ++i) CHECK(same_bits(got[i], alone(cpu, ids[i])));
+  }
+}
+
 TEST_CASE("cuda: exact embeddings are the CPU's bit for bit") {
   if (!has_cuda()) return;
   const Model cpu = open_exact(fixture("tiny-qwen2"), {}, Device::cpu()),
