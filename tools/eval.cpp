@@ -122,6 +122,7 @@ Model open_reference(const EvalArguments& arguments) {
   reference.path = arguments.reference;
   reference.scheme = arguments.reference_scheme;
   reference.kv_cache = ModelArguments().kv_cache;
+  reference.exact = false;  // is refused where matrices are fp16, as the reference's may be
   reference.rotation = "auto";
   return reference.open();
 }
