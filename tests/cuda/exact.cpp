@@ -3,6 +3,9 @@
 #include <octet/embed.h>
 #include <octet/quant.h>
 
+#include "lib/io/checkpoint.h"
+#include "lib/model/memory_store.h"
+#include "lib/model/model_impl.h"
 #include "tests/cuda/compare.h"
 #include "tests/cuda/device.h"
 
@@ -121,4 +124,13 @@ TEST_CASE("cuda: exact is refused where the CPU's bits are not to be had") {
   const Model model = open_exact(fixture("tiny-qwen2"), {}, Device::cuda());
   CHECK_THROWS_WITH_AS(Adapter::load(model, fixture("lora/tiny-qwen2/all")),
                        doctest::Contains("adapters do not go with exact"), Error);
+  ModelConfig config = open_checkpoint(fixture("tiny-qwen3"))->config();
+  config.head_dim = 40;
+  const Schemes schemes(Scheme::w8a8);
+  auto store = std::make_unique<MemoryStore>(stored_tensors(model_tensors(config), schemes));
+  options = {};
+  options.device = Device::cuda();
+  options.exact = true;
+  CHECK_THROWS_WITH_AS(make_model(config, schemes, {}, {}, {}, std::move(store), options, {}),
+                       doctest::Contains("exact norms heads of 40 dimensions"), Error);
 }

@@ -1,5 +1,6 @@
 // Norms and attention with the CPU's bits (ModelOptions::exact).
 #include <algorithm>
+#include <bit>
 
 #include "lib/backends/cuda/cuda_backend.h"
 #include "lib/core/error.h"
@@ -22,6 +23,10 @@ int64_t row_words(const ModelConfig& config, int64_t spans) {
 void CudaBackend::allocate_exact() {
   require(!weights_->any_f16(), ErrorCode::Unsupported,
           "device cuda: exact is for models whose matrices are all int8; this one has fp16 ones");
+  // RotatedHead adds up a head's squares in the CPU's order only then.
+  require(!config_.qk_norm || std::has_single_bit(static_cast<uint64_t>(config_.head_dim)),
+          ErrorCode::Unsupported, "device cuda: exact norms heads of ", config_.head_dim,
+          " dimensions; a power of two expected");
   constexpr int64_t enough = 4 << 20;  // for some rows at a time
   const int64_t positions = std::min(context_limit(config_), most_positions);
   exact_words_ = std::max(row_words(config_, kernels::cuda::launched_spans(positions)), enough);
