@@ -259,7 +259,7 @@ void search(Conversion& conversion, Variants& variants, SensitivityRun& run, dou
       hit.emplace(chosen, report);
       if (attempt == 0) return;
     } else {
-      if (report.one_plane_share == 0) return;  // there is nothing left to choose
+      if (chosen.f16.size() == sensitivity.linears.size()) break;  // nothing is left to choose
       missed = chosen.expected_kl;
     }
     // Misses by little would take many steps.

@@ -118,6 +118,11 @@ TEST_CASE("a smaller budget mixes more linears, the file records them, and the K
       kl_of_embedding(folder.path("all"), folder.path("source"), options.calibration_text);
   MESSAGE("KL ", none.mixed.kl, " with all linears in fp16, the embedding's alone ", left);
   CHECK(none.mixed.kl == doctest::Approx(left).epsilon(0.2));
+
+  options.budget = 1.1 * (none.mixed.kl + none.mixed.kl_error);  // two planes everywhere miss it
+  const ConvertReport nearly = convert(folder.path("source"), folder.path("nearly"), options);
+  MESSAGE("KL ", nearly.mixed.kl, " +- ", nearly.mixed.kl_error, " of ", options.budget);
+  CHECK(nearly.mixed.kl + nearly.mixed.kl_error <= options.budget);
 }
 
 TEST_CASE("the search gives the same file whatever the number of threads") {
