@@ -28,15 +28,21 @@ std::vector<std::string> instruction_sets() {
   return names;
 }
 
-/// What `octet logits` with these arguments writes. The command inherits OCTET_MAX_ISA.
+/// Runs the octet command, which inherits OCTET_MAX_ISA.
+CommandResult run_with(const std::string& isa, const std::vector<std::string>& arguments) {
+  setenv("OCTET_MAX_ISA", isa.c_str(), 1);
+  CommandResult result = run_octet(arguments);
+  unsetenv("OCTET_MAX_ISA");
+  REQUIRE_MESSAGE(result.status == 0, result.err);
+  return result;
+}
+
+/// What `octet logits` with these arguments writes.
 std::string logits_file(const std::string& isa, std::vector<std::string> arguments) {
   const TempDir folder;
   const std::string out = folder.path("logits.safetensors");
   arguments.insert(arguments.end(), {"-o", out});
-  setenv("OCTET_MAX_ISA", isa.c_str(), 1);
-  const CommandResult result = run_octet(arguments);
-  unsetenv("OCTET_MAX_ISA");
-  REQUIRE_MESSAGE(result.status == 0, result.err);
+  run_with(isa, arguments);
   return content(out);
 }
 
@@ -45,6 +51,8 @@ std::string logits_file(const std::string& isa, std::vector<std::string> argumen
 TEST_CASE("an int8 model's logits are the same bits with the kernels of every instruction set") {
   const std::vector<std::string> isas = instruction_sets();
   if (isas.empty()) return;
+  for (const std::string& isa : isas)  // or files of the same kernels would be compared
+    REQUIRE(run_with(isa, {"devices"}).out.find("(in use: " + isa + ")") != std::string::npos);
   const TempDir folder;
   // Longer than a span of attention and as few rows as a decoding step has.
   nlohmann::json prompts(std::vector<std::vector<int32_t>>(3));
