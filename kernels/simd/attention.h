@@ -64,7 +64,8 @@ struct Factors {
 /// constants in registers over the loops of products, whose sums then spill.
 [[gnu::noinline]] inline Factors merge(Softmax& row, const Softmax& added) {
   const float max = added.max > row.max ? added.max : row.max;
-  // An empty side's maximum is -inf; two of them would differ by NaN.
+  // An empty side's maximum is -inf; two of them would differ by NaN. Most merges are of a span
+  // into nothing, where computing e^-inf, which is 0, took 15 % of a short attention_s8.
   const auto factor = [max](float of_side) {
     if (of_side == max) return 1.0f;
     return of_side == -INFINITY ? 0.0f : exponential<Scalar>(of_side - max);
