@@ -1,4 +1,4 @@
-// The int8 cache and attention over it against the CPU's reference kernels.
+// The int8 cache and attention over it against the CPU's kernels.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
