@@ -124,14 +124,17 @@ class Blocks {
     std::memset(memory_.data(), 0, pool_bytes);  // as any type: zeros
     keys.resize(static_cast<size_t>(count));
     values.resize(static_cast<size_t>(count));
+    next_keys.resize(static_cast<size_t>(count));
     next(false);
   }
   void next(bool repeat) {
     for (const void*& block : keys) block = take();
     for (const void*& block : values) block = take();
-    if (repeat) at_ = 0;
+    const int64_t here = at_;
+    for (const void*& block : next_keys) block = take();
+    at_ = repeat ? 0 : here;
   }
-  std::vector<const void*> keys, values;
+  std::vector<const void*> keys, values, next_keys;
 
  private:
   static constexpr int64_t pool_bytes = int64_t{256} << 20;
@@ -157,7 +160,8 @@ void run_attention(State& state, AttentionFunction function, Isa isa, int64_t bl
   for (auto _ : state) {
     blocks.next(tokens > 1);
     function({rows, head_dim, q.data(), head_dim, blocks.keys.data(), blocks.values.data(),
-              length.data(), 0, depth, 0.088f, partial.data(), scratch.data()});
+              length.data(), 0, depth, 0.088f, partial.data(), scratch.data(),
+              blocks.next_keys.data(), tokens > 1 ? 0 : std::min(depth, kv_span) / kv_block});
     benchmark::ClobberMemory();
   }
   const double operations = 4.0 * static_cast<double>(rows * head_dim * depth);
@@ -197,6 +201,7 @@ void add_merge() {
   add_attention("attention_f32", kv_block * head_dim * 4);
   add_attention("attention_f16", kv_block * head_dim * 2);
   add_attention("attention_s8", kv_s8_bytes(head_dim));
+  add_attention("attention_s16", kv_s16_bytes(head_dim));
   add_merge();
   return true;
 }();

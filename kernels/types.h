@@ -132,6 +132,14 @@ struct QuantizeRow {
   uint8_t activation_xor;  ///< 0 or 0x80
 };
 
+/// The same to int16, with kv_s16_levels in place of 127.
+struct QuantizeRow16 {
+  int64_t k;
+  const float* x;
+  int16_t* q;    ///< [padded_k(k)], zeros from k on
+  float* scale;  ///< [1]
+};
+
 // --- order of float operations ---------------------------------------------------------------
 //
 // Operations here and below are rounded once each, to nearest even, and sums are added in the order
@@ -160,17 +168,25 @@ struct QuantizeRow {
 /// that the scores of neighbouring positions are computed side by side:
 ///   keys [head_dim][64], values [64][head_dim].
 inline constexpr int64_t kv_block = 64;
-/// attention_s8 takes int8 blocks, with p = padded_n(head_dim) and a scale for each position:
-///   keys [p/4][64][4], values [64/4][p][4], each followed by float scale [64].
-/// Rows are quantized as by QuantizeRow; keys are stored xor Table::activation_xor, values as they
-/// are. The dimensions from head_dim on may be anything, and so the values of positions that no row
-/// sees, but every scale is finite.
-constexpr int64_t kv_s8_scales(int64_t head_dim) {
-  return kv_block * padded_n(head_dim);  // where the scales begin, in bytes
+/// attention_s8 and attention_s16 take blocks of int8 and int16, in groups of g = 4 and 2 values,
+/// with p = padded_n(head_dim) and a scale for each position:
+///   keys [p/g][64][g], values [64/g][p][g], each followed by float scale [64].
+/// Rows are quantized as by QuantizeRow and QuantizeRow16; int8 keys are stored xor
+/// Table::activation_xor, other values as they are. The dimensions from head_dim on may be anything
+/// (of int16, in [-4095, 4095]), and so the values of positions that no row sees, but every scale
+/// is finite.
+constexpr int64_t kv_scales(int64_t head_dim) {
+  return kv_block * padded_n(head_dim);  // where the scales begin, in values
 }
 constexpr int64_t kv_s8_bytes(int64_t head_dim) {
-  return kv_s8_scales(head_dim) + kv_block * int64_t{sizeof(float)};
+  return kv_scales(head_dim) + kv_block * int64_t{sizeof(float)};
 }
+constexpr int64_t kv_s16_bytes(int64_t head_dim) {
+  return 2 * kv_scales(head_dim) + kv_block * int64_t{sizeof(float)};
+}
+/// The largest int16 key, value, query or weight: int32 holds the sum of 128 products.
+inline constexpr int32_t kv_s16_levels = 4095;
+inline constexpr int64_t kv_s16_part = 128;
 /// The softmax is reduced over spans of 512 positions (0 .. 511, 512 .. 1023, ...), each on its
 /// own, which are then merged in rising order. Spans follow from the position alone, so whoever
 /// computes them, and with whatever other rows, a row's result is the same bits.
@@ -241,6 +257,7 @@ using GemmS8Function = void (*)(const GemmS8&);
 using GemmS8GroupedFunction = void (*)(const GemmS8Grouped&);
 using GemmS8S32Function = void (*)(const GemmS8S32&);
 using QuantizeFunction = bool (*)(const QuantizeRow&);
+using Quantize16Function = bool (*)(const QuantizeRow16&);
 using AttentionFunction = void (*)(const Attention&);
 using AttentionMergeFunction = void (*)(const AttentionMerge&);
 /// Probes of what one thread can do: a loop that only multiplies and adds in registers, repeated

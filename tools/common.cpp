@@ -77,7 +77,7 @@ std::vector<Adapter> load_lora(const Model& model, const std::vector<std::string
 }
 
 void add_arithmetic(CLI::App& command, std::string& kv_cache, bool& exact) {
-  command.add_option("--kv-cache", kv_cache, "keys and values as f16, int8 or f32")
+  command.add_option("--kv-cache", kv_cache, "keys and values as f16, int16, int8 or f32")
       ->capture_default_str();
   command.add_flag("--exact", exact, "on CUDA, an int8 model gives the CPU's bits, and is slower");
 }

@@ -83,7 +83,7 @@ typedef struct octet_model_options {
   const char* rotation;  ///< of checkpoints: "auto", "off", "on"
   const char* mixed;     ///< of checkpoints: "k,v", ..., "off"
   int64_t max_rows;      ///< of a step; 0: the device's own choice
-  const char* kv_cache;  ///< "f16", "int8"
+  const char* kv_cache;  ///< "f16", "int16" (CPU), "int8"
   bool exact;            ///< CUDA gives int8 models the CPU's bits, and is slower
 } octet_model_options;
 

@@ -1,6 +1,6 @@
 #include <immintrin.h>
 
-#include "kernels/simd/attention_s8.h"
+#include "kernels/simd/attention_integer.h"
 #include "kernels/table.h"
 
 namespace octet::kernels {
@@ -52,12 +52,17 @@ struct Product {
 
 struct Products {
   using Factor = Product::Factor;
+  using Quantized = int8_t;
   using Keys = Product;
   using Values = Product;
+  static constexpr float weight_levels = 255;
+  static constexpr int64_t key_part = max_k;
   static constexpr int32_t key_offset = 0;
   static constexpr int key_width = 1, value_width = 1;
 
-  static bool quantize(const QuantizeRow& row) { return quantize_f32_s8_avx2(row); }
+  static bool quantize(const float* q, int64_t head_dim, Quantized* to, float& scale) {
+    return quantize_f32_s8_avx2({head_dim, q, to, &scale, 0});
+  }
   static void store(Factor* to, Batch floats) {
     const __m256i q = _mm256_cvtps_epi32(floats);
     _mm_storeu_si128(reinterpret_cast<__m128i*>(to),
@@ -68,7 +73,7 @@ struct Products {
 }  // namespace
 
 [[gnu::flatten]] void attention_s8_6x8_avx2(const Attention& a) {
-  simd::attention<Arch, simd::Int8Cache<Arch, Products>>(a);
+  simd::attention<Arch, simd::IntegerCache<Arch, Products>>(a);
 }
 
 }  // namespace octet::kernels

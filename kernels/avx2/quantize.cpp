@@ -70,7 +70,30 @@ bool quantize(const float* x, int64_t k, int8_t* q, float* scale, uint8_t activa
   return true;
 }
 
+/// The same to int16.
+bool quantize(const QuantizeRow16& row) {
+  const int32_t bits = absmax_bits(row.x, row.k);
+  if (bits >= infinity_bits) return false;
+  const QuantizeScale s = quantize_scale(__builtin_bit_cast(float, bits), kv_s16_levels);
+  *row.scale = s.scale;
+  const __m256 inverse = _mm256_set1_ps(s.inverse);
+  for (int64_t i = 0; i < row.k; i += 8) {
+    const __m256 values = _mm256_maskload_ps(row.x + i, first_lanes(row.k - i));
+    const __m256i q = _mm256_cvtps_epi32(_mm256_mul_ps(values, inverse));
+    alignas(16) int16_t words[8];
+    _mm_store_si128(reinterpret_cast<__m128i*>(words),
+                    _mm_packs_epi32(_mm256_castsi256_si128(q), _mm256_extracti128_si256(q, 1)));
+    const int64_t left = padded_k(row.k) - i < 8 ? padded_k(row.k) - i : 8;
+    __builtin_memcpy(row.q + i, words, static_cast<size_t>(left) * sizeof(int16_t));
+  }
+  return true;
+}
+
 }  // namespace
+
+bool quantize_f32_s16_avx2(const QuantizeRow16& row) {
+  return quantize(row);
+}
 
 bool quantize_f32_s8_avx2(const QuantizeRow& row) {
   return quantize(row.x, row.k, row.q, row.scale, row.activation_xor);

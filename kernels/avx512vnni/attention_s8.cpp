@@ -1,5 +1,5 @@
-#include "kernels/simd/attention_s8.h"
 #include "kernels/avx512vnni/intrinsics.h"
+#include "kernels/simd/attention_integer.h"
 #include "kernels/table.h"
 
 namespace octet::kernels {
@@ -27,6 +27,9 @@ struct Product {
 
 struct Products {
   using Factor = Product::Factor;
+  using Quantized = int8_t;
+  static constexpr float weight_levels = 255;
+  static constexpr int64_t key_part = max_k;
   static constexpr int32_t key_offset = 128;
   static constexpr int key_width = 4, value_width = 2;
 
@@ -47,7 +50,9 @@ struct Products {
     static Batch floats(Sum sum) { return _mm512_cvtepi32_ps((__m512i)sum); }
   };
 
-  static bool quantize(const QuantizeRow& row) { return quantize_f32_s8_avx512vnni(row); }
+  static bool quantize(const float* q, int64_t head_dim, Quantized* to, float& scale) {
+    return quantize_f32_s8_avx512vnni({head_dim, q, to, &scale, 0});
+  }
   static void store(Factor* to, Batch floats) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(to),
                      _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(floats)));
@@ -57,7 +62,7 @@ struct Products {
 }  // namespace
 
 [[gnu::flatten]] void attention_s8_6x64_avx512vnni(const Attention& a) {
-  simd::attention<Arch, simd::Int8Cache<Arch, Products>>(a);
+  simd::attention<Arch, simd::IntegerCache<Arch, Products>>(a);
 }
 
 }  // namespace octet::kernels

@@ -48,7 +48,26 @@ bool quantize(const float* x, int64_t k, int8_t* q, float* scale, uint8_t activa
   return true;
 }
 
+/// The same to int16.
+bool quantize(const QuantizeRow16& row) {
+  const int32_t bits = absmax_bits(row.x, row.k);
+  if (bits >= infinity_bits) return false;
+  const QuantizeScale s = quantize_scale(__builtin_bit_cast(float, bits), kv_s16_levels);
+  *row.scale = s.scale;
+  const __m512 inverse = _mm512_set1_ps(s.inverse);
+  for (int64_t i = 0; i < row.k; i += 16) {
+    const __m512 values = _mm512_maskz_loadu_ps(first_lanes(row.k - i), row.x + i);
+    _mm512_mask_cvtepi32_storeu_epi16(row.q + i, first_lanes(padded_k(row.k) - i),
+                                      _mm512_cvtps_epi32(_mm512_mul_ps(values, inverse)));
+  }
+  return true;
+}
+
 }  // namespace
+
+bool quantize_f32_s16_avx512vnni(const QuantizeRow16& row) {
+  return quantize(row);
+}
 
 bool quantize_f32_s8_avx512vnni(const QuantizeRow& row) {
   return quantize(row.x, row.k, row.q, row.scale, row.activation_xor);

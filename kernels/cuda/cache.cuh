@@ -27,7 +27,7 @@ struct CacheBlockS8 {
 
   __device__ CacheBlockS8(const Heads& heads, std::byte* const* blocks, int64_t block,
                           int64_t kv_head) {
-    const int64_t head_bytes = kv_s8_bytes(heads.head_dim), scales = kv_s8_scales(heads.head_dim);
+    const int64_t head_bytes = kv_s8_bytes(heads.head_dim), scales = kv_scales(heads.head_dim);
     std::byte* key = blocks[block] + (2 * heads.layer * heads.num_kv_heads + kv_head) * head_bytes;
     std::byte* value = key + heads.num_kv_heads * head_bytes;
     keys = reinterpret_cast<uint32_t*>(key);

@@ -1,4 +1,4 @@
-#include "kernels/simd/attention_s8.h"
+#include "kernels/simd/attention_integer.h"
 #include "kernels/table.h"
 
 namespace octet::kernels {
@@ -51,19 +51,24 @@ struct Product {
 
 struct Products {
   using Factor = Product::Factor;
+  using Quantized = int8_t;
   using Keys = Product;
   using Values = Product;
+  static constexpr float weight_levels = 255;
+  static constexpr int64_t key_part = max_k;
   static constexpr int32_t key_offset = 0;
   static constexpr int key_width = 1, value_width = 1;
 
-  static bool quantize(const QuantizeRow& row) { return quantize_f32_s8_neon(row); }
+  static bool quantize(const float* q, int64_t head_dim, Quantized* to, float& scale) {
+    return quantize_f32_s8_neon({head_dim, q, to, &scale, 0});
+  }
   static void store(Factor* to, Batch floats) { vst1_s16(to, vmovn_s32(vcvtnq_s32_f32(floats))); }
 };
 
 }  // namespace
 
 [[gnu::flatten]] void attention_s8_6x4_neon(const Attention& a) {
-  simd::attention<Arch, simd::Int8Cache<Arch, Products>>(a);
+  simd::attention<Arch, simd::IntegerCache<Arch, Products>>(a);
 }
 
 }  // namespace octet::kernels

@@ -54,7 +54,26 @@ bool quantize(const float* x, int64_t k, int8_t* q, float* scale, uint8_t activa
   return true;
 }
 
+/// The same to int16.
+bool quantize(const QuantizeRow16& row) {
+  const uint32_t bits = absmax_bits(row.x, row.k);
+  if (bits >= infinity_bits) return false;
+  const QuantizeScale s = quantize_scale(__builtin_bit_cast(float, bits), kv_s16_levels);
+  *row.scale = s.scale;
+  for (int64_t i = 0; i < row.k; i += 4) {
+    float rest[4] = {};
+    if (row.k - i < 4) __builtin_memcpy(rest, row.x + i, static_cast<size_t>(row.k - i) * 4);
+    const float32x4_t values = vld1q_f32(row.k - i < 4 ? rest : row.x + i);
+    vst1_s16(row.q + i, vmovn_s32(vcvtnq_s32_f32(vmulq_n_f32(values, s.inverse))));
+  }
+  return true;
+}
+
 }  // namespace
+
+bool quantize_f32_s16_neon(const QuantizeRow16& row) {
+  return quantize(row);
+}
 
 bool quantize_f32_s8_neon(const QuantizeRow& row) {
   return quantize(row.x, row.k, row.q, row.scale, row.activation_xor);

@@ -1,5 +1,6 @@
 // The definition of attention: kernels/types.h, span by span, a row at a time.
 #include <cmath>
+#include <concepts>
 
 #include "kernels/quantize_groups.h"
 #include "kernels/ref/half.h"
@@ -40,30 +41,49 @@ float score(const Attention& a, const float* q, int64_t first, int64_t count, fl
   return max;
 }
 
-/// A block's int8 keys or values, grouped by four (kernels/types.h): value `i` of output `lane`.
+template <class T>
+concept Integer = std::same_as<T, int8_t> || std::same_as<T, int16_t>;
+
+/// A block's integer keys or values, in groups (kernels/types.h): value `i` of output `lane`.
+template <Integer T>
 int32_t value_of(const void* block, int64_t lanes, int64_t i, int64_t lane) {
-  const int64_t at = (i / tile_k * lanes + lane) * tile_k + i % tile_k;
-  return static_cast<const int8_t*>(block)[at];
+  constexpr int64_t group = 4 / int64_t{sizeof(T)};
+  return static_cast<const T*>(block)[(i / group * lanes + lane) * group + i % group];
 }
+template <Integer T>
 float scale_of(const void* block, int64_t head_dim, int64_t position) {
-  const auto* scales = static_cast<const int8_t*>(block) + kv_s8_scales(head_dim);
+  const auto* scales = static_cast<const T*>(block) + kv_scales(head_dim);
   return reinterpret_cast<const float*>(scales)[position];
 }
+/// The query quantized as the cache is, at `to`; its scale, NaN if it is not finite.
+template <Integer T>
+float quantize_query(const float* q, int64_t head_dim, T* to) {
+  float scale = 0;
+  bool finite;
+  if constexpr (sizeof(T) == 1)
+    finite = quantize_f32_s8_ref({head_dim, q, to, &scale, 0});
+  else
+    finite = quantize_f32_s16_ref({head_dim, q, to, &scale});
+  return finite ? scale : NAN;
+}
 
-template <>
-float score<int8_t>(const Attention& a, const float* q, int64_t first, int64_t count,
-                    float* scores) {
-  auto* query = reinterpret_cast<int8_t*>(scores + kv_span);
-  float q_scale = 0, max = -INFINITY;
-  if (!quantize_f32_s8_ref({a.head_dim, q, query, &q_scale, 0})) q_scale = NAN;
+template <Integer T>
+float score(const Attention& a, const float* q, int64_t first, int64_t count, float* scores) {
+  auto* query = reinterpret_cast<T*>(scores + kv_span);
+  const float q_scale = quantize_query(q, a.head_dim, query);
+  const int64_t part = sizeof(T) == 1 ? a.head_dim : kv_s16_part;
+  float max = -INFINITY;
   for (int64_t j = 0; j < count; ++j) {
     const void* keys = a.k_blocks[(first + j) / kv_block];
     const int64_t position = (first + j) % kv_block;
-    int32_t sum = 0;
-    for (int64_t d = 0; d < a.head_dim; ++d)
-      sum += query[d] * value_of(keys, kv_block, d, position);
-    scores[j] =
-        static_cast<float>(sum) * (scale_of(keys, a.head_dim, position) * (q_scale * a.scale));
+    float product = 0;
+    for (int64_t begin = 0; begin < a.head_dim; begin += part) {
+      int32_t sum = 0;
+      for (int64_t d = begin; d < a.head_dim && d < begin + part; ++d)
+        sum += query[d] * value_of<T>(keys, kv_block, d, position);
+      product += static_cast<float>(sum);
+    }
+    scores[j] = product * (scale_of<T>(keys, a.head_dim, position) * (q_scale * a.scale));
     max = scores[j] > max ? scores[j] : max;
   }
   return max;
@@ -82,24 +102,25 @@ float weighted_sum(const Attention& a, const float* weights, int64_t first, int6
   return out;
 }
 
-template <>
-float weighted_sum<int8_t>(const Attention& a, const float* weights, int64_t first, int64_t count,
-                           int64_t d) {
+template <Integer T>
+float weighted_sum(const Attention& a, const float* weights, int64_t first, int64_t count,
+                   int64_t d) {
+  constexpr float levels = sizeof(T) == 1 ? 255 : kv_s16_levels;
   float out = 0;
   for (int64_t begin = 0; begin < count; begin += kv_block) {
     const void* values = a.v_blocks[(first + begin) / kv_block];
     const int64_t positions = count - begin < kv_block ? count - begin : kv_block;
     float product[kv_block], largest = 0;
     for (int64_t j = 0; j < positions; ++j) {
-      product[j] = weights[begin + j] * scale_of(values, a.head_dim, j);
+      product[j] = weights[begin + j] * scale_of<T>(values, a.head_dim, j);
       largest = product[j] > largest ? product[j] : largest;
     }
-    const QuantizeScale s = quantize_scale(largest, 255.0f);
+    const QuantizeScale s = quantize_scale(largest, levels);
     if (s.scale == 0) continue;  // nothing in the block, or NaN, which the row's sum is too
     int32_t sum = 0;
     for (int64_t j = 0; j < positions; ++j)
       sum += static_cast<int32_t>(std::rint(product[j] * s.inverse)) *
-             value_of(values, padded_n(a.head_dim), j, d);
+             value_of<T>(values, padded_n(a.head_dim), j, d);
     out = std::fma(static_cast<float>(sum), s.scale, out);
   }
   return out;
@@ -146,6 +167,10 @@ void attention_f16_ref(const Attention& a) {
 
 void attention_s8_ref(const Attention& a) {
   attend<int8_t>(a);
+}
+
+void attention_s16_ref(const Attention& a) {
+  attend<int16_t>(a);
 }
 
 void attention_merge_f32_ref(const AttentionMerge& m) {

@@ -28,8 +28,9 @@ void use_cpu(ModelImpl& impl, const ModelOptions& options) {
 }
 
 void use_cuda(ModelImpl& impl, const ModelOptions& options, Progress progress) {
-  require(impl.kv_cache != KvCacheType::f32, ErrorCode::Unsupported,
-          "device cuda: kv_cache f32, f16 or int8 expected");
+  require(impl.kv_cache == KvCacheType::f16 || impl.kv_cache == KvCacheType::int8,
+          ErrorCode::Unsupported, "device cuda: kv_cache ", to_string(impl.kv_cache),
+          ", f16 or int8 expected");
   impl.max_rows = options.max_rows > 0 ? options.max_rows : cuda_rows;
   impl.weights_fingerprint = weights_fingerprint(impl.config, impl.weights);
   impl.backend = make_cuda_backend(options.device.index, impl.config, impl.max_rows, options.exact,
@@ -69,10 +70,10 @@ Model make_model(const ModelConfig& config, const Schemes& schemes, const Rotati
                  const ModelOptions& options, Progress progress) {
   require(options.max_rows >= 0 && options.max_rows <= max_max_rows, ErrorCode::InvalidArgument,
           "max_rows: ", options.max_rows, ", 0 (the device's own) to ", max_max_rows, " expected");
-  require(options.kv_cache == KvCacheType::f16 || options.kv_cache == KvCacheType::int8 ||
-              options.kv_cache == KvCacheType::f32,
+  require(options.kv_cache == KvCacheType::f16 || options.kv_cache == KvCacheType::int16 ||
+              options.kv_cache == KvCacheType::int8 || options.kv_cache == KvCacheType::f32,
           ErrorCode::InvalidArgument, "kv_cache: ", to_string(options.kv_cache),
-          ", f16, int8 or f32 expected");
+          ", f16, int16, int8 or f32 expected");
   auto impl = std::make_unique<ModelImpl>();
   impl->config = config;
   impl->schemes = schemes;

@@ -72,20 +72,39 @@ bool finite_values(const std::byte* keys, const std::byte* values, int64_t dim, 
   return true;
 }
 
-/// Whether the block's first `count` positions hold finite numbers, as the kernels demand.
-bool finite_block(const ModelConfig& config, const KvLayout& layout, const std::byte* block,
-                  int64_t count) {
+/// Whether all values of a block of int16 are such as quantizing makes them: int32 holds sums of
+/// their products.
+bool in_range(const std::byte* block, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) {
+    int16_t value;
+    std::memcpy(&value, block + 2 * i, sizeof value);
+    if (value < -kernels::kv_s16_levels || value > kernels::kv_s16_levels) return false;
+  }
+  return true;
+}
+
+/// Whether keys and values of a block of integers are such as the kernels demand.
+template <class T>
+bool valid_integers(const std::byte* keys, const std::byte* values, int64_t head_dim) {
+  const int64_t count = kernels::kv_scales(head_dim), scales = count * int64_t{sizeof(T)};
+  if (sizeof(T) == 2 && !(in_range(keys, count) && in_range(values, count))) return false;
+  return finite_values<float>(keys + scales, values + scales, 1, kv_block);
+}
+
+/// Whether the block's first `count` positions hold what the kernels demand: finite numbers.
+bool valid_block(const ModelConfig& config, const KvLayout& layout, const std::byte* block,
+                 int64_t count) {
   for (int64_t layer = 0; layer < config.num_layers; ++layer)
     for (int64_t head = 0; head < layout.kv_heads; ++head) {
       const std::byte* keys = block + layout.keys(layer, head) * layout.part_bytes;
       const std::byte* values = block + layout.values(layer, head) * layout.part_bytes;
-      const int64_t d = config.head_dim, scales = kernels::kv_s8_scales(d);
-      const bool finite = layout.type == KvCacheType::f16
-                              ? finite_values<uint16_t>(keys, values, d, count)
-                          : layout.type == KvCacheType::f32
-                              ? finite_values<float>(keys, values, d, count)
-                              : finite_values<float>(keys + scales, values + scales, 1, kv_block);
-      if (!finite) return false;
+      const int64_t d = config.head_dim;
+      const bool valid =
+          layout.type == KvCacheType::f16     ? finite_values<uint16_t>(keys, values, d, count)
+          : layout.type == KvCacheType::f32   ? finite_values<float>(keys, values, d, count)
+          : layout.type == KvCacheType::int16 ? valid_integers<int16_t>(keys, values, d)
+                                              : valid_integers<int8_t>(keys, values, d);
+      if (!valid) return false;
     }
   return true;
 }
@@ -193,8 +212,8 @@ Session Session::load(const Model& model, const std::string& path, const Session
     const std::byte* from = kv.data() + i * block_bytes;
     const int64_t count =
         std::min<int64_t>(kv_block, std::ssize(ids) - static_cast<int64_t>(i) * kv_block);
-    require(finite_block(model.config(), pool.layout(), from, count), ErrorCode::InvalidFile, path,
-            ": 'kv' holds a value that is not finite");
+    require(valid_block(model.config(), pool.layout(), from, count), ErrorCode::InvalidFile, path,
+            ": 'kv' holds a value that is not finite, or out of range");
     pool.write(*impl.sequence.cache.blocks()[i], from);
   }
   impl.sequence.tokens = std::move(ids);

@@ -13,6 +13,7 @@ namespace {
 /// Bytes of a block's keys, or values, of one head.
 int64_t kv_part_bytes(int64_t head_dim, KvCacheType type) {
   if (type == KvCacheType::int8) return kernels::kv_s8_bytes(head_dim);
+  if (type == KvCacheType::int16) return kernels::kv_s16_bytes(head_dim);
   return kernels::kv_block * head_dim * (type == KvCacheType::f32 ? 4 : 2);
 }
 
@@ -60,6 +61,8 @@ const char* to_string(KvCacheType type) noexcept {
       return "f32";
     case KvCacheType::f16:
       return "f16";
+    case KvCacheType::int16:
+      return "int16";
     case KvCacheType::int8:
       return "int8";
   }
@@ -67,9 +70,10 @@ const char* to_string(KvCacheType type) noexcept {
 }
 
 KvCacheType parse_kv_cache(std::string_view name) {
-  for (KvCacheType type : {KvCacheType::f16, KvCacheType::int8, KvCacheType::f32})
+  for (KvCacheType type :
+       {KvCacheType::f16, KvCacheType::int16, KvCacheType::int8, KvCacheType::f32})
     if (name == to_string(type)) return type;
-  fail(ErrorCode::InvalidArgument, "kv-cache '", name, "': known are f16, int8, f32");
+  fail(ErrorCode::InvalidArgument, "kv-cache '", name, "': known are f16, int16, int8, f32");
 }
 
 int64_t kv_bytes_per_token(const ModelConfig& config, KvCacheType type) {

@@ -11,6 +11,9 @@
 namespace octet {
 
 /// Bytes of the keys and values of one position, all layers.
+constexpr bool has_integers(KvCacheType type) {
+  return type == KvCacheType::int16 || type == KvCacheType::int8;
+}
 int64_t kv_bytes_per_token(const ModelConfig& config, KvCacheType type);
 
 /// What pools take their memory from.

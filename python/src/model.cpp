@@ -55,7 +55,7 @@ void bind_model(nb::module_& m) {
                    "threads: int = 0, "
                    "scheme: Literal['w8a8', 'w8a8-g128', 'f16', 'f32'] = 'w8a8', "
                    "rotation: Literal['auto', 'off', 'on'] = 'auto', mixed: str = 'k,v', "
-                   "max_rows: int = 0, kv_cache: Literal['f16', 'int8'] = 'f16', "
+                   "max_rows: int = 0, kv_cache: Literal['f16', 'int16', 'int8'] = 'f16', "
                    "exact: bool = False, "
                    "progress: Callable[[int, int], bool | None] | None = None) -> None"),
            "path: a converted file (memory-mapped, ready at once), or a Hugging Face directory,\n"

@@ -71,7 +71,7 @@ struct Sequence {
            ((2 * layer + (values ? 1 : 0)) * shape.kv_heads + head) * head_bytes;
   }
   void store(int64_t j, int64_t head) {
-    const int64_t d = shape.head_dim, slot = j % kv_block, scales = kernels::kv_s8_scales(d);
+    const int64_t d = shape.head_dim, slot = j % kv_block, scales = kernels::kv_scales(d);
     for (const bool values : {false, true}) {
       float scale = 0;
       const auto q8 = quantized(head_of(values ? v : k, j, kv_width, head), !values, scale);
@@ -90,7 +90,7 @@ struct Sequence {
     for (int64_t b = 0; b < blocks; ++b)
       for (int64_t head = 0; head < shape.kv_heads; ++head) {
         int8_t* const keys = cpu.block(b, head, false);
-        for (int64_t i = 0; i < kernels::kv_s8_scales(shape.head_dim); ++i)
+        for (int64_t i = 0; i < kernels::kv_scales(shape.head_dim); ++i)
           keys[i] = static_cast<int8_t>(keys[i] ^ table.activation_xor);
       }
     std::vector<float> out(static_cast<size_t>(rows * width));
@@ -376,7 +376,7 @@ TEST_CASE("cuda: what an int8 cache cannot hold is noted, and leaves its scales 
     Sequence after = clean;
     after.cache = device.cache.host();
     float scale = 1;
-    std::memcpy(&scale, after.block(0, 0, true) + kernels::kv_s8_scales(64) + 4 * 4, 4);
+    std::memcpy(&scale, after.block(0, 0, true) + kernels::kv_scales(64) + 4 * 4, 4);
     CHECK(scale == 0);
   }
 }

@@ -33,11 +33,10 @@ using namespace octet;
 using namespace octet::testing;
 
 TEST_CASE("decoding and sampling a token does not allocate") {
-  constexpr std::pair<Scheme, KvCacheType> variants[] = {{Scheme::w8a8, KvCacheType::f16},
-                                                         {Scheme::w8a8, KvCacheType::int8},
-                                                         {Scheme::w8a8_g128, KvCacheType::f16},
-                                                         {Scheme::f16, KvCacheType::f16},
-                                                         {Scheme::f32, KvCacheType::f16}};
+  constexpr std::pair<Scheme, KvCacheType> variants[] = {
+      {Scheme::w8a8, KvCacheType::f16},  {Scheme::w8a8, KvCacheType::int16},
+      {Scheme::w8a8, KvCacheType::int8}, {Scheme::w8a8_g128, KvCacheType::f16},
+      {Scheme::f16, KvCacheType::f16},   {Scheme::f32, KvCacheType::f16}};
   for (const auto& variant : variants) {
     const Scheme scheme = variant.first;
     const KvCacheType kv_cache = variant.second;

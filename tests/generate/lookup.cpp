@@ -19,8 +19,10 @@ struct Variant {
   Scheme scheme = Scheme::w8a8;
   KvCacheType kv_cache = KvCacheType::f16;
 };
-constexpr Variant int8_variants[] = {
-    {}, {Scheme::w8a8_g128, KvCacheType::f16}, {Scheme::w8a8, KvCacheType::int8}};
+constexpr Variant int8_variants[] = {{},
+                                     {Scheme::w8a8_g128, KvCacheType::f16},
+                                     {Scheme::w8a8, KvCacheType::int16},
+                                     {Scheme::w8a8, KvCacheType::int8}};
 constexpr Variant f32{Scheme::f32, KvCacheType::f32};
 
 struct TextModels {

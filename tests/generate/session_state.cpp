@@ -65,7 +65,7 @@ TEST_CASE("a fork goes its own way, shares what both have in common, and gives i
 }
 
 TEST_CASE("a saved session continues as the one that was saved") {
-  for (KvCacheType kv_cache : {KvCacheType::f16, KvCacheType::int8}) {
+  for (KvCacheType kv_cache : {KvCacheType::f16, KvCacheType::int16, KvCacheType::int8}) {
     const TextModel own({.max_rows = 64, .kv_cache = kv_cache});
     const std::string path = own.folder.path("session");
     Session session(own.model, {.context = 400});
@@ -82,6 +82,20 @@ TEST_CASE("a saved session continues as the one that was saved") {
     Session(own.model, {.context = 64}).save(path);  // an empty one
     CHECK(Session::load(own.model, path, {.context = 64}).size() == 0);
   }
+}
+
+TEST_CASE("a session's int16 values beyond those that quantizing makes are refused") {
+  const TextModel own({.max_rows = 64, .kv_cache = KvCacheType::int16});
+  const std::string path = own.folder.path("session");
+  Session session(own.model, {.context = 100});
+  evaluate(session, some_ids(10));
+  session.save(path);
+  std::fstream file(path, std::ios::binary | std::ios::in | std::ios::out);
+  file.seekp(-session.impl()->sequence.cache.pool().layout().block_bytes, std::ios::end);
+  file.write("\0\x10", 2);  // 4096, the first key's first value
+  file.close();
+  check_error(ErrorCode::InvalidFile, "out of range",
+              [&] { Session::load(own.model, path, {.context = 100}); });
 }
 
 TEST_CASE("a session's file is refused by other models, by smaller contexts, and when damaged") {

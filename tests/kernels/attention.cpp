@@ -33,30 +33,32 @@ std::vector<double> weights(const std::vector<double>& q, const std::vector<doub
   return weights;
 }
 
-/// Over exactly what the kernel sees: with int8, the dequantized rows.
+/// Over exactly what the kernel sees: of integers, the dequantized rows.
 Expected expected_row(const Cache& cache, Type type, const float* q, int64_t length, float scale) {
   const auto d = static_cast<size_t>(cache.d);
-  const bool int8 = type == Type::s8;
-  const Quantized query(q, 1, cache.d), keys(cache.keys.data(), length, cache.d),
-      values(cache.values.data(), length, cache.d);
+  const bool integers = has_integers(type);
+  const Quantized query(q, 1, cache.d, type), keys(cache.keys.data(), length, cache.d, type),
+      values(cache.values.data(), length, cache.d, type);
   const auto doubles = [](const float* x, size_t n) { return std::vector<double>(x, x + n); };
   const std::vector<double> w =
-      int8 ? weights(query.values, keys.values, length, scale)
-           : weights(doubles(q, d), doubles(cache.keys.data(), cache.keys.size()), length, scale);
+      integers
+          ? weights(query.values, keys.values, length, scale)
+          : weights(doubles(q, d), doubles(cache.keys.data(), cache.keys.size()), length, scale);
   const std::vector<double> v =
-      int8 ? values.values : doubles(cache.values.data(), cache.values.size());
+      integers ? values.values : doubles(cache.values.data(), cache.values.size());
   Expected expected{std::vector<double>(d), std::vector<double>(d, 4e-6)};
   for (size_t j = 0; j < w.size(); ++j)
     for (size_t i = 0; i < d; ++i) expected.out[i] += w[j] * v[j * d + i];
-  if (!int8) return expected;
-  // Weight times scale is rounded to a multiple of a 255th of the block's largest.
+  if (!integers) return expected;
+  // Weight times scale is rounded to a multiple of a 255th, or 4095th, of the block's largest.
+  const double levels = type == Type::s8 ? 255 : 4095;
   for (size_t begin = 0; begin < w.size(); begin += kv_block) {
     const size_t end = std::min(begin + kv_block, w.size());
     double largest = 0;
     for (size_t j = begin; j < end; ++j) largest = std::max(largest, w[j] * values.scales[j]);
     for (size_t j = begin; j < end; ++j)
       for (size_t i = 0; i < d; ++i)
-        expected.tolerance[i] += largest / 255 / 2 * std::abs(values.q[j * d + i]);
+        expected.tolerance[i] += largest / levels / 2 * std::abs(values.q[j * d + i]);
   }
   return expected;
 }
@@ -74,7 +76,7 @@ double worst_error(const float* got, const Expected& expected) {
 }  // namespace
 
 TEST_CASE("attention is softmax(q k^T scale) v over each row's length") {
-  for (int64_t head_dim : {2, 8, 20, 32, 64, 80, 128})
+  for (int64_t head_dim : {2, 8, 20, 32, 64, 80, 128, 200})
     for (int64_t longest : {1, 3, 4, 63, 64, 65, 128, 200, 511, 512, 513, 1000}) {
       const Cache cache(longest, head_dim, 1);
       const int64_t rows = 7;
@@ -108,32 +110,36 @@ TEST_CASE("attention is softmax(q k^T scale) v over each row's length") {
     }
 }
 
-TEST_CASE("attention_s8 rounds weights evenly: the mean error is that of independent roundings") {
+TEST_CASE(
+    "attention over integers rounds weights evenly: the mean error is that of independent "
+    "roundings") {
   const int64_t head_dim = 128, length = 1000, rows = 24;
   const Cache cache(length, head_dim, 5);
   const std::vector<float> q = some_queries(rows * head_dim);
   const std::vector<int64_t> lengths(rows, length);
-  const Quantized values(cache.values.data(), length, head_dim);
-  for (const auto& kernel : runnable_rows<AttentionFunction>("attention_s8")) {
-    const auto got = run(kernel, Type::s8, cache, q, lengths, 0, rows, 0.02f);
-    double squares = 0, variance = 0, sum = 0;
-    for (int64_t row = 0; row < rows; ++row) {
-      const float* query = q.data() + row * head_dim;
-      const Expected expected = expected_row(cache, Type::s8, query, length, 0.02f);
-      for (int64_t i = 0; i < head_dim; ++i) {
-        const double error = got[row * (head_dim + 1) + i] - expected.out[i];
-        squares += error * error;
-        sum += error;
-        // tolerance is the sum over positions of half a step times |v|. A rounding's variance is
-        // step^2 / 12, so with |v|'s mean square 4/3 of its squared mean, and `length` of them:
-        const double half = expected.tolerance[i] / length;
-        variance += length * half * half / 3 * 4 / 3;
+  for (const Op& op : ops) {
+    if (!has_integers(op.type)) continue;
+    for (const auto& kernel : runnable_rows<AttentionFunction>(op.name)) {
+      const auto got = run(kernel, op.type, cache, q, lengths, 0, rows, 0.02f);
+      double squares = 0, variance = 0, sum = 0;
+      for (int64_t row = 0; row < rows; ++row) {
+        const float* query = q.data() + row * head_dim;
+        const Expected expected = expected_row(cache, op.type, query, length, 0.02f);
+        for (int64_t i = 0; i < head_dim; ++i) {
+          const double error = got[row * (head_dim + 1) + i] - expected.out[i];
+          squares += error * error;
+          sum += error;
+          // tolerance is the sum over positions of half a step times |v|. A rounding's variance is
+          // step^2 / 12, so with |v|'s mean square 4/3 of its squared mean, and `length` of them:
+          const double half = expected.tolerance[i] / length;
+          variance += length * half * half / 3 * 4 / 3;
+        }
       }
+      CAPTURE(kernel.name);
+      CHECK(squares < 1.5 * variance);
+      CHECK(squares > 0.5 * variance);  // it is the roundings that are seen
+      CHECK(std::fabs(sum) < 6 * std::sqrt(variance));
     }
-    CAPTURE(kernel.name);
-    CHECK(squares < 1.5 * variance);
-    CHECK(squares > 0.5 * variance);  // it is the roundings that are seen
-    CHECK(std::fabs(sum) < 6 * std::sqrt(variance));
   }
 }
 
@@ -148,10 +154,10 @@ TEST_CASE("attention holds where scores are far apart") {
     for (const auto& kernel : runnable_rows<AttentionFunction>(op.name)) {
       const auto out = run(kernel, op.type, cache, q, {length}, 0, 1, 1.0f);
       const float* last = cache.values.data() + (length - 1) * head_dim;
-      const Quantized quantized(last, 1, head_dim);
+      const Quantized quantized(last, 1, head_dim, op.type);
       for (int64_t d = 0; d < head_dim; ++d)
         CHECK_MESSAGE(
-            out[d] == doctest::Approx(op.type == Type::s8 ? quantized.values[d] : last[d]),
+            out[d] == doctest::Approx(has_integers(op.type) ? quantized.values[d] : last[d]),
             kernel.name);
     }
 }

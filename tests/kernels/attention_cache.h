@@ -14,28 +14,34 @@ namespace octet::kernels {
 
 inline constexpr float canary = 77.25f;
 
-enum class Type { f32, f16, s8 };
+enum class Type { f32, f16, s8, s16 };
+constexpr bool has_integers(Type type) {
+  return type == Type::s8 || type == Type::s16;
+}
 struct Op {
   const char* name;
   Type type;
 };
-inline constexpr Op ops[] = {
-    {"attention_f32", Type::f32}, {"attention_f16", Type::f16}, {"attention_s8", Type::s8}};
+inline constexpr Op ops[] = {{"attention_f32", Type::f32},
+                             {"attention_f16", Type::f16},
+                             {"attention_s8", Type::s8},
+                             {"attention_s16", Type::s16}};
 
-/// Rows of d values as int8 with a scale each, by the formula of kernels/types.h.
+/// Rows of d values as integers with a scale each, by the formula of kernels/types.h.
 struct Quantized {
-  Quantized(const float* x, int64_t rows, int64_t d) {
+  Quantized(const float* x, int64_t rows, int64_t d, Type type) {
+    const float levels = type == Type::s8 ? 127.0f : 4095.0f;
     for (const float* row = x; row < x + rows * d; row += d) {
       float absmax = 0;
       for (int64_t i = 0; i < d; ++i) absmax = std::max(absmax, std::fabs(row[i]));
-      scales.push_back(absmax / 127.0f);
+      scales.push_back(absmax / levels);
       for (int64_t i = 0; i < d; ++i)
-        q.push_back(static_cast<int8_t>(std::nearbyint(row[i] * (127.0f / absmax))));
+        q.push_back(static_cast<int16_t>(std::nearbyint(row[i] * (levels / absmax))));
     }
     for (size_t i = 0; i < q.size(); ++i)
       values.push_back(double{scales[i / static_cast<size_t>(d)]} * q[i]);
   }
-  std::vector<int8_t> q;
+  std::vector<int16_t> q;
   std::vector<float> scales;
   std::vector<double> values;  // what q and scales stand for
 };
@@ -86,20 +92,22 @@ struct Cache {
     return blocks;
   }
   /// What no position or dimension fills has some value, with a large scale.
-  Blocks int8(const std::vector<float>& data, bool is_keys, uint8_t flip) const {
-    Blocks blocks(num_blocks(), kv_s8_bytes(d));
-    const Quantized rows(data.data(), length, d);
+  template <class T>
+  Blocks integers(const std::vector<float>& data, bool is_keys, Type type, uint8_t flip) const {
+    constexpr int64_t g = 4 / sizeof(T);
+    Blocks blocks(num_blocks(), type == Type::s8 ? kv_s8_bytes(d) : kv_s16_bytes(d));
+    const Quantized rows(data.data(), length, d, type);
     const int64_t p = padded_n(d);
     for (int64_t j = 0; j < num_blocks() * kv_block; ++j) {
       const int64_t slot = j % kv_block;
       for (int64_t i = 0; i < p; ++i) {
         const bool filled = j < length && i < d;
         const int64_t at =
-            is_keys ? (i / 4 * kv_block + slot) * 4 + i % 4 : (slot / 4 * p + i) * 4 + slot % 4;
-        blocks.of<int8_t>(j)[at] =
-            static_cast<int8_t>((filled ? rows.q[static_cast<size_t>(j * d + i)] : 85) ^ flip);
+            is_keys ? (i / g * kv_block + slot) * g + i % g : (slot / g * p + i) * g + slot % g;
+        blocks.of<T>(j)[at] =
+            static_cast<T>((filled ? rows.q[static_cast<size_t>(j * d + i)] : 85) ^ flip);
       }
-      reinterpret_cast<float*>(blocks.of<int8_t>(j) + kv_block * p)[slot] =
+      reinterpret_cast<float*>(blocks.of<T>(j) + kv_block * p)[slot] =
           j < length ? rows.scales[static_cast<size_t>(j)] : 1000.0f;
     }
     return blocks;
@@ -108,7 +116,8 @@ struct Cache {
     const std::vector<float>& data = is_keys ? keys : values;
     if (type == Type::f32) return floats<float>(data, is_keys, [](float x) { return x; });
     if (type == Type::f16) return floats<uint16_t>(data, is_keys, ref::half_of_float);
-    return int8(data, is_keys, is_keys ? activation_xor(isa) : 0);
+    if (type == Type::s16) return integers<int16_t>(data, is_keys, type, 0);
+    return integers<int8_t>(data, is_keys, type, is_keys ? activation_xor(isa) : 0);
   }
 
   int64_t d, length;

@@ -21,10 +21,10 @@ class OrderedAttention {
  public:
   OrderedAttention(const Cache& cache, Type type, const float* q, float scale)
       : cache_(cache), d_(static_cast<size_t>(cache.d)), type_(type), q_(q, q + d_), scale_(scale) {
-    if (type != Type::s8) return;
-    query_.emplace_back(q, 1, cache.d);
-    keys_.emplace_back(cache.keys.data(), cache.length, cache.d);
-    values_.emplace_back(cache.values.data(), cache.length, cache.d);
+    if (!has_integers(type)) return;
+    query_.emplace_back(q, 1, cache.d, type);
+    keys_.emplace_back(cache.keys.data(), cache.length, cache.d, type);
+    values_.emplace_back(cache.values.data(), cache.length, cache.d, type);
   }
 
   Values operator()(size_t length) const {
@@ -40,7 +40,8 @@ class OrderedAttention {
       const float added = span_max == new_max ? 1.0f : exp_in_order(span_max - new_max);
       const float span_sum = lane_sum(weights.data(), static_cast<int64_t>(count));
       sum = sum * old + span_sum * added;
-      const Values span_out = type_ == Type::s8 ? int8_sums(first, weights) : sums(first, weights);
+      const Values span_out =
+          has_integers(type_) ? integer_sums(first, weights) : sums(first, weights);
       for (size_t i = 0; i < d_; ++i) out[i] = std::fma(span_out[i], added, out[i] * old);
       max = new_max;
     }
@@ -53,11 +54,17 @@ class OrderedAttention {
   Values scores(size_t first, size_t count) const {
     Values scores;
     for (size_t j = first; j < first + count; ++j) {
-      if (type_ == Type::s8) {
-        int32_t sum = 0;
-        for (size_t i = 0; i < d_; ++i) sum += query_[0].q[i] * keys_[0].q[j * d_ + i];
+      if (has_integers(type_)) {
+        const size_t part = type_ == Type::s8 ? d_ : kv_s16_part;
+        float product = 0;
+        for (size_t begin = 0; begin < d_; begin += part) {
+          int32_t sum = 0;
+          for (size_t i = begin; i < std::min(d_, begin + part); ++i)
+            sum += query_[0].q[i] * keys_[0].q[j * d_ + i];
+          product += static_cast<float>(sum);
+        }
         const float scale = keys_[0].scales[j] * (query_[0].scales[0] * scale_);
-        scores.push_back(static_cast<float>(sum) * scale);
+        scores.push_back(product * scale);
       } else {
         float sum = 0;
         for (size_t i = 0; i < d_; ++i) sum = std::fma(q_[i], cache_.keys[j * d_ + i], sum);
@@ -75,7 +82,8 @@ class OrderedAttention {
     return out;
   }
 
-  Values int8_sums(size_t first, const Values& weights) const {
+  Values integer_sums(size_t first, const Values& weights) const {
+    const float levels = type_ == Type::s8 ? 255.0f : 4095.0f;
     Values out(d_, 0.0f);
     for (size_t begin = 0; begin < weights.size(); begin += kv_block) {
       const size_t count = std::min<size_t>(kv_block, weights.size() - begin);
@@ -83,14 +91,14 @@ class OrderedAttention {
       for (size_t j = begin; j < begin + count; ++j)
         product.push_back(weights[j] * values_[0].scales[first + j]);
       const float largest = *std::max_element(product.begin(), product.end());
-      const float inverse = 255.0f / largest;
+      const float inverse = levels / largest;
       if (std::isinf(inverse)) continue;
       for (size_t i = 0; i < d_; ++i) {
         int32_t sum = 0;
         for (size_t j = 0; j < count; ++j)
           sum += static_cast<int32_t>(std::rint(product[j] * inverse)) *
                  values_[0].q[(first + begin + j) * d_ + i];
-        out[i] = std::fma(static_cast<float>(sum), largest / 255.0f, out[i]);
+        out[i] = std::fma(static_cast<float>(sum), largest / levels, out[i]);
       }
     }
     return out;
@@ -107,7 +115,7 @@ class OrderedAttention {
 }  // namespace
 
 TEST_CASE("attention is computed in one order: every instruction set gives the same bits") {
-  for (int64_t head_dim : {32, 64, 80, 128})
+  for (int64_t head_dim : {32, 64, 80, 128, 200})
     for (int64_t longest : {1, 63, 64, 65, 511, 513, 1300}) {
       const Cache cache(longest, head_dim, 7);
       const std::vector<int64_t> lengths = {longest, longest / 2 + 1};

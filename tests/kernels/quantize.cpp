@@ -15,44 +15,58 @@ using namespace octet::kernels;
 
 namespace {
 
-constexpr int8_t canary = 99;
+constexpr int16_t canary = 99;
 constexpr int64_t sizes[] = {1,  2,  3,   4,   5,   7,   8,   15,  16,  17,  31,   32,   33,  63,
                              64, 65, 127, 128, 129, 130, 191, 255, 256, 257, 1535, 1536, 8960};
 
 struct Quantized {
   bool ok;
-  std::vector<int8_t> q;     ///< with one canary before and after
+  std::vector<int16_t> q;    ///< with one canary before and after
   std::vector<float> scale;  ///< with one canary after
 };
 
-Quantized run(const Row<QuantizeFunction>& kernel, const std::vector<float>& x, int64_t groups,
-              uint8_t activation_xor) {
+/// By call(k, x, q, scale), to values of type T.
+template <class T, class Call>
+Quantized run(const std::vector<float>& x, int64_t groups, const Call& call) {
   // One element off the natural alignment; x ends where its memory ends.
   std::vector<float> shifted(x.size() + 1);
   std::copy(x.begin(), x.end(), shifted.begin() + 1);
   const auto k = static_cast<int64_t>(x.size());
-  Quantized out{false, std::vector<int8_t>(padded_k(k) + 2, canary),
-                std::vector<float>(groups + 1, 77.0f)};
-  out.ok =
-      kernel.function({k, shifted.data() + 1, out.q.data() + 1, out.scale.data(), activation_xor});
+  std::vector<T> q(static_cast<size_t>(padded_k(k) + 2), canary);
+  Quantized out{false, {}, std::vector<float>(groups + 1, 77.0f)};
+  out.ok = call(k, shifted.data() + 1, q.data() + 1, out.scale.data());
+  out.q.assign(q.begin(), q.end());
   return out;
 }
+Quantized run(const Row<QuantizeFunction>& kernel, const std::vector<float>& x, int64_t groups,
+              uint8_t activation_xor) {
+  return run<int8_t>(x, groups, [&](int64_t k, const float* from, int8_t* q, float* scale) {
+    return kernel.function({k, from, q, scale, activation_xor});
+  });
+}
+Quantized run(const Row<Quantize16Function>& kernel, const std::vector<float>& x) {
+  return run<int16_t>(x, 1, [&](int64_t k, const float* from, int16_t* q, float* scale) {
+    return kernel.function({k, from, q, scale});
+  });
+}
 
-/// The formula: one scale for `group` values.
-Quantized formula(const std::vector<float>& x, int64_t group, uint8_t activation_xor) {
+/// The formula: one scale for `group` values, the largest of which becomes `levels`.
+Quantized formula(const std::vector<float>& x, int64_t group, uint8_t activation_xor,
+                  int levels = 127) {
   const auto k = static_cast<int64_t>(x.size());
   Quantized out{true, {canary}, {}};
   for (int64_t begin = 0; begin < k; begin += group) {
     const int64_t end = std::min(k, begin + group);
     double absmax = 0;
     for (int64_t i = begin; i < end; ++i) absmax = std::max(absmax, std::fabs(double{x[i]}));
-    const bool zero = absmax * double{FLT_MAX} < 127 * (1 - 1e-9);
-    const auto inverse = zero ? 0.0f : static_cast<float>(127 / absmax);
-    out.scale.push_back(zero ? 0.0f : static_cast<float>(absmax / 127));
+    const bool zero = absmax * double{FLT_MAX} < levels * (1 - 1e-9);
+    const auto inverse = zero ? 0.0f : static_cast<float>(levels / absmax);
+    out.scale.push_back(zero ? 0.0f : static_cast<float>(absmax / levels));
     for (int64_t i = begin; i < end; ++i) {
       const auto product = static_cast<float>(double{x[i]} * double{inverse});
-      out.q.push_back(
-          static_cast<int8_t>(static_cast<int>(std::nearbyint(product)) ^ activation_xor));
+      const int rounded = static_cast<int>(std::nearbyint(product));
+      out.q.push_back(static_cast<int16_t>(
+          levels == 127 ? static_cast<int8_t>(rounded ^ activation_xor) : rounded));
     }
   }
   for (int64_t i = k; i < padded_k(k); ++i) out.q.push_back(static_cast<int8_t>(activation_xor));
@@ -84,6 +98,14 @@ void check(const std::vector<float>& x, const char* what) {
         CHECK_MESSAGE(got.q == expected.q, name);
         CHECK_MESSAGE(got.scale == expected.scale, name);
       }
+  const Quantized expected = formula(x, k, 0, kv_s16_levels);
+  for (const auto& kernel : runnable_rows<Quantize16Function>("quantize_f32_s16")) {
+    const Quantized got = run(kernel, x);
+    const std::string name = kernel.name + ", k " + std::to_string(k) + ", " + what;
+    CHECK_MESSAGE(got.ok, name);
+    CHECK_MESSAGE(got.q == expected.q, name);
+    CHECK_MESSAGE(got.scale == expected.scale, name);
+  }
 }
 
 }  // namespace
@@ -132,7 +154,7 @@ TEST_CASE("rows of zeros, and rows too small to scale, are zero with scale 0") {
   for (const Op& op : ops)
     for (const auto& kernel : runnable_rows<QuantizeFunction>(op.name)) {
       const Quantized tiny = run(kernel, {FLT_MIN, -FLT_MIN, 0.0f, FLT_TRUE_MIN}, 1, 0);
-      const std::vector<int8_t> zeros = {canary, 0, 0, 0, 0, canary};
+      const std::vector<int16_t> zeros = {canary, 0, 0, 0, 0, canary};
       CHECK_MESSAGE(tiny.q == zeros, kernel.name);
       CHECK_MESSAGE(tiny.scale[0] == 0.0f, kernel.name);
     }
@@ -153,4 +175,12 @@ TEST_CASE("a value that is not finite is refused wherever it is") {
             CHECK_MESSAGE(got.q.back() == canary, kernel.name);
             CHECK_MESSAGE(got.scale.back() == 77.0f, kernel.name);
           }
+  for (const auto& kernel : runnable_rows<Quantize16Function>("quantize_f32_s16"))
+    for (int64_t at = 0; at < 33; ++at) {
+      std::vector<float> x(33, 1.5f);
+      x[static_cast<size_t>(at)] = INFINITY;
+      CHECK_MESSAGE(!run(kernel, x).ok, kernel.name);
+      x[static_cast<size_t>(at)] = NAN;
+      CHECK_MESSAGE(!run(kernel, x).ok, kernel.name);
+    }
 }

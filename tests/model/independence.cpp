@@ -20,6 +20,7 @@ struct Variant {
 };
 constexpr Variant variants[] = {{Scheme::w8a8, KvCacheType::f16},
                                 {Scheme::w8a8_g128, KvCacheType::f16},
+                                {Scheme::w8a8, KvCacheType::int16},
                                 {Scheme::w8a8, KvCacheType::int8}};
 
 Model open_variant(const char* name, const Variant& variant, int threads, int64_t max_rows = 256) {

@@ -62,7 +62,7 @@ TEST_CASE("an int8 model's logits are the same bits with the kernels of every in
   std::ofstream(folder.path("ids.json")) << prompts;
   for (const std::string model : {"tiny-qwen2", "tiny-qwen3", "tiny-llama"})
     for (const std::string scheme : {"w8a8", "w8a8-g128"})
-      for (const std::string cache : {"f16", "int8"}) {
+      for (const std::string cache : {"f16", "int16", "int8"}) {
         const std::vector<std::string> arguments = {
             "logits",     fixture(model), "--scheme",   scheme,
             "--kv-cache", cache,          "--ids-file", folder.path("ids.json")};

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cmath>
 #include <cstring>
+#include <tuple>
 
 #include "lib/backends/cpu/cpu_backend.h"
 
@@ -11,7 +12,6 @@ namespace {
 
 using kernels::kv_block;
 using kernels::kv_span;
-using kernels::tile_k;
 
 /// Tokens of one attention item: its query rows, tokens x heads of a kv head, share each span of
 /// keys and values that is brought into the cache.
@@ -64,32 +64,44 @@ bool CpuBackend::cache_tokens(const HeadTokens& tokens, int64_t layer, const flo
         scatter(scratch.half_row.data(), d, slot, reinterpret_cast<uint16_t*>(keys));
         table_.convert_f32_f16(v, reinterpret_cast<uint16_t*>(values) + slot * d, d);
         break;
+      case KvCacheType::int16:
+        finite &= cache_integers(k, v, slot, keys, values, scratch.int16_row.data());
+        break;
       case KvCacheType::int8:
-        finite &= cache_int8(k, v, slot, keys, values, scratch.int8_row.data());
+        finite &= cache_integers(k, v, slot, keys, values, scratch.int8_row.data());
         break;
     }
   }
   return finite;
 }
 
-/// Position `slot` of int8 blocks. False, with nothing stored, if a value is not finite.
-bool CpuBackend::cache_int8(const float* k, const float* v, int64_t slot, std::byte* keys,
-                            std::byte* values, int8_t* row) const {
-  const int64_t d = config_.head_dim;
+/// Position `slot` of blocks of integers. False, with nothing stored, if a value is not finite.
+template <class T>
+bool CpuBackend::cache_integers(const float* k, const float* v, int64_t slot, std::byte* keys,
+                                std::byte* values, T* row) const {
+  constexpr int64_t group = 4 / int64_t{sizeof(T)};
+  const int64_t d = config_.head_dim, scales = kernels::kv_scales(d);
+  const auto quantize = [&](const float* x, float* scale, uint8_t activation_xor) {
+    if constexpr (sizeof(T) == 1)
+      return table_.quantize_f32_s8({d, x, row, scale, activation_xor});
+    else
+      return table_.quantize_f32_s16({d, x, row, scale});
+  };
   float k_scale = 0, v_scale = 0;
-  if (!table_.quantize_f32_s8({d, k, row, &k_scale, table_.activation_xor})) return false;
-  for (int64_t i = 0; i < d; i += tile_k)
-    std::memcpy(keys + i * kv_block + slot * tile_k, row + i, static_cast<size_t>(tile_k));
-  if (!table_.quantize_f32_s8({d, v, row, &v_scale, 0})) return false;
-  std::byte* group = values + slot / tile_k * kernels::padded_n(d) * tile_k + slot % tile_k;
-  for (int64_t i = 0; i < d; ++i) group[i * tile_k] = static_cast<std::byte>(row[i]);
-  const int64_t scales = kernels::kv_s8_scales(d);
-  reinterpret_cast<float*>(keys + scales)[slot] = k_scale;
-  reinterpret_cast<float*>(values + scales)[slot] = v_scale;
+  auto* const to_keys = reinterpret_cast<T*>(keys);
+  if (!quantize(k, &k_scale, table_.activation_xor)) return false;
+  for (int64_t i = 0; i < d; i += group)
+    std::memcpy(to_keys + i * kv_block + slot * group, row + i, sizeof(T) * group);
+  auto* const to_values = reinterpret_cast<T*>(values);
+  if (!quantize(v, &v_scale, 0)) return false;
+  T* const at = to_values + slot / group * kernels::padded_n(d) * group + slot % group;
+  for (int64_t i = 0; i < d; ++i) at[i * group] = row[i];
+  reinterpret_cast<float*>(to_keys + scales)[slot] = k_scale;
+  reinterpret_cast<float*>(to_values + scales)[slot] = v_scale;
   return true;
 }
 
-/// RMSNorm (if `norm`) and RoPE of one head of row `row`. For an int8 cache then a Hadamard
+/// RMSNorm (if `norm`) and RoPE of one head of row `row`. For a cache of integers then a Hadamard
 /// transform, which leaves q . k as it is and spreads the outliers of single dimensions over all
 /// (R3 of SpinQuant, Liu et al. 2024, arXiv:2405.16406).
 void CpuBackend::rotate(float* head, const float* norm, int64_t row) {
@@ -97,7 +109,7 @@ void CpuBackend::rotate(float* head, const float* norm, int64_t row) {
   if (norm) table_.rms_norm_f32(head, norm, head, d, static_cast<float>(config_.rms_norm_eps));
   table_.rope_f32(head, cos_.data() + row * (d / 2), sin_.data() + row * (d / 2), d);
   // A model's caches are of one type. The block: the largest power of two that divides head_dim.
-  if (batch_->chunks[0].cache->type() == KvCacheType::int8) table_.hadamard_f32(head, d, d & -d);
+  if (has_integers(batch_->chunks[0].cache->type())) table_.hadamard_f32(head, d, d & -d);
 }
 
 bool CpuBackend::rotate_and_cache(int64_t layer, const float* q_norm, const float* k_norm) {
@@ -129,13 +141,15 @@ void CpuBackend::plan_cache(const Batch& batch) {
     }
 }
 
-/// Into how many parts the items of attention are cut: as the rows are, but not where a part would
-/// have few. Later tokens of a prompt see more positions, and so the last part would take longest.
+/// Into how many parts the items of attention are cut: as the rows are, and one row's spans too, so
+/// that a thread knows which keys it takes next; but not where a part would have few. Later tokens
+/// of a prompt see more positions, and so the last part would take longest.
 int64_t CpuBackend::attention_parts() const {
+  if (std::ssize(attention_items_) >= 2 * items_per_thread * pool_.threads())
+    return pool_.threads();
   const auto is_prompt = [](const Chunk& chunk) { return chunk.rows > tokens_to_split; };
-  const bool few = std::ssize(attention_items_) < 2 * items_per_thread * pool_.threads();
   const bool prompt = std::any_of(batch_->chunks.begin(), batch_->chunks.end(), is_prompt);
-  return few && prompt ? 1 : row_parts(batch_->rows());
+  return prompt ? 1 : row_parts(batch_->rows());
 }
 
 void CpuBackend::plan_attention(const Batch& batch) {
@@ -159,12 +173,13 @@ void CpuBackend::plan_attention(const Batch& batch) {
       }
     }
   // In each part of the rows the longest first, so that no thread is left with one when the others
-  // are done.
-  const int64_t part_rows = batch.rows() / attention_parts();
+  // are done; of one length in the order of memory.
+  const int64_t parts = attention_parts();
   const auto order = [&](const AttentionItem& item) {
     const int64_t row = item.tokens.chunk->first_row + item.tokens.first;
     const int64_t work = item.tokens.count * (item.end_position - item.first_position);
-    return std::pair(row / part_rows, -work);
+    return std::tuple(row * parts / batch.rows(), -work, row, item.tokens.kv_head,
+                      item.first_position);
   };
   std::sort(attention_items_.begin(), attention_items_.end(),
             [&](const auto& a, const auto& b) { return order(a) < order(b); });
@@ -211,11 +226,11 @@ void CpuBackend::reserve_lists() {
 }
 
 /// The keys of the item that a thread will likely take next, as many as attention can ask for,
-/// which it does over int8 blocks.
+/// which it does over integers.
 void CpuBackend::plan_next_keys(int64_t index, int64_t layer, Scratch& scratch) const {
   scratch.next_keys.clear();
-  const bool int8 = batch_->chunks[0].cache->type() == KvCacheType::int8;
-  if (!int8 || index >= std::ssize(attention_items_)) return;
+  if (!has_integers(batch_->chunks[0].cache->type()) || index >= std::ssize(attention_items_))
+    return;
   const AttentionItem& item = attention_items_[static_cast<size_t>(index)];
   const int64_t end = std::min(item.end_position, item.first_position + kv_span);
   for (int64_t position = item.first_position; position < end; position += kv_block)
@@ -269,6 +284,9 @@ void CpuBackend::attend(const AttentionItem& item, int64_t layer, Scratch& scrat
       break;
     case KvCacheType::f16:
       table_.attention_f16(task);
+      break;
+    case KvCacheType::int16:
+      table_.attention_s16(task);
       break;
     case KvCacheType::int8:
       table_.attention_s8(task);

@@ -75,6 +75,8 @@ void CpuBackend::allocate(int64_t max_rows) {
   for (Scratch& scratch : scratch_) {
     scratch.row = float_buffer(width);
     scratch.half_row = AlignedBuffer<uint16_t>(static_cast<size_t>(config_.head_dim));
+    scratch.int16_row =
+        AlignedBuffer<int16_t>(static_cast<size_t>(kernels::padded_k(config_.head_dim)));
     scratch.int8_row = AlignedBuffer<int8_t>(static_cast<size_t>(kernels::padded_k(width)));
   }
 }

@@ -65,6 +65,7 @@ class CpuBackend : public Backend {
     AlignedBuffer<float> partial;      // their result
     AlignedBuffer<float> scores;       // the attention kernel's own
     AlignedBuffer<uint16_t> half_row;  // one key as fp16
+    AlignedBuffer<int16_t> int16_row;  // one key or value
     AlignedBuffer<float> panel;        // f16 scheme: weights as fp32
     AlignedBuffer<float> gate_up;      // columns of gate's and up's products
     std::vector<int64_t> lengths;
@@ -109,8 +110,9 @@ class CpuBackend : public Backend {
   void reserve_lists();
   void plan_next_keys(int64_t index, int64_t layer, Scratch& scratch) const;
   bool cache_tokens(const HeadTokens& tokens, int64_t layer, const float* k_norm, Scratch& scratch);
-  bool cache_int8(const float* k, const float* v, int64_t slot, std::byte* keys, std::byte* values,
-                  int8_t* row) const;
+  template <class T>
+  bool cache_integers(const float* k, const float* v, int64_t slot, std::byte* keys,
+                      std::byte* values, T* row) const;
   void attend(const AttentionItem& item, int64_t layer, Scratch& scratch);
   void merge(const HeadTokens& tokens, const float* partial, int64_t parts);
   int64_t partial_size(const HeadTokens& tokens) const;

@@ -5,14 +5,21 @@
 namespace octet::kernels {
 namespace {
 
-/// Quantizes k values that share a scale. False if one is not finite.
-bool quantize(const float* x, int64_t k, int8_t* q, float* scale, uint8_t activation_xor) {
-  float absmax = 0;
+/// The largest |x|. False if one is not finite.
+bool finite_absmax(const float* x, int64_t k, float& absmax) {
+  absmax = 0;
   for (int64_t i = 0; i < k; ++i) {
     const float magnitude = __builtin_fabsf(x[i]);
     if (!__builtin_isfinite(magnitude)) return false;
     if (magnitude > absmax) absmax = magnitude;
   }
+  return true;
+}
+
+/// Quantizes k values that share a scale. False if one is not finite.
+bool quantize(const float* x, int64_t k, int8_t* q, float* scale, uint8_t activation_xor) {
+  float absmax;
+  if (!finite_absmax(x, k, absmax)) return false;
   const QuantizeScale s = quantize_scale(absmax);
   *scale = s.scale;
   for (int64_t i = 0; i < k; ++i)
@@ -38,6 +45,16 @@ bool quantize_f32_s8_g128_ref(const QuantizeRow& row) {
   return quantize_groups(row, [&](const float* x, int64_t k, int8_t* q, float* scale) {
     return quantize(x, k, q, scale, row.activation_xor);
   });
+}
+
+bool quantize_f32_s16_ref(const QuantizeRow16& row) {
+  float absmax = 0;
+  if (!finite_absmax(row.x, row.k, absmax)) return false;
+  const QuantizeScale s = quantize_scale(absmax, kv_s16_levels);
+  *row.scale = s.scale;
+  for (int64_t i = 0; i < padded_k(row.k); ++i)
+    row.q[i] = i < row.k ? static_cast<int16_t>(__builtin_rintf(row.x[i] * s.inverse)) : int16_t{0};
+  return true;
 }
 
 }  // namespace octet::kernels

@@ -1,11 +1,14 @@
 #pragma once
-// Attention over an int8 cache (kernels/types.h): queries times keys and weights times values in
-// integers, exact, the rest in fp32. An instruction set has its own Products:
+// Attention over an integer cache (kernels/types.h): queries times keys and weights times values in
+// integers, exact, the rest in fp32. An instruction set has its own Products for a type of cache:
 //   Factor              how a query's or a weight's value is held
+//   Quantized           the type that quantize() writes, as wide as a Factor or narrower
 //   Keys, Values        the Product of a tile (attention.h) with each; floats(sum) gives it as fp32
 //   key_offset          what the cache has added to keys
 //   key_width, value_width  vectors that a row of a tile is wide
-//   quantize            its quantize_f32_s8
+//   weight_levels       the largest quantized weight
+//   key_part            dimensions whose products int32 holds
+//   quantize            a row of queries; false if a value is not finite
 //   store(to, floats)   a vector of whole numbers as Factors
 #include "kernels/quantize_groups.h"
 #include "kernels/simd/attention.h"
@@ -14,12 +17,15 @@ namespace octet::kernels::simd {
 namespace {
 
 template <class Arch, class Products>
-class Int8Cache {
+class IntegerCache {
   using V = Vector<Arch>;
   using Batch = typename V::type;
   using Factor = typename Products::Factor;
   using Keys = typename Products::Keys;
   using Values = typename Products::Values;
+  using Cached = typename Keys::Cached;
+  /// Values that are multiplied and added together.
+  static constexpr int64_t group = Keys::depth;
 
   /// The parts of a tile's scratch memory after the scores: weights [rows][kv_span], and queries
   /// [rows][padded_k(head_dim)].
@@ -29,20 +35,21 @@ class Int8Cache {
   static Factor* queries_of(const Attention& a) { return weights_of(a) + attention_rows * kv_span; }
 
   static const float* scales(const void* block, const Attention& a) {
-    return reinterpret_cast<const float*>(static_cast<const int8_t*>(block) +
-                                          kv_s8_scales(a.head_dim));
+    return reinterpret_cast<const float*>(static_cast<const Cached*>(block) +
+                                          kv_scales(a.head_dim));
   }
 
   /// Quantizes the query at q; gives its scale and the sum of its values.
   static float quantize_query(const float* q, int64_t head_dim, Factor* to, int32_t& sum) {
-    auto* bytes = reinterpret_cast<int8_t*>(to);
+    auto* values = reinterpret_cast<typename Products::Quantized*>(to);
     float scale;
-    if (!Products::quantize({head_dim, q, bytes, &scale, 0})) scale = NAN;
+    if (!Products::quantize(q, head_dim, values, scale)) scale = NAN;
     sum = 0;
-    for (int64_t i = 0; i < padded_k(head_dim); ++i) sum += bytes[i];
+    if constexpr (Products::key_offset != 0)
+      for (int64_t i = 0; i < padded_k(head_dim); ++i) sum += values[i];
     // In place: from the end, each value's place is not yet needed.
-    if constexpr (sizeof(Factor) > 1)
-      for (int64_t i = padded_k(head_dim) - 1; i >= 0; --i) to[i] = bytes[i];
+    if constexpr (sizeof(Factor) > sizeof(*values))
+      for (int64_t i = padded_k(head_dim) - 1; i >= 0; --i) to[i] = values[i];
     return scale;
   }
 
@@ -54,7 +61,7 @@ class Int8Cache {
       product[i] = V::load(weights + i * V::size) * V::load(value_scales + i * V::size);
     Batch largest = product[0];
     for (int64_t i = 1; i < vectors; ++i) largest = xsimd::max(largest, product[i]);
-    const QuantizeScale s = quantize_scale(V::max(largest), 255.0f);
+    const QuantizeScale s = quantize_scale(V::max(largest), Products::weight_levels);
     for (int64_t i = 0; i < vectors; ++i)
       Products::store(to + i * V::size, product[i] * Batch(s.inverse));
     return s.scale;
@@ -68,27 +75,34 @@ class Int8Cache {
                          const float* row_scale, const int32_t* offset) {
     constexpr int width = Products::key_width;
     const Factor* queries = queries_of(a);
-    const int64_t depth = padded_k(a.head_dim), end = kv_s8_scales(a.head_dim);
-    const auto* keys = static_cast<const int8_t*>(span.keys[block]) + tile_k * j;
-    const auto* next = static_cast<const int8_t*>(span.after_keys(block)) + tile_k * j;
-    const auto* values = static_cast<const int8_t*>(span.values[block]) + tile_k * j;
-    Tile<Arch, Keys, rows, width> tile;
-    for (int64_t d = 0; d < depth; d += tile_k) {
-      tile.prefetch(next + d * kv_block);
-      tile.prefetch(values + d * kv_block);
-      tile.add(queries + d, depth, keys + d * kv_block, V::size);
-    }
-    tile.prefetch(next + end);
-    tile.prefetch(values + end);
+    const int64_t depth = padded_k(a.head_dim), end = kv_scales(a.head_dim);
+    const auto* keys = static_cast<const Cached*>(span.keys[block]) + group * j;
+    const auto* next = static_cast<const Cached*>(span.after_keys(block)) + group * j;
+    const auto* values = static_cast<const Cached*>(span.values[block]) + group * j;
     float* scores = a.scratch + block * kv_block + j;
+    for (int64_t first = 0; first < depth; first += Products::key_part) {
+      const int64_t part = depth - first < Products::key_part ? depth - first : Products::key_part;
+      Tile<Arch, Keys, rows, width> tile;
+      for (int64_t d = first; d < first + part; d += group) {
+        tile.prefetch(next + d * kv_block);
+        tile.prefetch(values + d * kv_block);
+        tile.add(queries + d, depth, keys + d * kv_block, V::size);
+      }
 #pragma GCC unroll 4
-    for (int i = 0; i < width; ++i) {
-      const Batch key_scale = V::load(scales(span.keys[block], a) + j + i * V::size);
+      for (int i = 0; i < width; ++i) {
+        const Batch key_scale = V::load(scales(span.keys[block], a) + j + i * V::size);
 #pragma GCC unroll 6
-      for (int r = 0; r < rows; ++r)
-        V::store(scores + r * kv_span + i * V::size,
-                 Keys::floats(tile.sum[r][i], offset[r]) * (key_scale * Batch(row_scale[r])));
+        for (int r = 0; r < rows; ++r) {
+          float* const at = scores + r * kv_span + i * V::size;
+          Batch sum = Keys::floats(tile.sum[r][i], offset[r]);
+          if (first > 0) sum = V::load(at) + sum;
+          if (first + part == depth) sum = sum * (key_scale * Batch(row_scale[r]));
+          V::store(at, sum);
+        }
+      }
     }
+    Tile<Arch, Keys, rows, width>::prefetch(next + end);
+    Tile<Arch, Keys, rows, width>::prefetch(values + end);
   }
 
  public:
@@ -136,17 +150,17 @@ class Int8Cache {
   template <int rows, int width>
   static void add_block(const Attention& a, const Span& span, int64_t block, int64_t d,
                         const float* scale, Batch (&out)[rows][width]) {
-    const int64_t stride = tile_k * padded_n(a.head_dim);
+    const int64_t stride = group * padded_n(a.head_dim);
     const Factor* weights = weights_of(a) + block * kv_block;
-    const auto* values = static_cast<const int8_t*>(span.values[block]) + tile_k * d;
+    const auto* values = static_cast<const Cached*>(span.values[block]) + group * d;
     Tile<Arch, Values, rows, width> tile;
-    const int64_t groups = (span.filled(block) + tile_k - 1) / tile_k;
+    const int64_t groups = (span.filled(block) + group - 1) / group;
     // Of what comes next, as many dimensions of keys.
-    const auto* next = static_cast<const int8_t*>(span.next_key_block(block));
+    const auto* next = static_cast<const Cached*>(span.next_key_block(block));
     if (next) next += d * kv_block;
     for (int64_t i = 0; i < groups; ++i) {
-      if (next) tile.prefetch(next + i * width * V::size * tile_k);
-      tile.add(weights + i * tile_k, kv_span, values + i * stride, V::size);
+      if (next) tile.prefetch(next + i * width * V::size * group);
+      tile.add(weights + i * group, kv_span, values + i * stride, V::size);
     }
 #pragma GCC unroll 6
     for (int r = 0; r < rows; ++r)
