@@ -29,16 +29,7 @@ struct Product {
   static Batch floats(Sum sum, int32_t = 0) { return _mm512_cvtepi32_ps((__m512i)sum); }
 };
 
-struct Products {
-  using Factor = Product::Factor;
-  using Quantized = int16_t;
-  using Keys = Product;
-  using Values = Product;
-  static constexpr float weight_levels = kv_s16_levels;
-  static constexpr int64_t key_part = kv_s16_part;
-  static constexpr int32_t key_offset = 0;
-  static constexpr int key_width = 4, value_width = 2;
-
+struct Products : simd::Int16Products<Product, 4, 2> {
   static bool quantize(const float* q, int64_t head_dim, Quantized* to, float& scale) {
     return quantize_f32_s16_avx512vnni({head_dim, q, to, &scale});
   }

@@ -34,16 +34,7 @@ struct Product {
   }
 };
 
-struct Products {
-  using Factor = Product::Factor;
-  using Quantized = int16_t;
-  using Keys = Product;
-  using Values = Product;
-  static constexpr float weight_levels = kv_s16_levels;
-  static constexpr int64_t key_part = kv_s16_part;
-  static constexpr int32_t key_offset = 0;
-  static constexpr int key_width = 1, value_width = 1;
-
+struct Products : simd::Int16Products<Product, 1, 1> {
   static bool quantize(const float* q, int64_t head_dim, Quantized* to, float& scale) {
     return quantize_f32_s16_neon({head_dim, q, to, &scale});
   }

@@ -16,6 +16,19 @@
 namespace octet::kernels::simd {
 namespace {
 
+/// What all Products of int16 have: keys, values, queries and weights are int16.
+template <class Product, int keys_wide, int values_wide>
+struct Int16Products {
+  using Factor = int16_t;
+  using Quantized = int16_t;
+  using Keys = Product;
+  using Values = Product;
+  static constexpr float weight_levels = kv_s16_levels;
+  static constexpr int64_t key_part = kv_s16_part;
+  static constexpr int32_t key_offset = 0;
+  static constexpr int key_width = keys_wide, value_width = values_wide;
+};
+
 template <class Arch, class Products>
 class IntegerCache {
   using V = Vector<Arch>;
