@@ -209,6 +209,8 @@ inline constexpr int64_t kv_span = 512;
 /// and for each block of positions, with t_j = w_j * v_scale_j and step = max t_j / 255,
 ///   u_j = rint(t_j * (255 / max t_j)), 0 where that is infinite,
 ///   out = sum over the blocks, rising, of fma(float(sum u_j v_j), step, out).
+/// Over int16 blocks the same with 4095 in place of 255, q quantized as by QuantizeRow16, and
+/// float(q . k_j) the sum of those of 128 dimensions each, rising.
 struct Attention {
   int64_t rows;
   int64_t head_dim;

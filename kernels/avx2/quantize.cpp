@@ -70,8 +70,9 @@ bool quantize(const float* x, int64_t k, int8_t* q, float* scale, uint8_t activa
   return true;
 }
 
-/// The same to int16.
-bool quantize(const QuantizeRow16& row) {
+}  // namespace
+
+bool quantize_f32_s16_avx2(const QuantizeRow16& row) {
   const int32_t bits = absmax_bits(row.x, row.k);
   if (bits >= infinity_bits) return false;
   const QuantizeScale s = quantize_scale(__builtin_bit_cast(float, bits), kv_s16_levels);
@@ -87,12 +88,6 @@ bool quantize(const QuantizeRow16& row) {
     __builtin_memcpy(row.q + i, words, static_cast<size_t>(left) * sizeof(int16_t));
   }
   return true;
-}
-
-}  // namespace
-
-bool quantize_f32_s16_avx2(const QuantizeRow16& row) {
-  return quantize(row);
 }
 
 bool quantize_f32_s8_avx2(const QuantizeRow& row) {

@@ -25,11 +25,8 @@ struct Product {
   }
 };
 
-struct Products {
+struct Products : simd::Int8Products {
   using Factor = Product::Factor;
-  using Quantized = int8_t;
-  static constexpr float weight_levels = 255;
-  static constexpr int64_t key_part = max_k;
   static constexpr int32_t key_offset = 128;
   static constexpr int key_width = 4, value_width = 2;
 

@@ -48,8 +48,9 @@ bool quantize(const float* x, int64_t k, int8_t* q, float* scale, uint8_t activa
   return true;
 }
 
-/// The same to int16.
-bool quantize(const QuantizeRow16& row) {
+}  // namespace
+
+bool quantize_f32_s16_avx512vnni(const QuantizeRow16& row) {
   const int32_t bits = absmax_bits(row.x, row.k);
   if (bits >= infinity_bits) return false;
   const QuantizeScale s = quantize_scale(__builtin_bit_cast(float, bits), kv_s16_levels);
@@ -61,12 +62,6 @@ bool quantize(const QuantizeRow16& row) {
                                       _mm512_cvtps_epi32(_mm512_mul_ps(values, inverse)));
   }
   return true;
-}
-
-}  // namespace
-
-bool quantize_f32_s16_avx512vnni(const QuantizeRow16& row) {
-  return quantize(row);
 }
 
 bool quantize_f32_s8_avx512vnni(const QuantizeRow& row) {

@@ -49,13 +49,10 @@ struct Product {
   }
 };
 
-struct Products {
+struct Products : simd::Int8Products {
   using Factor = Product::Factor;
-  using Quantized = int8_t;
   using Keys = Product;
   using Values = Product;
-  static constexpr float weight_levels = 255;
-  static constexpr int64_t key_part = max_k;
   static constexpr int32_t key_offset = 0;
   static constexpr int key_width = 1, value_width = 1;
 

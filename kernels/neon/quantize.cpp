@@ -54,8 +54,9 @@ bool quantize(const float* x, int64_t k, int8_t* q, float* scale, uint8_t activa
   return true;
 }
 
-/// The same to int16.
-bool quantize(const QuantizeRow16& row) {
+}  // namespace
+
+bool quantize_f32_s16_neon(const QuantizeRow16& row) {
   const uint32_t bits = absmax_bits(row.x, row.k);
   if (bits >= infinity_bits) return false;
   const QuantizeScale s = quantize_scale(__builtin_bit_cast(float, bits), kv_s16_levels);
@@ -67,12 +68,6 @@ bool quantize(const QuantizeRow16& row) {
     vst1_s16(row.q + i, vmovn_s32(vcvtnq_s32_f32(vmulq_n_f32(values, s.inverse))));
   }
   return true;
-}
-
-}  // namespace
-
-bool quantize_f32_s16_neon(const QuantizeRow16& row) {
-  return quantize(row);
 }
 
 bool quantize_f32_s8_neon(const QuantizeRow& row) {

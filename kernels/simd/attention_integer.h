@@ -29,6 +29,13 @@ struct Int16Products {
   static constexpr int key_width = keys_wide, value_width = values_wide;
 };
 
+/// The same of int8.
+struct Int8Products {
+  using Quantized = int8_t;
+  static constexpr float weight_levels = 255;
+  static constexpr int64_t key_part = max_k;
+};
+
 template <class Arch, class Products>
 class IntegerCache {
   using V = Vector<Arch>;
