@@ -216,10 +216,10 @@ struct Attention {
   int64_t head_dim;
   const float* q;  ///< row r at q + r * q_stride
   int64_t q_stride;
-  const void* const* k_blocks;  ///< [b]: positions 64 b .. 64 b + 63; fp16, fp32, int8, by kernel
-  const void* const* v_blocks;
-  const int64_t* length;  ///< [rows], >= 1
-  int64_t first;          ///< a multiple of kv_span
+  const void* const* k_blocks;  ///< [b]: positions first + 64 b .. first + 64 b + 63
+  const void* const* v_blocks;  ///< the same
+  const int64_t* length;        ///< [rows], >= 1
+  int64_t first;                ///< a multiple of kv_span
   int64_t end;
   float scale;
   float* partial;  ///< [rows][attention_partial(head_dim)]: out, then max, sum

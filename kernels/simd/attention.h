@@ -3,7 +3,7 @@
 // positions, outputs vectors of neighbouring dimensions: no sum across a vector but the softmax's.
 // Six rows go together, so that a vector of keys or values, converted as it is loaded, serves six
 // multiply-adds. A row's chain of operations is the same with however many others it goes.
-// What depends on the cache's type is in attention_float.h and attention_s8.h.
+// What depends on the cache's type is in attention_float.h and attention_integer.h.
 #include <cmath>
 
 #include "kernels/simd/exp.h"
@@ -17,6 +17,7 @@ template <class Arch, class Product, int rows, int width>
 struct Tile {
   using Cached = typename Product::Cached;
   static constexpr int64_t values = Vector<Arch>::size * Product::depth;  // of a vector
+  static constexpr int64_t bytes = width * values * int64_t{sizeof(Cached)};
   typename Product::Sum sum[rows][width];
 
   Tile() {
@@ -28,7 +29,6 @@ struct Tile {
   /// Brings `width` vectors of a later block nearer: blocks are few pages long and far apart, so
   /// the processor does not see them coming.
   static void prefetch(const Cached* later) {
-    constexpr int64_t bytes = width * values * int64_t{sizeof(Cached)};
 #pragma GCC unroll 4
     for (int64_t byte = 0; byte < bytes; byte += 64)
       __builtin_prefetch(reinterpret_cast<const char*>(later) + byte, 0, 2);
@@ -48,6 +48,54 @@ struct Tile {
       for (int i = 0; i < width; ++i) Product::add(sum[r][i], vector[i], factor);
     }
   }
+};
+
+/// Blocks that are read later, each of a multiple of 256 bytes. They are asked for little by little
+/// beside what is computed: memory never idles, and no more is asked for at once than it brings
+/// meanwhile, which would hold up loads from the caches (docs/performance/zen4.md).
+class Ahead {
+ public:
+  explicit Ahead(int64_t block_bytes) : block_bytes_(block_bytes) {}
+
+  void add(const void* const* blocks, int64_t count) {
+    if (count <= 0) return;
+    lists_[lists_used_++] = {blocks, blocks + count};
+    left_ += count * block_bytes_ / ask_bytes;
+  }
+
+  /// Step i of a loop that reads `bytes` a step: asks for as much, or for `eighths` of it.
+  template <int64_t bytes, int eighths = 8>
+  [[gnu::always_inline]] void keep_pace(int64_t i) {
+    constexpr int64_t steps = bytes < ask_bytes ? ask_bytes / bytes : 1;
+    if ((i + 1) % steps == 0 && i / steps % 8 < eighths) ask();
+  }
+
+ private:
+  static constexpr int64_t ask_bytes = 256;
+  struct List {
+    const void* const* next;
+    const void* const* end;
+  };
+
+  [[gnu::always_inline]] void ask() {
+    if (left_ == 0) return;
+    if (at_ == end_) next_block();
+#pragma GCC unroll 4
+    for (int64_t byte = 0; byte < ask_bytes; byte += 64) __builtin_prefetch(at_ + byte, 0, 2);
+    at_ += ask_bytes;
+    --left_;
+  }
+  [[gnu::noinline]] void next_block() {
+    if (lists_[list_].next == lists_[list_].end) ++list_;
+    at_ = static_cast<const char*>(*lists_[list_].next++);
+    end_ = at_ + block_bytes_;
+  }
+
+  int64_t block_bytes_, left_ = 0;  // left_: to be asked for
+  const char* at_ = nullptr;
+  const char* end_ = nullptr;
+  List lists_[2];
+  int list_ = 0, lists_used_ = 0;
 };
 
 /// The running maximum of a row and its sum; and what a merge multiplies the two sides by.
@@ -85,7 +133,7 @@ typename Vector<Arch>::type merged(typename Vector<Arch>::type old,
 
 /// scores[j] = exp(scores[j] - max) for j < count, then 0 up to `padded`, a multiple of 64.
 template <class Arch>
-Softmax exponentials(float* scores, int64_t count, int64_t padded) {
+Softmax exponentials(float* scores, int64_t count, int64_t padded, Ahead& ahead) {
   using V = Vector<Arch>;
   using Batch = typename V::type;
   for (int64_t j = count; j < padded; ++j) scores[j] = count > 0 ? -INFINITY : 0.0f;
@@ -94,7 +142,8 @@ Softmax exponentials(float* scores, int64_t count, int64_t padded) {
   for (int64_t j = 0; j < padded; j += V::size) largest = xsimd::max(largest, V::load(scores + j));
   const float max = V::max(largest);
   LaneSums<Arch> sums;
-  for (int64_t j = 0; j < padded; j += sums.lanes)
+  for (int64_t j = 0; j < padded; j += sums.lanes) {
+    ahead.keep_pace<128>(j / sums.lanes);
 #pragma GCC unroll 4
     for (int i = 0; i < sums.vectors; ++i) {
       float* const at = scores + j + i * V::size;
@@ -102,6 +151,7 @@ Softmax exponentials(float* scores, int64_t count, int64_t padded) {
       sums.part[i] = sums.part[i] + weight;
       V::store(at, weight);
     }
+  }
   return {max, sums.total()};
 }
 
@@ -137,16 +187,11 @@ struct Span {
   const void* const* keys;
   const void* const* values;
   int64_t positions;
-  const void* const* next_keys;  ///< blocks to be brought nearer meanwhile
-  int64_t next_blocks;
 
   int64_t blocks() const { return (positions + kv_block - 1) / kv_block; }
   int64_t filled(int64_t block) const {
     const int64_t left = positions - block * kv_block;
     return left < kv_block ? left : kv_block;
-  }
-  const void* next_key_block(int64_t block) const {
-    return block < next_blocks ? next_keys[block] : nullptr;
   }
   /// What is read after a block of keys, or of values.
   const void* after_keys(int64_t block) const {
@@ -157,12 +202,23 @@ struct Span {
   }
 };
 
+/// The keys that are wanted after the span that ends at `end`.
+inline void add_next_keys(const Attention& a, int64_t end, Ahead& ahead) {
+  const int64_t left = (a.end - end + kv_block - 1) / kv_block;
+  constexpr int64_t most = kv_span / kv_block;
+  if (left > 0)
+    ahead.add(a.k_blocks + (end - a.first) / kv_block, left < most ? left : most);
+  else
+    ahead.add(a.next_keys, a.next_blocks);
+}
+
 /// Rows [row, row + rows) over the span that begins at `first`. Cache has, for its type of keys and
 /// values,
-///   score<rows>(a, row, span)                a.scratch[r * kv_span + j] = s_j of each row (any
-///                                            value where the span is not filled)
-///   add_values<rows>(a, row, span, factors)  with w_j there instead: merges sum w_j v_j into the
-///                                            partial results
+///   block_bytes(head_dim)            of a block of keys, or of values
+///   score<rows>(a, row, span, ahead)
+///     a.scratch[r * kv_span + j] = s_j of each row (any value where the span is not filled)
+///   add_values<rows>(a, row, span, factors, ahead)
+///     with w_j there instead: merges sum w_j v_j into the partial results
 template <class Arch, class Cache, int rows>
 void attend_tile(const Attention& a, int64_t row, int64_t first) {
   const int64_t end = first + kv_span < a.end ? first + kv_span : a.end;
@@ -173,23 +229,27 @@ void attend_tile(const Attention& a, int64_t row, int64_t first) {
     longest = count[r] > longest ? count[r] : longest;
   }
   if (longest == 0) return;
-  const bool last = end == a.end && row + rows == a.rows;
-  const Span span{a.k_blocks + first / kv_block, a.v_blocks + first / kv_block, longest,
-                  a.next_keys, last ? a.next_blocks : 0};
-  Cache::template score<rows>(a, row, span);
+  const int64_t block = (first - a.first) / kv_block;
+  const Span span{a.k_blocks + block, a.v_blocks + block, longest};
+  Ahead ahead(Cache::block_bytes(a.head_dim));
+  if (row == 0) ahead.add(span.values, span.blocks());
+  if (row + rows == a.rows) add_next_keys(a, end, ahead);
+  Cache::template score<rows>(a, row, span, ahead);
   Factors factors[rows];
   for (int r = 0; r < rows; ++r) {
     float* state = a.partial + (row + r) * attention_partial(a.head_dim) + a.head_dim;
     Softmax softmax{state[0], state[1]};
-    factors[r] = merge(
-        softmax, exponentials<Arch>(a.scratch + r * kv_span, count[r], span.blocks() * kv_block));
+    const Softmax added =
+        exponentials<Arch>(a.scratch + r * kv_span, count[r], span.blocks() * kv_block, ahead);
+    factors[r] = merge(softmax, added);
     state[0] = softmax.max;
     state[1] = softmax.sum;
   }
-  Cache::template add_values<rows>(a, row, span, factors);
+  Cache::template add_values<rows>(a, row, span, factors, ahead);
 }
 
-/// attend_tile for `rows` at run time, at most `most`.
+/// attend_tile for `rows` at run time, at most `most`. The first rows over a span ask for its
+/// values, the last ones for the next keys.
 template <class Arch, class Cache, int most = int{attention_rows}>
 void attend_rows(const Attention& a, int64_t row, int64_t rows, int64_t first) {
   if constexpr (most > 1)

@@ -33,16 +33,23 @@ struct FloatCache {
   template <int rows, int vectors>
   using Products = Tile<Arch, FloatProduct<Arch, T>, rows, vectors>;
 
+  static constexpr int64_t block_bytes(int64_t head_dim) {
+    return kv_block * head_dim * int64_t{sizeof(T)};
+  }
+
   template <int rows>
-  static void score(const Attention& a, int64_t row, const Span& span) {
+  static void score(const Attention& a, int64_t row, const Span& span, Ahead& ahead) {
+    const float* const q = a.q + row * a.q_stride;
+    const int64_t stride = a.q_stride, head_dim = a.head_dim;
     for (int64_t block = 0; block < span.blocks(); ++block)
       for (int64_t j = 0; j < kv_block; j += width * V::size) {
         const auto* keys = static_cast<const T*>(span.keys[block]) + j;
         const auto* next = static_cast<const T*>(span.after_keys(block)) + j;
         Products<rows, width> tile;
-        for (int64_t d = 0; d < a.head_dim; ++d) {
+        for (int64_t d = 0; d < head_dim; ++d) {
           tile.prefetch(next + d * kv_block);
-          tile.add(a.q + row * a.q_stride + d, a.q_stride, keys + d * kv_block, V::size);
+          ahead.keep_pace<tile.bytes, 7>(d);
+          tile.add(q + d, stride, keys + d * kv_block, V::size);
         }
         float* scores = a.scratch + block * kv_block + j;
 #pragma GCC unroll 6
@@ -55,19 +62,23 @@ struct FloatCache {
   }
 
   template <int rows>
-  static void add_values(const Attention& a, int64_t row, const Span& span,
-                         const Factors* factors) {
-    each_tile<Arch, width>(a.head_dim, [&]<int vectors>(int64_t d, int64_t count) {
+  static void add_values(const Attention& a, int64_t row, const Span& span, const Factors* factors,
+                         Ahead& ahead) {
+    const float* const scores = a.scratch;
+    const int64_t head_dim = a.head_dim;
+    each_tile<Arch, width>(head_dim, [&]<int vectors>(int64_t d, int64_t count) {
       Products<rows, vectors> tile;
       for (int64_t block = 0; block < span.blocks(); ++block) {
         const auto* values = static_cast<const T*>(span.values[block]) + d;
         const bool last = block + 1 == span.blocks();  // then come the next dimensions of the first
-        const int64_t next_d =
-            last && d + vectors * V::size < a.head_dim ? d + vectors * V::size : d;
+        const int64_t next_d = last && d + vectors * V::size < head_dim ? d + vectors * V::size : d;
         const auto* next = static_cast<const T*>(span.after_values(block)) + next_d;
-        for (int64_t j = 0; j < span.filled(block); ++j) {
-          tile.prefetch(next + j * a.head_dim);
-          tile.add(a.scratch + block * kv_block + j, kv_span, values + j * a.head_dim, count);
+        const float* const weights = scores + block * kv_block;
+        const int64_t filled = span.filled(block);
+        for (int64_t j = 0; j < filled; ++j) {
+          tile.prefetch(next + j * head_dim);
+          ahead.keep_pace<tile.bytes>(j);
+          tile.add(weights + j, kv_span, values + j * head_dim, count);
         }
       }
       merge_outputs<Arch>(tile.sum, factors, a.partial + row * attention_partial(a.head_dim) + d,

@@ -88,24 +88,22 @@ class IntegerCache {
   }
 
   /// The scores of a block's positions [j, j + key_width * V::size). Meanwhile the same part of the
-  /// next block of keys comes nearer, and of this block's values: they are read in narrow columns,
-  /// too fast for them to come just in time.
+  /// next block of keys comes nearer, for where no item before has asked for it.
   template <int rows>
   static void score_tile(const Attention& a, const Span& span, int64_t block, int64_t j,
-                         const float* row_scale, const int32_t* offset) {
+                         const float* row_scale, const int32_t* offset, Ahead& ahead) {
     constexpr int width = Products::key_width;
     const Factor* queries = queries_of(a);
     const int64_t depth = padded_k(a.head_dim), end = kv_scales(a.head_dim);
     const auto* keys = static_cast<const Cached*>(span.keys[block]) + group * j;
     const auto* next = static_cast<const Cached*>(span.after_keys(block)) + group * j;
-    const auto* values = static_cast<const Cached*>(span.values[block]) + group * j;
     float* scores = a.scratch + block * kv_block + j;
     for (int64_t first = 0; first < depth; first += Products::key_part) {
       const int64_t part = depth - first < Products::key_part ? depth - first : Products::key_part;
       Tile<Arch, Keys, rows, width> tile;
       for (int64_t d = first; d < first + part; d += group) {
         tile.prefetch(next + d * kv_block);
-        tile.prefetch(values + d * kv_block);
+        ahead.keep_pace<tile.bytes, 7>(d / group);
         tile.add(queries + d, depth, keys + d * kv_block, V::size);
       }
 #pragma GCC unroll 4
@@ -122,12 +120,15 @@ class IntegerCache {
       }
     }
     Tile<Arch, Keys, rows, width>::prefetch(next + end);
-    Tile<Arch, Keys, rows, width>::prefetch(values + end);
   }
 
  public:
+  static constexpr int64_t block_bytes(int64_t head_dim) {
+    return kv_scales(head_dim) * int64_t{sizeof(Cached)} + kv_block * int64_t{sizeof(float)};
+  }
+
   template <int rows>
-  static void score(const Attention& a, int64_t row, const Span& span) {
+  static void score(const Attention& a, int64_t row, const Span& span, Ahead& ahead) {
     float row_scale[rows];
     int32_t offset[rows];
     for (int r = 0; r < rows; ++r) {
@@ -138,12 +139,12 @@ class IntegerCache {
     }
     for (int64_t block = 0; block < span.blocks(); ++block)
       for (int64_t j = 0; j < kv_block; j += Products::key_width * V::size)
-        score_tile<rows>(a, span, block, j, row_scale, offset);
+        score_tile<rows>(a, span, block, j, row_scale, offset, ahead);
   }
 
   template <int rows>
-  static void add_values(const Attention& a, int64_t row, const Span& span,
-                         const Factors* factors) {
+  static void add_values(const Attention& a, int64_t row, const Span& span, const Factors* factors,
+                         Ahead& ahead) {
     float scale[kv_span / kv_block][rows];
     for (int64_t block = 0; block < span.blocks(); ++block)
       for (int r = 0; r < rows; ++r) {
@@ -158,28 +159,24 @@ class IntegerCache {
 #pragma GCC unroll 2
         for (int i = 0; i < width; ++i) out[r][i] = Batch(0.0f);
       for (int64_t block = 0; block < span.blocks(); ++block)
-        add_block<rows, width>(a, span, block, d, scale[block], out);
+        add_block<rows, width>(a, span, block, d, scale[block], out, ahead);
       merge_outputs<Arch>(out, factors, a.partial + row * attention_partial(a.head_dim) + d,
                           a.head_dim, count);
     });
   }
 
  private:
-  /// out += what a block adds to `width` vectors of dimensions from d on. The memory would idle
-  /// meanwhile, so keys for later come nearer.
+  /// out += what a block adds to `width` vectors of dimensions from d on.
   template <int rows, int width>
   static void add_block(const Attention& a, const Span& span, int64_t block, int64_t d,
-                        const float* scale, Batch (&out)[rows][width]) {
+                        const float* scale, Batch (&out)[rows][width], Ahead& ahead) {
     const int64_t stride = group * padded_n(a.head_dim);
     const Factor* weights = weights_of(a) + block * kv_block;
     const auto* values = static_cast<const Cached*>(span.values[block]) + group * d;
     Tile<Arch, Values, rows, width> tile;
     const int64_t groups = (span.filled(block) + group - 1) / group;
-    // Of what comes next, as many dimensions of keys.
-    const auto* next = static_cast<const Cached*>(span.next_key_block(block));
-    if (next) next += d * kv_block;
     for (int64_t i = 0; i < groups; ++i) {
-      if (next) tile.prefetch(next + i * width * V::size * group);
+      ahead.keep_pace<tile.bytes>(i);
       tile.add(weights + i * group, kv_span, values + i * stride, V::size);
     }
 #pragma GCC unroll 6

@@ -141,10 +141,11 @@ inline std::vector<float> run(const Row<AttentionFunction>& kernel, Type type, c
   std::vector<float> partial(static_cast<size_t>(parts * size), NAN);
   partial.push_back(canary);
   for (int64_t part = 0; part < parts; ++part)
-    kernel.function({rows, cache.d, q.data() + first * cache.d, cache.d, keys.pointers(),
-                     values.pointers(), lengths.data() + first, part * step,
-                     std::min(longest, (part + 1) * step), scale, partial.data() + part * size,
-                     scratch.data()});
+    kernel.function({rows, cache.d, q.data() + first * cache.d, cache.d,
+                     keys.pointers() + part * step / kv_block,
+                     values.pointers() + part * step / kv_block, lengths.data() + first,
+                     part * step, std::min(longest, (part + 1) * step), scale,
+                     partial.data() + part * size, scratch.data()});
   for (const auto& merge : runnable_rows<AttentionMergeFunction>("attention_merge_f32"))
     if (merge.isa == kernel.isa)
       merge.function({rows, cache.d, parts, partial.data(), size, out.data(), cache.d + 1});

@@ -225,12 +225,10 @@ void CpuBackend::reserve_lists() {
   }
 }
 
-/// The keys of the item that a thread will likely take next, as many as attention can ask for,
-/// which it does over integers.
+/// The keys of the item that a thread will likely take next, of its first span.
 void CpuBackend::plan_next_keys(int64_t index, int64_t layer, Scratch& scratch) const {
   scratch.next_keys.clear();
-  if (!has_integers(batch_->chunks[0].cache->type()) || index >= std::ssize(attention_items_))
-    return;
+  if (index >= std::ssize(attention_items_)) return;
   const AttentionItem& item = attention_items_[static_cast<size_t>(index)];
   const int64_t end = std::min(item.end_position, item.first_position + kv_span);
   for (int64_t position = item.first_position; position < end; position += kv_block)
@@ -259,7 +257,8 @@ void CpuBackend::attend(const AttentionItem& item, int64_t layer, Scratch& scrat
   scratch.key_blocks.clear();
   scratch.value_blocks.clear();
   const KvCache& kv = *tokens.chunk->cache;
-  for (int64_t block = 0; block * kv_block < item.end_position; ++block) {
+  for (int64_t position = item.first_position; position < item.end_position; position += kv_block) {
+    const int64_t block = position / kv_block;
     scratch.key_blocks.push_back(kv.keys(block, layer, tokens.kv_head));
     scratch.value_blocks.push_back(kv.values(block, layer, tokens.kv_head));
   }
