@@ -145,7 +145,7 @@ struct QuantizeRow16 {
 // Operations here and below are rounded once each, to nearest even, and sums are added in the order
 // that is given, so that every variant gives the same bits. Exceptions: ref adds in orders of
 // its own (rows in double, so that a variant's error shows) and has the C library's exponential;
-// dot (matrices in fp16 and fp32), project and low_rank (LoRA) depend on the vector's width.
+// dot (matrices in fp16 and fp32) and project (LoRA) depend on the vector's width.
 //
 // exp(x), within 1.18 units in the last place; NaN stays NaN (kernels/simd/exp.h):
 //   x = min(max(x, -110), 100);  n = rint(x * c), c = 0x1.715476p+0, half to even

@@ -23,6 +23,8 @@ ROWS = (
     ({}, "--prompt 512 --depth 16 --gen 12 --reps 8", ("prefill", "decode")),
     ({}, "--threads 1 --prompt 512 --depth 16 --gen 8 --reps 5", ("prefill", "decode")),
     ({}, "--prompt 2048 --gen 1 --reps 2", ("prefill",)),
+    ({}, "--prompt 512 --depth 16 --gen 1 --reps 5 --kv-cache int16", ("prefill",)),
+    ({}, "--prompt 2048 --gen 1 --reps 2 --kv-cache int16", ("prefill",)),
     ({}, "--prompt 2048 --gen 1 --reps 2 --kv-cache int8", ("prefill",)),
     ({}, "--scheme w8a8-g128 --prompt 512 --depth 16 --gen 12 --reps 8", ("prefill", "decode")),
     ({}, "--depth 256 --prompt 1 --gen 12 --reps 10", ("decode",)),

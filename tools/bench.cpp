@@ -245,8 +245,9 @@ void print(const Json& result) {
       std::snprintf(words, sizeof words, "  %.1f %% of the %s", 100 * value.get<double>(), of);
     return std::string(words);
   };
-  std::printf("%s, %s, KV cache %s, %s, %d threads\n", result["shape"].get<std::string>().c_str(),
+  std::printf("%s, %s%s, KV cache %s, %s, %d threads\n", result["shape"].get<std::string>().c_str(),
               result["scheme"].get<std::string>().c_str(),
+              result["exact"].get<bool>() ? ", exact" : "",
               result["kv_cache"].get<std::string>().c_str(),
               result["isa"].get<std::string>().c_str(), result["threads"].get<int>());
   const bool many = result.contains("depths");
@@ -331,6 +332,7 @@ void run(const BenchArguments& arguments) {
   Json result = {{"shape", arguments.shape.empty() ? arguments.path : arguments.shape},
                  {"scheme", to_string(model.scheme())},
                  {"kv_cache", to_string(model.kv_cache())},
+                 {"exact", arguments.exact},
                  {"isa", model.instruction_set()},
                  {"device", model.device()},
                  {"threads", model.threads()},
