@@ -39,6 +39,7 @@ struct FloatCache {
 
   template <int rows>
   static void score(const Attention& a, int64_t row, const Span& span, Ahead& ahead) {
+    // Read once: GCC reads fields of `a` anew after each change of `ahead`.
     const float* const q = a.q + row * a.q_stride;
     const int64_t stride = a.q_stride, head_dim = a.head_dim;
     for (int64_t block = 0; block < span.blocks(); ++block)
