@@ -85,8 +85,15 @@ class Ahead {
     at_ += ask_bytes;
     --left_;
   }
-  /// Always inline: around a call clang 14 keeps the loops' sums on the stack.
-  [[gnu::always_inline]] void next_block() {
+  /// Around a call clang 14 keeps the loops' sums on the stack; without one GCC 12's attention over
+  /// fp16 takes 2.6 % longer (16 tokens, AVX-512).
+#ifdef __clang__
+  [[gnu::always_inline]]
+#else
+  [[gnu::noinline]]
+#endif
+  void
+  next_block() {
     if (lists_[list_].next == lists_[list_].end) ++list_;
     at_ = static_cast<const char*>(*lists_[list_].next++);
     end_ = at_ + block_bytes_;
