@@ -216,7 +216,7 @@ struct Attention {
   int64_t head_dim;
   const float* q;  ///< row r at q + r * q_stride
   int64_t q_stride;
-  const void* const* k_blocks;  ///< [b]: positions first + 64 b .. first + 64 b + 63
+  const void* const* k_blocks;  ///< [b]: positions first + 64 b .. + 63, of the kernel's type
   const void* const* v_blocks;  ///< the same
   const int64_t* length;        ///< [rows], >= 1
   int64_t first;                ///< a multiple of kv_span

@@ -9,6 +9,11 @@
 namespace octet::kernels {
 namespace {
 
+/// Of k_blocks or v_blocks.
+int64_t block_of(const Attention& a, int64_t position) {
+  return (position - a.first) / kv_block;
+}
+
 float value_of(float value) {
   return value;
 }
@@ -31,7 +36,7 @@ float score(const Attention& a, const float* q, int64_t first, int64_t count, fl
   float max = -INFINITY;
   for (int64_t j = 0; j < count; ++j) {
     const int64_t position = first + j;
-    const auto* keys = static_cast<const Cached*>(a.k_blocks[(position - a.first) / kv_block]);
+    const auto* keys = static_cast<const Cached*>(a.k_blocks[block_of(a, position)]);
     float sum = 0;
     for (int64_t d = 0; d < a.head_dim; ++d)
       sum = std::fma(q[d], value_of(keys[d * kv_block + position % kv_block]), sum);
@@ -74,7 +79,7 @@ float score(const Attention& a, const float* q, int64_t first, int64_t count, fl
   const int64_t part = sizeof(T) == 1 ? a.head_dim : kv_s16_part;
   float max = -INFINITY;
   for (int64_t j = 0; j < count; ++j) {
-    const void* keys = a.k_blocks[(first - a.first + j) / kv_block];
+    const void* keys = a.k_blocks[block_of(a, first + j)];
     const int64_t position = (first + j) % kv_block;
     float product = 0;
     for (int64_t begin = 0; begin < a.head_dim; begin += part) {
@@ -96,7 +101,7 @@ float weighted_sum(const Attention& a, const float* weights, int64_t first, int6
   float out = 0;
   for (int64_t j = 0; j < count; ++j) {
     const int64_t position = first + j;
-    const auto* values = static_cast<const Cached*>(a.v_blocks[(position - a.first) / kv_block]);
+    const auto* values = static_cast<const Cached*>(a.v_blocks[block_of(a, position)]);
     out = std::fma(weights[j], value_of(values[position % kv_block * a.head_dim + d]), out);
   }
   return out;
@@ -108,7 +113,7 @@ float weighted_sum(const Attention& a, const float* weights, int64_t first, int6
   constexpr float levels = sizeof(T) == 1 ? 255 : kv_s16_levels;
   float out = 0;
   for (int64_t begin = 0; begin < count; begin += kv_block) {
-    const void* values = a.v_blocks[(first - a.first + begin) / kv_block];
+    const void* values = a.v_blocks[block_of(a, first + begin)];
     const int64_t positions = count - begin < kv_block ? count - begin : kv_block;
     float product[kv_block], largest = 0;
     for (int64_t j = 0; j < positions; ++j) {

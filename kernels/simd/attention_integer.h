@@ -124,7 +124,7 @@ class IntegerCache {
 
  public:
   static constexpr int64_t block_bytes(int64_t head_dim) {
-    return kv_scales(head_dim) * int64_t{sizeof(Cached)} + kv_block * int64_t{sizeof(float)};
+    return sizeof(Cached) == 1 ? kv_s8_bytes(head_dim) : kv_s16_bytes(head_dim);
   }
 
   template <int rows>
