@@ -8,7 +8,7 @@ namespace octet::kernels {
 
 /// row(isa) for each instruction set of the machine that this is compiled for, in rising order.
 #if defined(__x86_64__)
-#define OCTET_ISAS(row) row(ref) row(avx2) row(avx512vnni) row(amx)
+#define OCTET_ISAS(row) row(ref) row(avx2) row(avxvnni) row(avx512vnni) row(amx)
 #elif defined(__aarch64__)
 #define OCTET_ISAS(row) row(ref) row(neon) row(neon_dotprod) row(neon_i8mm)
 #else
@@ -43,7 +43,8 @@ constexpr Isa highest(IsaMask mask) {
 }
 
 /// What this CPU and its operating system can run. Always holds Isa::ref; holds an instruction
-/// set only together with all the slower ones. Asks the system for the use of the AMX registers.
+/// set only together with all the slower ones, but that processors with avx512vnni may lack
+/// avxvnni. Asks the system for the use of the AMX registers.
 IsaMask detect_cpu();
 
 /// The kernel in use for every operation.
@@ -62,7 +63,7 @@ struct Table {
 /// What the gemm_s8s8 kernels of one instruction set expect in Table::activation_xor.
 constexpr uint8_t activation_xor([[maybe_unused]] Isa isa) {
 #if defined(__x86_64__)
-  if (isa >= Isa::avx512vnni) return 0x80;
+  if (isa >= Isa::avxvnni) return 0x80;
 #endif
   return 0;
 }

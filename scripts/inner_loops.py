@@ -40,7 +40,7 @@ def functions(path):
         check=True, capture_output=True, text=True).stdout
     for part in re.split(r"\n(?=[0-9a-f]+ <)", text)[1:]:
         name = re.match(r"[0-9a-f]+ <(.*)>:", part)[1]
-        lines = re.findall(r"^\s+([0-9a-f]+):\s+(\S+)[ \t]*(.*)$", part, re.MULTILINE)
+        lines = re.findall(r"^\s+([0-9a-f]+):\s+(?:\{vex\} )?(\S+)[ \t]*(.*)$", part, re.MULTILINE)
         yield name, [(int(address, 16), name, operands) for address, name, operands in lines]
 
 

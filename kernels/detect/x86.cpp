@@ -20,6 +20,17 @@ bool has_amx() {
   return syscall(SYS_arch_prctl, arch_req_xcomp_perm, xfeature_tile_data) == 0;
 }
 
+/// vpdpbusd and its kin in AVX's encoding (CPUID leaf 7, subleaf 1, EAX bit 4; clang 14 does not know
+/// it). Processors may have AVX-512's and not this: Zen 4, Ice Lake.
+bool has_avxvnni() {
+#ifdef OCTET_EMULATE_AVXVNNI
+  return __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
+#else
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && (eax & (1u << 4)) != 0;
+#endif
+}
+
 /// fp16 conversions. Clang 14's __builtin_cpu_supports() does not know them; the registers are
 /// AVX's.
 bool has_f16c() {
@@ -35,6 +46,7 @@ IsaMask detect_cpu() {
   __builtin_cpu_init();
   if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !has_f16c()) return mask;
   mask |= bit(Isa::avx2);
+  if (has_avxvnni()) mask |= bit(Isa::avxvnni);
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
       __builtin_cpu_supports("avx512vnni"))

@@ -15,7 +15,7 @@ constexpr double least_gain = 1.03;
 
 double extra_row_cost(const Model& model, int64_t depth) {
   const std::string_view isa = model.instruction_set();
-  const bool fast = isa == "avx512vnni" || isa == "amx";
+  const bool fast = isa == "avxvnni" || isa == "avx512vnni" || isa == "amx";
   const bool cuda = isa.starts_with("sm_");  // tensor cores multiply 8 rows at once
   const double linears = cuda ? 0.05 : fast ? 0.12 : 0.25;
   // Each row reads keys and values for itself; the weights are read once.

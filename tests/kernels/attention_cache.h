@@ -146,9 +146,8 @@ inline std::vector<float> run(const Row<AttentionFunction>& kernel, Type type, c
                      values.pointers() + part * step / kv_block, lengths.data() + first,
                      part * step, std::min(longest, (part + 1) * step), scale,
                      partial.data() + part * size, scratch.data()});
-  for (const auto& merge : runnable_rows<AttentionMergeFunction>("attention_merge_f32"))
-    if (merge.isa == kernel.isa)
-      merge.function({rows, cache.d, parts, partial.data(), size, out.data(), cache.d + 1});
+  make_table(detect_cpu() & up_to(kernel.isa))
+      .attention_merge_f32({rows, cache.d, parts, partial.data(), size, out.data(), cache.d + 1});
   CHECK_MESSAGE(scratch.back() == canary, kernel.name);
   CHECK_MESSAGE(partial.back() == canary, kernel.name);
   for (int64_t row = 0; row < rows; ++row)
