@@ -8,6 +8,7 @@ namespace {
 /// vpmaddubsw multiplies unsigned by signed and saturates at 16 bits. As |w| * (a with the sign of
 /// w) a pair of products is at most 2 * 128 * 127 = 32512, so nothing saturates.
 struct Maddubs {
+  static constexpr bool asks_ahead = false;
   static Int32x8 start(const void*) { return Int32x8{}; }
 
   template <int rows, int tiles>

@@ -7,6 +7,7 @@ namespace {
 
 /// vpdpbusd: activations are the unsigned side, with 128 added to them.
 struct Dpbusd {
+  static constexpr bool asks_ahead = true;
   /// -128 * (sum of w), which takes the products of that 128 off again.
   static Int32x8 start(const int32_t* w_sum) {
     return start(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(w_sum)));
