@@ -16,7 +16,7 @@ namespace octet::tools {
 
 void CommonOptions::add_to(CLI::App& command) {
   command.add_option("--device", device, "auto, cpu, cuda or cuda:N")->capture_default_str();
-  command.add_option("--threads", threads, "0: one for each CPU")->capture_default_str();
+  command.add_option("--threads", threads, "0: one for each core")->capture_default_str();
   command.add_flag("--json", json, "print one JSON object on stdout");
 }
 

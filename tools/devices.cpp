@@ -21,8 +21,8 @@ void run(const CommonOptions& arguments) {
     return;
   }
   for (const DeviceInfo& device : all) {
-    std::printf("%s: %s, %d CPUs, %.1f GB; kernels:", device.name.c_str(),
-                device.description.c_str(), device.threads,
+    std::printf("%s: %s, %d %s, %.1f GB; kernels:", device.name.c_str(), device.description.c_str(),
+                device.threads, device.name == "cpu" ? "cores" : "multiprocessors",
                 static_cast<double>(device.memory_bytes) / 1e9);
     for (const std::string& isa : device.instruction_sets) std::printf(" %s", isa.c_str());
     std::printf(" (in use: %s)\n", device.selected.c_str());

@@ -78,7 +78,7 @@ typedef struct octet_model octet_model;
 typedef struct octet_model_options {
   size_t size;
   const char* device;    ///< "auto", "cpu", "cuda", "cuda:N"
-  int threads;           ///< 0: one for each CPU this process may use
+  int threads;           ///< 0: one for each core this process may use
   const char* scheme;    ///< of checkpoints: "w8a8", "w8a8-g128", "f16", "f32"
   const char* rotation;  ///< of checkpoints: "auto", "off", "on"
   const char* mixed;     ///< of checkpoints: "k,v", ..., "off"

@@ -38,18 +38,19 @@ struct Executor {
 struct DeviceInfo {
   std::string name;         ///< as Device::parse takes it: "cpu", "cuda:0"
   std::string description;  ///< the maker's name for it
-  int threads = 0;          ///< CPUs this process may use (below), or multiprocessors
+  int threads = 0;          ///< cores this process may use (below), or multiprocessors
   uint64_t memory_bytes = 0;
   std::vector<std::string>
       instruction_sets;  ///< of octet's kernels, slowest first; for CUDA what the binary holds
   std::string selected;  ///< the one that is used (OCTET_MAX_ISA lowers it); "none"
 };
 
-/// Everything a model can run on here. The CPUs that this process may use, which are also the
-/// threads of a model where no number is given: those of its affinity mask, but no more than its
+/// Everything a model can run on here. The cores that this process may use, which are also the
+/// threads of a model where no number is given: those of the CPUs in its affinity mask, where the
+/// CPUs of one core (hyper-threads) count once, as they share its multipliers; but no more than its
 /// control groups (cpu.max, or cpu.cfs_quota_us over cpu.cfs_period_us, of its own and those above)
-/// give time for, rounded up. Errors: InvalidArgument if OCTET_MAX_ISA names an
-/// instruction set that this CPU does not have.
+/// give time for, rounded up. Errors: InvalidArgument if OCTET_MAX_ISA names an instruction set
+/// that this CPU does not have.
 std::vector<DeviceInfo> devices();
 
 /// What the CPU can do at most, measured now with the instruction set in use. Operations count a
@@ -64,7 +65,7 @@ struct Peaks {
 /// thread at a time calls it. While it lives it has 1 GB of memory.
 class PeakProbe {
  public:
-  /// threads: 0 for one a CPU that this process may use. Takes about half a second.
+  /// threads: 0 for one a core that this process may use. Takes about half a second.
   /// Errors: InvalidArgument, OutOfMemory.
   explicit PeakProbe(int threads = 0);
   PeakProbe(const PeakProbe&) = delete;

@@ -36,7 +36,7 @@ ExportType parse_export_type(std::string_view name);
 struct ExportOptions {
   ExportFormat format = ExportFormat::compressed_tensors;
   ExportType type = ExportType::automatic;
-  int threads = 0;  ///< 0: one for each CPU this process may use
+  int threads = 0;  ///< 0: one for each core this process may use
 };
 
 struct ExportReport {

@@ -106,9 +106,9 @@ inline constexpr const char* default_mixed = "k,v";
 
 struct ModelOptions {
   Device device;
-  int threads = 0;                          ///< 0: one for each CPU this process may use (device.h)
-  Executor executor;                        ///< if its run is set, in place of `threads` of octet's
-  Scheme scheme = Scheme::w8a8;             ///< for sources that are quantized while they load
+  int threads = 0;               ///< 0: one for each core this process may use (device.h)
+  Executor executor;             ///< if its run is set, in place of `threads` of octet's
+  Scheme scheme = Scheme::w8a8;  ///< for sources that are quantized while they load
   Rotation rotation = Rotation::automatic;  ///< for these, too
   /// For these in an int8 scheme: the linears, of q,k,v,o,gate,up,down,head, whose inputs take two
   /// int8 planes, about 15 bits, at the price of a second multiplication (docs/quantization.md);

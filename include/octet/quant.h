@@ -35,7 +35,7 @@ struct ConvertOptions {
   Calibrate calibration = Calibrate::builtin;
   std::string calibration_text = "";         ///< UTF-8; its first 8,192 tokens are used
   std::vector<AdapterSource> adapters = {};  ///< added to the weights before anything else
-  int threads = 0;                           ///< 0: one for each CPU this process may use
+  int threads = 0;                           ///< 0: one for each core this process may use
 };
 
 /// What "auto" measured and chose.

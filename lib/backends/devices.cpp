@@ -42,7 +42,7 @@ std::vector<DeviceInfo> devices() {
   DeviceInfo cpu;
   cpu.name = "cpu";
   cpu.description = cpu_description();
-  cpu.threads = usable_cpus();
+  cpu.threads = usable_cores();
   cpu.memory_bytes =
       static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
   const kernels::IsaMask mask = kernels::detect_cpu();

@@ -54,8 +54,8 @@ void use_best(ModelImpl& impl, const ModelOptions& options, Progress progress) {
 
 int thread_count(int asked) {
   require(asked >= 0 && asked <= max_threads, ErrorCode::InvalidArgument, "threads: ", asked,
-          ", 0 (one a CPU) to ", max_threads, " expected");
-  return asked == 0 ? usable_cpus() : asked;
+          ", 0 (one a core) to ", max_threads, " expected");
+  return asked == 0 ? usable_cores() : asked;
 }
 
 std::unique_ptr<ThreadPool> make_pool(const ModelOptions& options) {

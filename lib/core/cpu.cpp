@@ -7,7 +7,9 @@
 #include <cstdlib>
 #include <fstream>
 #include <limits>
+#include <set>
 #include <string>
+#include <vector>
 
 #include "lib/core/error.h"
 
@@ -78,12 +80,27 @@ const kernels::Table& active_kernels() {
   return table;
 }
 
-int usable_cpus() {
+int cores_of(const std::vector<int>& cpus, const std::string& root) {
+  std::set<std::string> cores;
+  for (const int cpu : cpus) {
+    const std::string folder = root + "/sys/devices/system/cpu/cpu" + std::to_string(cpu);
+    // All CPUs of a core have the same list. (Newer kernels call it core_cpus_list, too.)
+    std::string list;
+    if (!(std::ifstream(folder + "/topology/thread_siblings_list") >> list)) list = folder;
+    cores.insert(list);
+  }
+  return static_cast<int>(cores.size());
+}
+
+int usable_cores() {
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
-  const int allowed = std::max(1, CPU_COUNT(&set));
+  std::vector<int> cpus;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu)
+    if (CPU_ISSET(cpu, &set)) cpus.push_back(cpu);
+  const int cores = std::max(1, cores_of(cpus, ""));
   const int limit = control_group_cpus("");
-  return limit > 0 ? std::min(limit, allowed) : allowed;
+  return limit > 0 ? std::min(limit, cores) : cores;
 }
 
 }  // namespace octet

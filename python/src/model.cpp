@@ -61,7 +61,7 @@ void bind_model(nb::module_& m) {
            "path: a converted file (memory-mapped, ready at once), or a Hugging Face directory,\n"
            ".safetensors or .gguf, which is quantized while it loads, as scheme, rotation and "
            "mixed\n"
-           "say. device: 'auto', 'cpu', 'cuda', 'cuda:N'. threads: 0 for one a CPU.\n"
+           "say. device: 'auto', 'cpu', 'cuda', 'cuda:N'. threads: 0 for one a core.\n"
            "exact: on CUDA, an int8 model gives the CPU's bits, and is slower.\n"
            "progress(done, total) may return False, which cancels.")
       .def_prop_ro("config", &Model::config, nb::rv_policy::reference_internal)

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <vector>
 
 #include "lib/core/error.h"
 #include "support/temporary_folder.h"
@@ -29,14 +30,14 @@ TEST_CASE("OCTET_MAX_ISA lowers the instruction set") {
 }
 
 TEST_CASE("an instruction set that the CPU lacks, or that does not exist, is an error") {
-  const std::string a = name(slow), b = name(fast), c = name(Isa{3});
+  const std::string a = name(slow), b = name(fast);
+  std::string all = "ref";
+  for (int i = 1; i < num_isas; ++i) all += ", " + std::string(name(static_cast<Isa>(i)));
   CHECK_THROWS_WITH_AS(select_kernels(up_to(slow), b.c_str()),
                        ("OCTET_MAX_ISA=" + b + ": this CPU has ref, " + a).c_str(), Error);
-  CHECK_THROWS_WITH_AS(
-      select_kernels(up_to(slow), "sse9"),
-      ("OCTET_MAX_ISA=sse9: no such instruction set; known: ref, " + a + ", " + b + ", " + c)
-          .c_str(),
-      Error);
+  CHECK_THROWS_WITH_AS(select_kernels(up_to(slow), "sse9"),
+                       ("OCTET_MAX_ISA=sse9: no such instruction set; known: " + all).c_str(),
+                       Error);
 }
 
 namespace {
@@ -50,6 +51,7 @@ class Root {
     std::ofstream(file) << text;
   }
   int cpus() const { return control_group_cpus(folder_.path()); }
+  int cores(const std::vector<int>& cpus) const { return cores_of(cpus, folder_.path()); }
 
  private:
   octet::test::TemporaryFolder folder_;
@@ -85,6 +87,27 @@ TEST_CASE("control groups of version 1 limit the threads") {
   CHECK(root.cpus() == 0);
   root.write("sys/fs/cgroup/cpu/a:b/cpu.cfs_quota_us", "300000\n");
   CHECK(root.cpus() == 3);
+}
+
+TEST_CASE("the CPUs of a core count once") {
+  Root root;
+  CHECK(root.cores({0, 1, 5}) == 3);  // nothing is known of them
+  const auto siblings = [&](int cpu, const std::string& list) {
+    root.write(
+        "sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/thread_siblings_list",
+        list + "\n");
+  };
+  // Two cores of two threads, numbered as Intel's and as AMD's are, and two of one.
+  siblings(0, "0,6");
+  siblings(6, "0,6");
+  siblings(1, "1-2");
+  siblings(2, "1-2");
+  siblings(3, "3");
+  siblings(4, "4");
+  CHECK(root.cores({0, 1, 2, 3, 4, 6}) == 4);
+  CHECK(root.cores({2, 6}) == 2);
+  CHECK(root.cores({0, 6}) == 1);
+  CHECK(root.cores({}) == 0);
 }
 
 TEST_CASE("damaged control group files mean no limit") {
