@@ -33,7 +33,7 @@ struct Product {
   static void add(Sum& sum, Operand cached, Operand factors) {
     sum = (Sum)MultiplyAdd((__m256i)sum, cached, factors);
   }
-  static Batch floats(Sum sum, int32_t = 0) { return _mm256_cvtepi32_ps((__m256i)sum); }
+  static Batch floats(Sum sum, int32_t) { return _mm256_cvtepi32_ps((__m256i)sum); }
 };
 
 template <__m256i MultiplyAdd(__m256i, __m256i, __m256i)>

@@ -43,7 +43,7 @@ struct Product {
       sum.half[i] = (Int32x8)_mm256_add_epi32((__m256i)sum.half[i],
                                               _mm256_madd_epi16(cached.half[i], factors.half[i]));
   }
-  static Batch floats(const Sum& sum, int32_t = 0) {
+  static Batch floats(const Sum& sum, int32_t) {
     // hadd works in each 128 bits alone: 0 1 4 5, 2 3 6 7.
     const __m256i pairs = _mm256_hadd_epi32((__m256i)sum.half[0], (__m256i)sum.half[1]);
     return _mm256_cvtepi32_ps(_mm256_permute4x64_epi64(pairs, 0xd8));
@@ -54,7 +54,7 @@ struct Products : simd::Int8Products {
   using Factor = Product::Factor;
   using Keys = Product;
   using Values = Product;
-  static constexpr int32_t key_offset = 0;
+  static constexpr int32_t key_offset = 0, value_offset = 0;
   static constexpr int key_width = 1, value_width = 1;
 
   static bool quantize(const float* q, int64_t head_dim, Quantized* to, float& scale) {

@@ -26,7 +26,7 @@ struct Product {
   static void add(Sum& sum, Operand cached, Operand factors) {
     sum = (Sum)_mm512_dpwssd_epi32((__m512i)sum, cached, factors);
   }
-  static Batch floats(Sum sum, int32_t = 0) { return _mm512_cvtepi32_ps((__m512i)sum); }
+  static Batch floats(Sum sum, int32_t) { return _mm512_cvtepi32_ps((__m512i)sum); }
 };
 
 struct Products : simd::Int16Products<Product, 4, 2> {

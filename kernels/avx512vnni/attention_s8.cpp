@@ -27,7 +27,7 @@ struct Product {
 
 struct Products : simd::Int8Products {
   using Factor = Product::Factor;
-  static constexpr int32_t key_offset = 128;
+  static constexpr int32_t key_offset = 128, value_offset = 0;
   static constexpr int key_width = 4, value_width = 2;
 
   /// Keys are the unsigned side: the cache has 128 added to them.
@@ -44,7 +44,7 @@ struct Products : simd::Int8Products {
     static void add(Sum& sum, Operand values, Operand weights) {
       sum = (Sum)_mm512_dpbusd_epi32((__m512i)sum, weights, values);
     }
-    static Batch floats(Sum sum) { return _mm512_cvtepi32_ps((__m512i)sum); }
+    static Batch floats(Sum sum, int32_t) { return _mm512_cvtepi32_ps((__m512i)sum); }
   };
 
   static bool quantize(const float* q, int64_t head_dim, Quantized* to, float& scale) {

@@ -29,7 +29,7 @@ struct Product {
 
 struct Products : simd::Int8Products {
   using Factor = Product::Factor;
-  static constexpr int32_t key_offset = 128;
+  static constexpr int32_t key_offset = 128, value_offset = 0;
   static constexpr int key_width = 2, value_width = 2;
 
   /// Keys are the unsigned side: the cache has 128 added to them.
@@ -46,7 +46,7 @@ struct Products : simd::Int8Products {
     static void add(Sum& sum, Operand values, Operand weights) {
       sum = (Sum)dpbusd((__m256i)sum, weights, values);
     }
-    static Batch floats(Sum sum) { return _mm256_cvtepi32_ps((__m256i)sum); }
+    static Batch floats(Sum sum, int32_t) { return _mm256_cvtepi32_ps((__m256i)sum); }
   };
 
   static bool quantize(const float* q, int64_t head_dim, Quantized* to, float& scale) {

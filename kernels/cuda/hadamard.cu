@@ -11,7 +11,7 @@ __global__ void __launch_bounds__(block_threads) hadamard_kernel(Hadamard a, flo
   allow_next_kernel();
   wait_previous_kernels();
   const int block = static_cast<int>(a.block);
-  float* x = a.values + blockIdx.y * a.stride + blockIdx.x * a.block;
+  float* x = a.values + blockIdx.x * a.stride + blockIdx.y * a.block;
   float* shared = dynamic_shared<float>();
   for (int i = threadIdx.x; i < block; i += block_threads) shared[i] = x[i];
   __syncthreads();
@@ -31,8 +31,9 @@ __global__ void __launch_bounds__(block_threads) hadamard_kernel(Hadamard a, flo
 
 void hadamard(const Hadamard& hadamard, const Queue& queue) {
   const auto scale = static_cast<float>(1 / std::sqrt(static_cast<double>(hadamard.block)));
+  // Rows along x, of which a grid has more than 65,535.
   launch(hadamard_kernel,
-         {dim3(extent(hadamard.k / hadamard.block), extent(hadamard.rows)), block_threads,
+         {dim3(extent(hadamard.rows), extent(hadamard.k / hadamard.block)), block_threads,
           hadamard.block * int64_t{sizeof(float)}},
          queue, hadamard, scale);
 }

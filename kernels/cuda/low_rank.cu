@@ -11,7 +11,7 @@ namespace {
 __global__ void __launch_bounds__(block_threads) add_low_rank_kernel(AddLowRank a) {
   allow_next_kernel();
   wait_previous_kernels();
-  const int64_t channel = int64_t{block_threads} * blockIdx.x + threadIdx.x, row = blockIdx.y;
+  const int64_t channel = int64_t{block_threads} * blockIdx.y + threadIdx.x, row = blockIdx.x;
   if (channel >= a.n) return;
   const float* t = a.t + row * a.t_stride;
   const uint16_t* up = a.up + channel / tile_n * a.rank * tile_n + channel % tile_n;
@@ -24,15 +24,16 @@ __global__ void __launch_bounds__(block_threads) add_low_rank_kernel(AddLowRank 
 __global__ void __launch_bounds__(block_threads) silu_mul_rows_kernel(SiluMul a) {
   allow_next_kernel();
   wait_previous_kernels();
-  const int64_t channel = int64_t{block_threads} * blockIdx.x + threadIdx.x, row = blockIdx.y;
+  const int64_t channel = int64_t{block_threads} * blockIdx.y + threadIdx.x, row = blockIdx.x;
   if (channel >= a.n) return;
   const int64_t at = row * a.stride + channel * a.step;
   a.out[row * a.out_stride + channel] =
       a.exact ? exact_silu_mul(a.gate[at], a.up[at]) : silu_mul(a.gate[at], a.up[at]);
 }
 
+/// Rows along x, of which a grid has more than 65,535.
 Shape one_a_channel(int64_t n, int64_t rows) {
-  return {dim3(extent(ceil_div(n, block_threads)), extent(rows)), block_threads};
+  return {dim3(extent(rows), extent(ceil_div(n, block_threads))), block_threads};
 }
 
 }  // namespace

@@ -29,7 +29,7 @@ struct Product {
     sum.output[0] = vmlal_s16(sum.output[0], vget_low_s16(cached), vget_low_s16(factors));
     sum.output[1] = vmlal_high_s16(sum.output[1], cached, factors);
   }
-  static Batch floats(const Sum& sum, int32_t = 0) {
+  static Batch floats(const Sum& sum, int32_t) {
     return vcvtq_f32_s32(vpaddq_s32(sum.output[0], sum.output[1]));
   }
 };

@@ -43,7 +43,7 @@ struct Product {
           vmlal_high_s16(sum.output[2 * i + 1], cached.half[i], factors.half[i]);
     }
   }
-  static Batch floats(const Sum& sum, int32_t = 0) {
+  static Batch floats(const Sum& sum, int32_t) {
     return vcvtq_f32_s32(vpaddq_s32(vpaddq_s32(sum.output[0], sum.output[1]),
                                     vpaddq_s32(sum.output[2], sum.output[3])));
   }
@@ -53,7 +53,7 @@ struct Products : simd::Int8Products {
   using Factor = Product::Factor;
   using Keys = Product;
   using Values = Product;
-  static constexpr int32_t key_offset = 0;
+  static constexpr int32_t key_offset = 0, value_offset = 0;
   static constexpr int key_width = 1, value_width = 1;
 
   static bool quantize(const float* q, int64_t head_dim, Quantized* to, float& scale) {

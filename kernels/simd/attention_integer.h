@@ -3,13 +3,16 @@
 // integers, exact, the rest in fp32. An instruction set has its own Products for a type of cache:
 //   Factor              how a query's or a weight's value is held
 //   Quantized           the type that quantize() writes, as wide as a Factor or narrower
-//   Keys, Values        the Product of a tile (attention.h) with each; floats(sum) gives it as fp32
+//   Keys, Values        the Product of a tile (attention.h) with each; floats(sum, offset) gives
+//                       sum - offset as fp32
 //   key_offset          what the cache has added to keys
+//   value_offset        what Values adds to values, or 0
 //   key_width, value_width  vectors that a row of a tile is wide
 //   weight_levels       the largest quantized weight
 //   key_part            dimensions whose products int32 holds
 //   quantize            a row of queries; false if a value is not finite
 //   store(to, floats)   a vector of whole numbers as Factors
+//   sum(weights)        of a block's weights, where there is a value_offset
 #include "kernels/quantize_groups.h"
 #include "kernels/simd/attention.h"
 
@@ -25,7 +28,7 @@ struct Int16Products {
   using Values = Product;
   static constexpr float weight_levels = kv_s16_levels;
   static constexpr int64_t key_part = kv_s16_part;
-  static constexpr int32_t key_offset = 0;
+  static constexpr int32_t key_offset = 0, value_offset = 0;
   static constexpr int key_width = keys_wide, value_width = values_wide;
 };
 
@@ -146,11 +149,14 @@ class IntegerCache {
   static void add_values(const Attention& a, int64_t row, const Span& span, const Factors* factors,
                          Ahead& ahead) {
     float scale[kv_span / kv_block][rows];
+    int32_t offset[kv_span / kv_block][rows];  // of the products, where values have one
     for (int64_t block = 0; block < span.blocks(); ++block)
       for (int r = 0; r < rows; ++r) {
         const int64_t at = r * kv_span + block * kv_block;
-        scale[block][r] =
-            quantize_weights(a.scratch + at, scales(span.values[block], a), weights_of(a) + at);
+        Factor* const weights = weights_of(a) + at;
+        scale[block][r] = quantize_weights(a.scratch + at, scales(span.values[block], a), weights);
+        if constexpr (Products::value_offset != 0)
+          offset[block][r] = Products::value_offset * Products::sum(weights);
       }
     each_tile<Arch, Products::value_width>(a.head_dim, [&]<int width>(int64_t d, int64_t count) {
       Batch out[rows][width];
@@ -159,7 +165,7 @@ class IntegerCache {
 #pragma GCC unroll 2
         for (int i = 0; i < width; ++i) out[r][i] = Batch(0.0f);
       for (int64_t block = 0; block < span.blocks(); ++block)
-        add_block<rows, width>(a, span, block, d, scale[block], out, ahead);
+        add_block<rows, width>(a, span, block, d, scale[block], offset[block], out, ahead);
       merge_outputs<Arch>(out, factors, a.partial + row * attention_partial(a.head_dim) + d,
                           a.head_dim, count);
     });
@@ -169,7 +175,8 @@ class IntegerCache {
   /// out += what a block adds to `width` vectors of dimensions from d on.
   template <int rows, int width>
   static void add_block(const Attention& a, const Span& span, int64_t block, int64_t d,
-                        const float* scale, Batch (&out)[rows][width], Ahead& ahead) {
+                        const float* scale, const int32_t* offset, Batch (&out)[rows][width],
+                        Ahead& ahead) {
     const int64_t stride = group * padded_n(a.head_dim);
     const Factor* weights = weights_of(a) + block * kv_block;
     const auto* values = static_cast<const Cached*>(span.values[block]) + group * d;
@@ -182,8 +189,10 @@ class IntegerCache {
 #pragma GCC unroll 6
     for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 2
-      for (int i = 0; i < width; ++i)
-        out[r][i] = V::fma(Values::floats(tile.sum[r][i]), Batch(scale[r]), out[r][i]);
+      for (int i = 0; i < width; ++i) {
+        const int32_t added = Products::value_offset != 0 ? offset[r] : 0;
+        out[r][i] = V::fma(Values::floats(tile.sum[r][i], added), Batch(scale[r]), out[r][i]);
+      }
   }
 };
 
