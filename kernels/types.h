@@ -234,9 +234,11 @@ constexpr int64_t attention_partial(int64_t head_dim) {
 }
 /// Query rows that go through the registers together.
 inline constexpr int64_t attention_rows = 6;
+/// Rows that scratch memory has room for: AMX takes 16 together.
+inline constexpr int64_t attention_scratch_rows = 16;
 /// Floats: a span's scores, and as 16-bit values its weights and the queries.
 constexpr int64_t attention_scratch(int64_t head_dim) {
-  return attention_rows * (kv_span + (kv_span + padded_k(head_dim)) / 2);
+  return attention_scratch_rows * (kv_span + (kv_span + padded_k(head_dim)) / 2);
 }
 
 /// out = the row's `parts` partial results, merged in rising order as above, times 1 / their sum.

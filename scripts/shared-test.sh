@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds octet as a shared library, installs it, and runs the command and the examples on it; its
-# kernels for AVX-VNNI are encoded as AVX-512, and so run where that is.
+# kernels for AVX-VNNI and AMX are emulated, and so tested where AVX512-VNNI is.
 # usage: shared-test.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -8,13 +8,12 @@
 //
 // Nothing asks for lines ahead: a core has 16 buffers for lines that the first level lacks, which
 // requests to memory would hold while tiles wait for the second level.
+#include "kernels/amx/tiles.h"
 #include "kernels/avx512vnni/gemm_block.h"
 
 namespace octet::kernels {
 namespace {
 
-inline constexpr int side = 16;            // rows of a tile, columns of int32 in it
-inline constexpr int64_t step_k = 64;      // bytes of K in a tile
 inline constexpr int64_t block_side = 32;  // rows and columns of a block
 static_assert(step_k == activation_k && block_side == activation_rows);
 
@@ -24,34 +23,6 @@ inline constexpr int64_t slice_k = 768;
 inline constexpr int64_t panel_blocks = 16;
 inline constexpr int64_t panel_rows = 512;
 inline constexpr int64_t most_panel_tiles = 4;
-
-/// Says to the compiler that memory is read after this: GCC 12's tile intrinsics do not name what
-/// they read, so that it could leave out the writes of what only they use.
-inline void written() {
-  asm volatile("" : : : "memory");
-}
-
-/// What ldtilecfg reads: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 1,
-/// 18.2. All eight tiles are whole.
-struct alignas(64) TileConfig {
-  uint8_t palette = 1;
-  uint8_t start_row = 0;
-  uint8_t reserved[14] = {};
-  uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
-
-/// Holds the tiles while it lives.
-struct Tiles {
-  Tiles() {
-    const TileConfig config;
-    written();
-    _tile_loadconfig(&config);
-  }
-  ~Tiles() { _tile_release(); }
-  Tiles(const Tiles&) = delete;
-  Tiles& operator=(const Tiles&) = delete;
-};
 
 /// The int32 sums of a block.
 struct Sums {

@@ -1,5 +1,5 @@
 #pragma once
-// The instructions of AVX-VNNI. With OCTET_EMULATE_AVXVNNI, for tests on a processor that has them
+// The instructions of AVX-VNNI. With OCTET_EMULATE_ISAS, for tests on a processor that has them
 // only as AVX-512 does (Zen 4, Ice Lake), in its encoding: the same sums.
 #include <immintrin.h>
 

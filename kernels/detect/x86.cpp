@@ -12,18 +12,22 @@ namespace {
 /// not know them), and the system's permission to use the tile registers: Linux grants it on
 /// request, Documentation/arch/x86/xstate.rst.
 bool has_amx() {
+#ifdef OCTET_EMULATE_ISAS
+  return true;
+#else
   unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
   if (!__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx)) return false;
   constexpr unsigned tile = 1u << 24, int8 = 1u << 25;
   if ((edx & (tile | int8)) != (tile | int8)) return false;
   constexpr int arch_req_xcomp_perm = 0x1023, xfeature_tile_data = 18;
   return syscall(SYS_arch_prctl, arch_req_xcomp_perm, xfeature_tile_data) == 0;
+#endif
 }
 
 /// vpdpbusd and its kin in AVX's encoding (CPUID leaf 7, subleaf 1, EAX bit 4; clang 14 does not know
 /// it). Processors may have AVX-512's and not this: Zen 4, Ice Lake.
 bool has_avxvnni() {
-#ifdef OCTET_EMULATE_AVXVNNI
+#ifdef OCTET_EMULATE_ISAS
   return __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
 #else
   unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;

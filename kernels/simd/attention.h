@@ -265,8 +265,9 @@ void attend_rows(const Attention& a, int64_t row, int64_t rows, int64_t first) {
   attend_tile<Arch, Cache, most>(a, row, first);
 }
 
-template <class Arch, class Cache>
-void attention(const Attention& a) {
+/// Begins the partial results, then calls attend(first) for each span that a row sees.
+template <class Attend>
+void each_span(const Attention& a, Attend attend) {
   int64_t longest = 0;
   for (int64_t row = 0; row < a.rows; ++row) {
     float* partial = a.partial + row * attention_partial(a.head_dim);
@@ -275,10 +276,18 @@ void attention(const Attention& a) {
     partial[a.head_dim + 1] = 0;
     longest = a.length[row] > longest ? a.length[row] : longest;
   }
-  // All rows over a span, while it is in the cache.
-  for (int64_t first = a.first; first < a.end && first < longest; first += kv_span)
-    for (int64_t row = 0; row < a.rows; row += attention_rows)
-      attend_rows<Arch, Cache>(a, row, a.rows - row, first);
+  for (int64_t first = a.first; first < a.end && first < longest; first += kv_span) attend(first);
+}
+
+/// All rows from `row` on over a span, while it is in the cache.
+template <class Arch, class Cache>
+void attend_span(const Attention& a, int64_t row, int64_t first) {
+  for (; row < a.rows; row += attention_rows) attend_rows<Arch, Cache>(a, row, a.rows - row, first);
+}
+
+template <class Arch, class Cache>
+void attention(const Attention& a) {
+  each_span(a, [&](int64_t first) { attend_span<Arch, Cache>(a, 0, first); });
 }
 
 template <class Arch>

@@ -41,6 +41,7 @@ struct Int8Products {
 
 template <class Arch, class Products>
 class IntegerCache {
+ protected:
   using V = Vector<Arch>;
   using Batch = typename V::type;
   using Factor = typename Products::Factor;
@@ -53,9 +54,11 @@ class IntegerCache {
   /// The parts of a tile's scratch memory after the scores: weights [rows][kv_span], and queries
   /// [rows][padded_k(head_dim)].
   static Factor* weights_of(const Attention& a) {
-    return reinterpret_cast<Factor*>(a.scratch + attention_rows * kv_span);
+    return reinterpret_cast<Factor*>(a.scratch + attention_scratch_rows * kv_span);
   }
-  static Factor* queries_of(const Attention& a) { return weights_of(a) + attention_rows * kv_span; }
+  static Factor* queries_of(const Attention& a) {
+    return weights_of(a) + attention_scratch_rows * kv_span;
+  }
 
   static const float* scales(const void* block, const Attention& a) {
     return reinterpret_cast<const float*>(static_cast<const Cached*>(block) +
