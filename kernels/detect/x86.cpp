@@ -24,8 +24,8 @@ bool has_amx() {
 #endif
 }
 
-/// vpdpbusd and its kin in AVX's encoding (CPUID leaf 7, subleaf 1, EAX bit 4; clang 14 does not know
-/// it). Processors may have AVX-512's and not this: Zen 4, Ice Lake.
+/// vpdpbusd and its kin in AVX's encoding (CPUID leaf 7, subleaf 1, EAX bit 4; clang 14 does not
+/// know it). Processors may have AVX-512's and not this: Zen 4, Ice Lake.
 bool has_avxvnni() {
 #ifdef OCTET_EMULATE_ISAS
   return __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
