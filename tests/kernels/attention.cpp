@@ -163,39 +163,42 @@ TEST_CASE("attention holds where scores are far apart") {
 }
 
 TEST_CASE("attention split by spans, and with any other rows, is the same bits") {
-  const int64_t head_dim = 80, longest = 1100;
+  const int64_t longest = 1100;
   const float scale = 0.1f;
-  const Cache cache(longest, head_dim, 4);
-  const std::vector<float> q = some_queries(200 * head_dim);
   // Lengths on both sides of a span's end: some rows have nothing in the spans of others.
   std::vector<int64_t> lengths;
   for (int64_t row = 0; row < 200; ++row) lengths.push_back(row * 389 % longest + 1);
   for (int64_t row = 50; row < 90; ++row) lengths[static_cast<size_t>(row)] = 470 + row;
-  for (const Op& op : ops)
-    for (const auto& kernel : runnable_rows<AttentionFunction>(op.name)) {
-      const auto all = run(kernel, op.type, cache, q, lengths, 0, 200, scale);
-      for (int64_t rows : {1, 2, 3, 4, 5, 6, 7, 13, 100, 200}) {
-        const auto some = run(kernel, op.type, cache, q, lengths, 200 - rows, rows, scale, true);
-        const size_t size = some.size();
-        CHECK_MESSAGE(
-            std::memcmp(some.data(), all.data() + all.size() - size, size * sizeof(float)) == 0,
-            kernel.name << ", " << rows << " rows");
+  for (int64_t head_dim : {80, 128}) {
+    const Cache cache(longest, head_dim, 4);
+    const std::vector<float> q = some_queries(200 * head_dim);
+    for (const Op& op : ops)
+      for (const auto& kernel : runnable_rows<AttentionFunction>(op.name)) {
+        const auto all = run(kernel, op.type, cache, q, lengths, 0, 200, scale);
+        for (int64_t rows : {1, 2, 3, 4, 5, 6, 7, 13, 16, 100, 200}) {
+          const auto some = run(kernel, op.type, cache, q, lengths, 200 - rows, rows, scale, true);
+          const size_t size = some.size();
+          CHECK_MESSAGE(
+              std::memcmp(some.data(), all.data() + all.size() - size, size * sizeof(float)) == 0,
+              kernel.name << ", " << rows << " rows");
+        }
       }
-    }
+  }
 }
 
 TEST_CASE("a query that is not finite makes a result that is not finite, of its row alone") {
-  const int64_t head_dim = 32, length = 600;
+  const int64_t head_dim = 64, length = 600, rows = 18;
   const Cache cache(length, head_dim, 6);
-  const std::vector<int64_t> lengths(2, length);
+  const std::vector<int64_t> lengths(rows, length);
   for (float bad : {INFINITY, -INFINITY, NAN})
     for (const Op& op : ops)
       for (const auto& kernel : runnable_rows<AttentionFunction>(op.name)) {
-        std::vector<float> q = some_queries(2 * head_dim);
+        std::vector<float> q = some_queries(rows * head_dim);
         q[5] = bad;
-        const auto out = run(kernel, op.type, cache, q, lengths, 0, 2, 0.1f);
+        const auto out = run(kernel, op.type, cache, q, lengths, 0, rows, 0.1f);
         CHECK_MESSAGE(std::isnan(out[0]), kernel.name);
-        for (int64_t i = 0; i < head_dim; ++i)
-          CHECK_MESSAGE(std::isfinite(out[head_dim + 1 + i]), kernel.name);
+        for (int64_t row = 1; row < rows; ++row)
+          for (int64_t i = 0; i < head_dim; ++i)
+            CHECK_MESSAGE(std::isfinite(out[row * (head_dim + 1) + i]), kernel.name);
       }
 }
