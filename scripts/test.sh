@@ -2,9 +2,9 @@
 # Installs packages, builds and runs every test, and says what ran and what did not.
 # usage: test.sh [--all] [PRESET...]   presets of CMakePresets.json: release (unless given), debug,
 #                                      tsan
-# --all: also a shared build, one by clang, one for 64-bit ARM under QEMU, the Python package with its
-#        examples, the server from outside, and the CUDA kernels through the compiler; downloads what
-#        they need.
+# --all: also a shared build, one that emulates instruction sets, one by clang, one for 64-bit ARM
+#        under QEMU, the Python package with its examples, the server from outside, and the CUDA
+#        kernels through the compiler; downloads what they need.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 all=
@@ -58,6 +58,7 @@ also() {
 
 if [ "$all" ]; then
   also 'shared library' scripts/shared-test.sh
+  also 'emulated instruction sets' scripts/emulated-test.sh
   also 'clang' scripts/clang-test.sh
   also '64-bit ARM' scripts/aarch64-test.sh
   also 'Python package' scripts/python-test.sh

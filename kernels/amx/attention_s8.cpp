@@ -19,9 +19,8 @@ class TileCache : public Cache {
     static constexpr int64_t stride = tiles * side * sizeof(int32_t);
     alignas(64) int32_t value[side][tiles * side];
 
-    Batch floats(int r, int tile, int32_t offset) const {
-      const __m512i sum = _mm512_load_si512(&value[r][tile * side]);
-      return _mm512_cvtepi32_ps(_mm512_sub_epi32(sum, _mm512_set1_epi32(offset)));
+    Int32x16 at(int r, int tile) const {
+      return (Int32x16)_mm512_load_si512(&value[r][tile * side]);
     }
   };
 
@@ -68,10 +67,10 @@ class TileCache : public Cache {
 #pragma GCC unroll 4
       for (int i = 0; i < columns; ++i)
         V::store(a.scratch + r * kv_span + block * kv_block + i * side,
-                 sums.floats(r, i, of.offset[r]) * (key_scale[i] * Batch(of.row[r])));
+                 Keys::floats(sums.at(r, i), of.offset[r]) * (key_scale[i] * Batch(of.row[r])));
   }
 
-  /// Asks for as many later blocks as one that is read.
+  /// Asks for as much of later blocks as a block has. Beside keys and the softmax that is enough.
   static void keep_pace(const Attention& a, simd::Ahead& ahead) {
     for (int64_t i = 0; i < block_bytes(a.head_dim) / 256; ++i) ahead.keep_pace<256>(i);
   }
@@ -100,7 +99,7 @@ class TileCache : public Cache {
 
   template <int rows>
   static void add_values(const Attention& a, int64_t row, const simd::Span& span,
-                         const simd::Factors* factors, simd::Ahead& ahead) {
+                         const simd::Factors* factors, simd::Ahead&) {
     static_assert(rows == side);
     constexpr int64_t most = kv_span / kv_block;
     float scale[most][side];
@@ -115,13 +114,13 @@ class TileCache : public Cache {
     for (int64_t d = 0; d < a.head_dim; d += side) {
       for (int64_t block = 0; block < span.blocks(); ++block)
         multiply_values(a, span, block, d, sums[block]);
-      if (d % step_k == 0) keep_pace(a, ahead);
       Batch out[side][1];
 #pragma GCC unroll 16
       for (int r = 0; r < side; ++r) {
         out[r][0] = Batch(0.0f);
         for (int64_t block = 0; block < span.blocks(); ++block)
-          out[r][0] = V::fma(sums[block].floats(r, 0, 0), Batch(scale[block][r]), out[r][0]);
+          out[r][0] =
+              V::fma(Values::floats(sums[block].at(r, 0), 0), Batch(scale[block][r]), out[r][0]);
       }
       simd::merge_outputs<Arch>(out, factors, a.partial + row * attention_partial(a.head_dim) + d,
                                 a.head_dim, side);

@@ -8,6 +8,9 @@ namespace {
 /// vpmaddubsw multiplies unsigned by signed and saturates at 16 bits. As |w| * (a with the sign of
 /// w) a pair of products is at most 2 * 128 * 127 = 32512, so nothing saturates.
 struct Maddubs {
+  /// 4 x 2 accumulators. With 5 or 6 rows GCC 12 runs out of registers: 115 and 120 instead of 135
+  /// billion operations a second (Zen 4, one thread).
+  static constexpr int most_rows = 4;
   static constexpr bool asks_ahead = false;
   static Int32x8 start(const void*) { return Int32x8{}; }
 
@@ -32,20 +35,16 @@ struct Maddubs {
   }
 };
 
-/// 4 x 2 accumulators. With 5 or 6 rows GCC 12 runs out of registers: 115 and 120 instead of 135
-/// billion operations a second (Zen 4, one thread).
-constexpr int most_rows = 4;
-
 }  // namespace
 
 void gemm_s8s8_f32_4x16_avx2(const GemmS8& g) {
-  gemm<Maddubs, most_rows>(g);
+  gemm<Maddubs>(g);
 }
 void gemm_s8s8_f32_g128_4x16_avx2(const GemmS8Grouped& g) {
-  gemm<Maddubs, most_rows>(g);
+  gemm<Maddubs>(g);
 }
 void gemm_s8s8_s32_4x16_avx2(const GemmS8S32& g) {
-  gemm<Maddubs, most_rows>(g);
+  gemm<Maddubs>(g);
 }
 
 }  // namespace octet::kernels

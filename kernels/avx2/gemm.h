@@ -1,5 +1,6 @@
 #pragma once
 // The int8 matrix multiplications on vectors of 32 bytes, around their inner loop, Dot:
+//   Dot::most_rows     rows of a block of one tile; a single row goes with row_tiles tiles
 //   Dot::asks_ahead    whether several rows ask for later weights (a single row always does)
 //   Dot::start(w_sum)  what 8 sums of products begin with, by the sums of their weights
 //   Dot::add_chunk(a, lda, w, c, acc)
@@ -85,14 +86,6 @@ template <class Dot, int rows, int tiles, class Sum>
   }
 }
 
-/// The whole products of a block: those of GemmS8 and GemmS8S32.
-template <class Dot, int rows, int tiles, class Gemm>
-[[gnu::always_inline]] inline void multiply(const Gemm& g, int64_t row, int64_t tile, Ahead ahead,
-                                            Int32x8 (&acc)[rows][2 * tiles]) {
-  dot<Dot>(g.a + row * g.lda, g.lda, Weights<tiles>(g, tile, ahead), 0, padded_k(g.k) / tile_k,
-           g.w_sum + tile * tile_n, tile_n, acc);
-}
-
 /// Lanes [0, count) of 8; count may be negative or beyond 8.
 inline __m256i first_lanes(int64_t count) {
   const int lanes = static_cast<int>(count < 0 ? 0 : count > 8 ? 8 : count);
@@ -115,29 +108,23 @@ template <class Gemm>
   _mm256_maskstore_ps(c, mask, value);
 }
 
-template <class Dot, int rows, int tiles>
-void block(const GemmS8& g, int64_t row, int64_t tile, Ahead ahead) {
-  Int32x8 acc[rows][2 * tiles];
-  multiply<Dot, rows, tiles>(g, row, tile, ahead, acc);
-  for (int r = 0; r < rows; ++r)
-    for (int i = 0; i < 2 * tiles; ++i) {
-      const int64_t col = tile * tile_n + 8 * i;
-      const __m256 scale =
-          _mm256_mul_ps(_mm256_set1_ps(g.a_scale[row + r]), _mm256_loadu_ps(g.w_scale + col));
-      store(g, row + r, col, _mm256_mul_ps(_mm256_cvtepi32_ps((__m256i)acc[r][i]), scale));
-    }
+inline void write(const GemmS8& g, int64_t row, int64_t col, Int32x8 sum) {
+  const __m256 scale =
+      _mm256_mul_ps(_mm256_set1_ps(g.a_scale[row]), _mm256_loadu_ps(g.w_scale + col));
+  store(g, row, col, _mm256_mul_ps(_mm256_cvtepi32_ps((__m256i)sum), scale));
 }
 
-template <class Dot, int rows, int tiles>
-void block(const GemmS8S32& g, int64_t row, int64_t tile, Ahead ahead) {
+inline void write(const GemmS8S32& g, int64_t row, int64_t col, Int32x8 sum) {
+  _mm256_maskstore_epi32(g.c + row * g.ldc + col, first_lanes(g.n - col), (__m256i)sum);
+}
+
+template <class Dot, int rows, int tiles, class Gemm>
+void block(const Gemm& g, int64_t row, int64_t tile, Ahead ahead) {
   Int32x8 acc[rows][2 * tiles];
-  multiply<Dot, rows, tiles>(g, row, tile, ahead, acc);
+  dot<Dot>(g.a + row * g.lda, g.lda, Weights<tiles>(g, tile, ahead), 0, padded_k(g.k) / tile_k,
+           g.w_sum + tile * tile_n, tile_n, acc);
   for (int r = 0; r < rows; ++r)
-    for (int i = 0; i < 2 * tiles; ++i) {
-      const int64_t col = tile * tile_n + 8 * i;
-      _mm256_maskstore_epi32(g.c + (row + r) * g.ldc + col, first_lanes(g.n - col),
-                             (__m256i)acc[r][i]);
-    }
+    for (int i = 0; i < 2 * tiles; ++i) write(g, row + r, tile * tile_n + 8 * i, acc[r][i]);
 }
 
 /// 8 bfloat16 values as fp32.
@@ -176,13 +163,13 @@ void block(const GemmS8Grouped& g, int64_t row, int64_t tile, Ahead ahead) {
 }
 
 /// All of c, for any of the three kinds of operands.
-template <class Dot, int most_rows, class Gemm>
+template <class Dot, class Gemm>
 void gemm(const Gemm& g) {
   const auto one_block = [&](auto shape, int64_t row, int64_t tile, Ahead ahead) {
     block<Dot, shape.rows, shape.tiles>(g, row, tile, ahead);
   };
   const int64_t tiles = padded_n(g.n) / tile_n;
-  if (g.m > 1) return for_each_block<most_rows, 1>(g, 0, tiles, one_block);
+  if (g.m > 1) return for_each_block<Dot::most_rows, 1>(g, 0, tiles, one_block);
   const int64_t fours = tiles / row_tiles * row_tiles;
   for_each_block<1, row_tiles>(g, 0, fours, one_block);
   for_each_block<1, 1>(g, fours, tiles, one_block);

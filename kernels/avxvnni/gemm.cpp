@@ -7,6 +7,8 @@ namespace {
 
 /// vpdpbusd: activations are the unsigned side, with 128 added to them.
 struct Dpbusd {
+  /// 6 x 2 accumulators, two registers of weights and one of activations out of 16.
+  static constexpr int most_rows = 6;
   static constexpr bool asks_ahead = true;
   /// -128 * (sum of w), which takes the products of that 128 off again.
   static Int32x8 start(const int32_t* w_sum) {
@@ -38,19 +40,16 @@ struct Dpbusd {
   }
 };
 
-/// 6 x 2 accumulators, two registers of weights and one of activations out of 16.
-constexpr int most_rows = 6;
-
 }  // namespace
 
 void gemm_s8s8_f32_6x16_avxvnni(const GemmS8& g) {
-  gemm<Dpbusd, most_rows>(g);
+  gemm<Dpbusd>(g);
 }
 void gemm_s8s8_f32_g128_6x16_avxvnni(const GemmS8Grouped& g) {
-  gemm<Dpbusd, most_rows>(g);
+  gemm<Dpbusd>(g);
 }
 void gemm_s8s8_s32_6x16_avxvnni(const GemmS8S32& g) {
-  gemm<Dpbusd, most_rows>(g);
+  gemm<Dpbusd>(g);
 }
 
 }  // namespace octet::kernels
