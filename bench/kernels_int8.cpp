@@ -51,10 +51,10 @@ const Weights& weights() {
   return all;
 }
 
-/// Activations for any layout that the kernels take.
+/// Activations in a layout that the kernels take.
 struct Activations {
-  explicit Activations(const Shape& s)
-      : a(packed_activation_bytes(s.m, s.k), 5),
+  Activations(const Shape& s, ActivationLayout layout)
+      : a(activation_bytes(layout, s.m, s.k), 5),
         a_scale(s.m * num_groups(s.k), 0.5f),
         w_scale(s.n, 0.5f),
         w_sum(s.n, 3) {}
@@ -101,10 +101,12 @@ double bandwidth(Isa isa) {
 
 template <class Gemm>
 void run_gemm(benchmark::State& state, void (*function)(const Gemm&), Isa isa, const Shape& s) {
-  const Activations x(s);
+  const ActivationLayout layout = activation_layout(isa, s.m);
+  const Activations x(s, layout);
   std::vector<std::remove_pointer_t<decltype(Gemm::c)>> c(s.m * s.n);
   Gemm gemm = describe<Gemm>(s, x);
   gemm.c = c.data();
+  gemm.layout = layout;
   gemm.single_stream = reads_single_stream(isa) && in_huge_pages(weights().w);
   const int64_t size = s.n * s.k;
   int64_t at = 0, bytes = 0;

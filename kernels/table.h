@@ -68,14 +68,13 @@ constexpr uint8_t activation_xor([[maybe_unused]] Isa isa) {
   return 0;
 }
 
-/// Whether the gemm_s8s8 kernels of one instruction set take m rows of activations packed
-/// (kernels/types.h). The AMX kernels leave fewer rows than a tile has to AVX512-VNNI's.
-constexpr bool packs_activations([[maybe_unused]] Isa isa, [[maybe_unused]] int64_t m) {
+/// What is fastest for m rows with the gemm_s8s8 kernels of one instruction set. Those of AMX leave
+/// fewer rows than a tile has to AVX512-VNNI's.
+constexpr ActivationLayout activation_layout([[maybe_unused]] Isa isa, [[maybe_unused]] int64_t m) {
 #if defined(__x86_64__)
-  return isa == Isa::amx && m >= activation_rows / 2;
-#else
-  return false;
+  if (isa == Isa::amx && m >= activation_rows / 2) return ActivationLayout::tiles;
 #endif
+  return ActivationLayout::rows;
 }
 
 /// Whether the gemm_s8s8 kernels of one instruction set are to read one row's weights as a single

@@ -20,26 +20,33 @@ constexpr int64_t padded_k(int64_t k) {
   return (k + tile_k - 1) / tile_k * tile_k;
 }
 
-// --- packed activations ------------------------------------------------------------------------
-//
-// Where packs_activations() of kernels/table.h holds (AMX, from 16 rows on), the rows of
-// activations a [m, k] are blocks of 32 rows x 64 values, each a pair of AMX tiles:
-//   packed[m/32][k/64][32][64],  packed[b][p][r][i] = a[32 b + r][64 p + i],
-// m rounded up to a multiple of 32 and k to 64; the padding may hold anything. Rows further apart
-// would bring one cache line each from as many pages, and fall on few sets of the cache.
-inline constexpr int64_t activation_rows = 32;
-inline constexpr int64_t activation_k = 64;
-constexpr int64_t packed_activation_k(int64_t k) {
-  return (k + activation_k - 1) / activation_k * activation_k;
-}
-constexpr int64_t packed_activation_bytes(int64_t m, int64_t k) {
-  return (m + activation_rows - 1) / activation_rows * activation_rows * packed_activation_k(k);
-}
-
 /// Values of K that share a scale in the grouped scheme; the last group may be shorter.
 inline constexpr int64_t group_size = 128;
 constexpr int64_t num_groups(int64_t k) {
   return (k + group_size - 1) / group_size;
+}
+
+// --- layouts of activations --------------------------------------------------------------------
+
+/// How the rows of activations a [m, k] lie that a matrix multiplication takes.
+enum class ActivationLayout : uint8_t {
+  /// As they are, lda apart.
+  rows,
+  /// For AMX: blocks of 32 rows x 64 values, each a pair of tiles,
+  ///   packed[m/32][k/64][32][64],  packed[b][p][r][i] = a[32 b + r][64 p + i],
+  /// m rounded up to a multiple of 32 and k to 64; the padding may hold anything. Rows further
+  /// apart would bring one cache line each from as many pages, and fall on few sets of the cache.
+  tiles,
+};
+inline constexpr int64_t activation_rows = 32;
+inline constexpr int64_t activation_k = 64;
+/// Bytes from row to row, of tiles from one block of 32 rows to the next by 32.
+constexpr int64_t activation_stride(int64_t k) {
+  return (k + activation_k - 1) / activation_k * activation_k;
+}
+constexpr int64_t activation_bytes(ActivationLayout layout, int64_t m, int64_t k) {
+  const int64_t blocks = (m + activation_rows - 1) / activation_rows;
+  return (layout == ActivationLayout::tiles ? blocks * activation_rows : m) * activation_stride(k);
 }
 
 /// The largest k: 131072 * 127 * 128 is the last that int32 holds.
@@ -60,14 +67,14 @@ enum class Store : uint8_t {
 /// Every variant computes this expression, so all give the same bits.
 ///
 /// a holds q_a xor Table::activation_xor in its first k values of a row; the values from k up to
-/// padded_k(k) may be anything that is initialized (their weights are 0). It is packed as above
-/// where packs_activations() holds; else its rows are lda apart.
+/// padded_k(k) may be anything that is initialized (their weights are 0). Every kernel takes rows,
+/// and its instruction set's activation_layout() (kernels/table.h).
 /// q_a in [-127, 127]; q_w in [-128, 127]; k <= max_k. w starts on a 64-byte boundary; everything
 /// else may be unaligned. c is written in rows [0, m) and columns [0, n) only. m may be 0.
 struct GemmS8 {
   int64_t m, n, k;
   const int8_t* a;
-  int64_t lda;           ///< >= padded_k(k); not used where a is packed
+  int64_t lda;           ///< >= padded_k(k); of rows
   const float* a_scale;  ///< [m]
   const int8_t* w;       ///< packed [padded_n(n) / 16][padded_k(k) / 4][16][4]
   const float* w_scale;  ///< [padded_n(n)]
@@ -81,6 +88,7 @@ struct GemmS8 {
   const int8_t* next = nullptr;
   /// One row: a kernel may read w as one stream, where it else reads several places in turn.
   bool single_stream = false;
+  ActivationLayout layout = ActivationLayout::rows;
 };
 
 /// The same with one scale a group of 128 along K, for weights and activations:
@@ -103,6 +111,7 @@ struct GemmS8Grouped {
   Store store;
   const int8_t* next = nullptr;
   bool single_stream = false;
+  ActivationLayout layout = ActivationLayout::rows;
 };
 
 /// c [m, n] int32 = a x W^T, for tests of the integer part: operands as in GemmS8.
@@ -116,6 +125,7 @@ struct GemmS8S32 {
   int64_t ldc;
   const int8_t* next = nullptr;
   bool single_stream = false;
+  ActivationLayout layout = ActivationLayout::rows;
 };
 
 /// One row of activations to int8, `q = rint(x * (127 / absmax))`, round half to even,

@@ -49,7 +49,7 @@ void pack_rows(const int8_t* q, int64_t rows, int64_t k, int8_t* packed) {
 
 void pack_activations(const int8_t* q, int64_t k, int64_t row, int8_t* packed) {
   using kernels::activation_k, kernels::activation_rows;
-  int8_t* out = packed + row / activation_rows * activation_rows * kernels::packed_activation_k(k) +
+  int8_t* out = packed + row / activation_rows * activation_rows * kernels::activation_stride(k) +
                 row % activation_rows * activation_k;
   const int64_t whole = k / activation_k * activation_k;
   for (int64_t begin = 0; begin < whole; begin += activation_k)

@@ -19,7 +19,7 @@ constexpr int64_t packed_bytes(int64_t n, int64_t k) {
 /// Packs q [rows, k], row-major. packed: packed_bytes(rows, k) bytes.
 void pack_rows(const int8_t* q, int64_t rows, int64_t k, int8_t* packed);
 
-/// Packs one row of activations, q [k], into its place among the packed ones (kernels/types.h).
+/// Packs one row of activations, q [k], into its place among those in ActivationLayout::tiles.
 void pack_activations(const int8_t* q, int64_t k, int64_t row, int8_t* packed);
 
 /// Reads one row back. packed: the whole matrix, of rows of k values; q: [k].

@@ -136,7 +136,7 @@ template <int later_rows, class Gemm, class Work>
 void dot(const Gemm& g, const Block& b, int64_t begin, int64_t k, Later<Work>& later, bool first,
          Sums& sums) {
   const int64_t tile_bytes = padded_k(g.k) * tile_n;
-  const Operands x{g.a + b.row * packed_activation_k(g.k) + begin * block_side,
+  const Operands x{g.a + b.row * activation_stride(g.k) + begin * block_side,
                    g.w + b.tile * tile_bytes + begin * tile_n, tile_bytes};
   if (b.rows > side)
     return b.col_tiles == 2 ? dot<2, 2, later_rows>(x, k, first, later, sums)

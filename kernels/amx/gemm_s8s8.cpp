@@ -20,11 +20,11 @@ struct Write {
 
 // Few rows are bound by reading the weights, and would leave most of a tile empty.
 void gemm_s8s8_f32_32x32_amx(const GemmS8& g) {
-  if (!packs_activations(Isa::amx, g.m)) return gemm_s8s8_f32_12x32_avx512vnni(g);
+  if (g.layout == ActivationLayout::rows) return gemm_s8s8_f32_12x32_avx512vnni(g);
   multiply<GemmS8, Write>(g);
 }
 void gemm_s8s8_s32_32x32_amx(const GemmS8S32& g) {
-  if (!packs_activations(Isa::amx, g.m)) return gemm_s8s8_s32_12x32_avx512vnni(g);
+  if (g.layout == ActivationLayout::rows) return gemm_s8s8_s32_12x32_avx512vnni(g);
   multiply<GemmS8S32, Write>(g);
 }
 

@@ -49,7 +49,7 @@ void store_zeros(const GemmS8Grouped& g) {
 }  // namespace
 
 void gemm_s8s8_f32_g128_32x32_amx(const GemmS8Grouped& g) {
-  if (!packs_activations(Isa::amx, g.m)) return gemm_s8s8_f32_g128_12x32_avx512vnni(g);
+  if (g.layout == ActivationLayout::rows) return gemm_s8s8_f32_g128_12x32_avx512vnni(g);
   if (g.k == 0) return store_zeros(g);
   constexpr int later_rows = block_side / (group_size / step_k);
   const Tiles tiles;

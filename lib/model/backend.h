@@ -70,9 +70,9 @@ struct Plane {
 /// What the linears read: rows of k values, in the forms that were asked for.
 struct Activations {
   int64_t rows = 0, k = 0;
-  float* f32 = nullptr;  ///< [rows][k]
-  int64_t stride = 0;    ///< int8 values from row to row
-  bool packed = false;   ///< the planes are packed (kernels/types.h), and have no stride
+  float* f32 = nullptr;                                                ///< [rows][k]
+  kernels::ActivationLayout layout = kernels::ActivationLayout::rows;  ///< of the planes
+  int64_t stride = 0;                                                  ///< bytes from row to row
   /// The values, and then what these leave of them: the values minus scale * s8, quantized in turn.
   Plane s8[2];       ///< for w8a8
   Plane s8_g128[2];  ///< for w8a8-g128

@@ -147,6 +147,7 @@ namespace {
 struct QuantizedRows {
   QuantizedRows(TensorView<const float, 2> x, bool grouped, const kernels::Table& table);
 
+  kernels::ActivationLayout layout;
   int64_t stride;
   AlignedBuffer<int8_t> q;
   AlignedBuffer<float> scale;
@@ -156,10 +157,11 @@ QuantizedRows::QuantizedRows(TensorView<const float, 2> x, bool grouped,
                              const kernels::Table& table) {
   const auto [rows, k] = x.shape();
   const int64_t groups = grouped ? num_groups(k) : 1;
-  const bool packs = kernels::packs_activations(table.isa, rows);
-  stride = kernels::packed_activation_k(k);
-  q = buffer<int8_t>(packs ? kernels::packed_activation_bytes(rows, k) : rows * stride);
-  const auto one = buffer<int8_t>(stride);
+  layout = kernels::activation_layout(table.isa, rows);
+  stride = kernels::activation_stride(k);
+  q = buffer<int8_t>(kernels::activation_bytes(layout, rows, k));
+  const bool packs = layout != kernels::ActivationLayout::rows;
+  const auto one = buffer<int8_t>(padded_k(k));
   scale = buffer<float>(rows * groups);
   const auto quantize_row = grouped ? table.quantize_f32_s8_g128 : table.quantize_f32_s8;
   for (int64_t row = 0; row < rows; ++row) {
@@ -196,11 +198,11 @@ void linear(TensorView<const float, 2> x, const QuantizedMatrix& w, TensorView<c
   if (grouped)
     table.gemm_s8s8_f32_g128({rows, n, k, a.q.data(), a.stride, a.scale.data(), matrix.data.data(),
                               matrix.group_scale.data(), matrix.group_sum.data(), added, y.data(),
-                              ldc, kernels::Store::assign});
+                              ldc, kernels::Store::assign, nullptr, false, a.layout});
   else
     table.gemm_s8s8_f32({rows, n, k, a.q.data(), a.stride, a.scale.data(), matrix.data.data(),
                          matrix.row_scale.data(), matrix.row_sum.data(), added, y.data(), ldc,
-                         kernels::Store::assign});
+                         kernels::Store::assign, nullptr, false, a.layout});
 }
 
 }  // namespace octet::ops

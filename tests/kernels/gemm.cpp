@@ -87,22 +87,20 @@ struct Problem {
   }
 
   /// Activations as the kernels of an instruction set take them: an odd address, garbage in the
-  /// padding of K and between rows; the last row ends with its padding.
-  std::vector<int8_t> activations(Isa isa) {
-    const int64_t m = shape.m, k = shape.k;
-    const bool packed_rows = packs_activations(isa, m);
-    const int64_t panels = (k + 63) / 64;
-    const auto place = [&](int64_t row, int64_t i) {
-      return packed_rows ? ((row / 32 * panels + i / 64) * 32 + row % 32) * 64 + i % 64
-                         : row * lda + i;
-    };
+  /// padding and between rows; the last row ends with its padding.
+  std::vector<int8_t> activations(Isa isa, ActivationLayout layout) {
+    const int64_t m = shape.m, k = shape.k, panels = (k + 63) / 64;
     int64_t size = m > 0 ? (m - 1) * lda + padded_k(k) : 0;
-    if (packed_rows) size = (m + 31) / 32 * 32 * panels * 64;
+    if (layout == ActivationLayout::tiles) size = (m + 31) / 32 * 32 * panels * 64;
     std::vector<int8_t> out(1 + size);
     for (int8_t& value : out) value = values.weight();
     for (int64_t row = 0; row < m; ++row)
-      for (int64_t i = 0; i < k; ++i)
-        out[1 + place(row, i)] = static_cast<int8_t>(a[row * k + i] ^ activation_xor(isa));
+      for (int64_t i = 0; i < k; ++i) {
+        const int64_t at = layout == ActivationLayout::tiles
+                               ? ((row / 32 * panels + i / 64) * 32 + row % 32) * 64 + i % 64
+                               : row * lda + i;
+        out[1 + at] = static_cast<int8_t>(a[row * k + i] ^ activation_xor(isa));
+      }
     return out;
   }
 
@@ -138,26 +136,36 @@ std::string first_difference(const Problem& p, const std::vector<T>& got,
   return "";
 }
 
+/// Rows, which every kernel takes, and what an instruction set takes besides.
+std::vector<ActivationLayout> layouts(Isa isa) {
+  std::vector<ActivationLayout> all{ActivationLayout::rows};
+  const ActivationLayout own = activation_layout(isa, int64_t{1} << 20);
+  if (own != all[0]) all.push_back(own);
+  return all;
+}
+
 void check_s32(Shape shape, Fill fill) {
   Problem p(shape, fill);
   auto expected = canaries<int32_t>(p);
   for (int64_t row = 0; row < shape.m; ++row)
     for (int64_t col = 0; col < shape.n; ++col)
       expected[1 + row * p.ldc + col] = static_cast<int32_t>(p.dot(row, col, 0, shape.k));
-  for (const auto& kernel : runnable_rows<GemmS8S32Function>("gemm_s8s8_s32")) {
-    const auto a = p.activations(kernel.isa);
-    auto c = canaries<int32_t>(p);
-    kernel.function({.m = shape.m,
-                     .n = shape.n,
-                     .k = shape.k,
-                     .a = a.data() + 1,
-                     .lda = p.lda,
-                     .w = p.packed.data(),
-                     .w_sum = p.w_sum.data(),
-                     .c = c.data() + 1,
-                     .ldc = p.ldc});
-    CHECK_MESSAGE(first_difference(p, c, expected) == "", kernel.name);
-  }
+  for (const auto& kernel : runnable_rows<GemmS8S32Function>("gemm_s8s8_s32"))
+    for (ActivationLayout layout : layouts(kernel.isa)) {
+      const auto a = p.activations(kernel.isa, layout);
+      auto c = canaries<int32_t>(p);
+      kernel.function({.m = shape.m,
+                       .n = shape.n,
+                       .k = shape.k,
+                       .a = a.data() + 1,
+                       .lda = p.lda,
+                       .w = p.packed.data(),
+                       .w_sum = p.w_sum.data(),
+                       .c = c.data() + 1,
+                       .ldc = p.ldc,
+                       .layout = layout});
+      CHECK_MESSAGE(first_difference(p, c, expected) == "", kernel.name);
+    }
 }
 
 /// Runs one float variant on operands of either kind and compares with `result(row, col)`, the
@@ -181,17 +189,19 @@ void check_f32(Problem& p, const char* op, Gemm gemm, Result result) {
           float& c = expected[1 + row * p.ldc + col];
           c = store == Store::add ? c + value : value;
         }
-      for (const auto& kernel : runnable_rows<void (*)(const Gemm&)>(op)) {
-        const auto a = p.activations(kernel.isa);
-        auto c = before;
-        gemm.a = a.data() + 1;
-        gemm.bias = with_bias ? p.bias.data() : nullptr;
-        gemm.c = c.data() + 1;
-        gemm.store = store;
-        gemm.single_stream = n >= 256;
-        kernel.function(gemm);
-        CHECK_MESSAGE(first_difference(p, c, expected) == "", kernel.name);
-      }
+      for (const auto& kernel : runnable_rows<void (*)(const Gemm&)>(op))
+        for (ActivationLayout layout : layouts(kernel.isa)) {
+          const auto a = p.activations(kernel.isa, layout);
+          auto c = before;
+          gemm.a = a.data() + 1;
+          gemm.bias = with_bias ? p.bias.data() : nullptr;
+          gemm.c = c.data() + 1;
+          gemm.store = store;
+          gemm.single_stream = n >= 256;
+          gemm.layout = layout;
+          kernel.function(gemm);
+          CHECK_MESSAGE(first_difference(p, c, expected) == "", kernel.name);
+        }
     }
 }
 

@@ -2,7 +2,9 @@
 // bit.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <atomic>
+#include <random>
 #include <thread>
 
 #include "support/evaluate.h"
@@ -41,6 +43,17 @@ TEST_CASE("the number of threads does not change a bit") {
         CHECK(same_bits(alone(open_variant(name, variant, threads), ids), reference));
       }
     }
+}
+
+TEST_CASE("a last thread's few rows of a long prompt do not change a bit") {
+  // With AMX five parts of 160 rows, of which the last has one.
+  for (const Variant& variant : {variants[0], variants[1]}) {
+    const Model one = open_variant(models[0], variant, 1);
+    const Model eight = open_variant(models[0], variant, 8, 1024);
+    const std::vector<int32_t> ids = some_ids(one, 641, 1);
+    Session in_chunks(one, {.context = 641}), at_once(eight, {.context = 641});
+    CHECK(same_bits(all_logits(at_once, ids), all_logits(in_chunks, ids)));
+  }
 }
 
 TEST_CASE("a model on the host's executor gives the same bits and counts its threads") {
@@ -129,5 +142,51 @@ TEST_CASE("a cache that was cut back continues as if it had never been longer") 
     const std::vector<float> reference = alone(model, ids);
     CHECK(same_bits(rest,
                     {reference.end() - static_cast<std::ptrdiff_t>(rest.size()), reference.end()}));
+  }
+}
+
+TEST_CASE("random threads, rows of a step, chunks and batches do not change a bit") {
+  std::mt19937 random(20);
+  const auto between = [&](int64_t least, int64_t most) {
+    return std::uniform_int_distribution<int64_t>(least, most)(random);
+  };
+  for (int round = 0; round < 24; ++round) {
+    const char* const name = models[between(0, 2)];
+    const Variant& variant = variants[between(0, 3)];
+    const auto threads = static_cast<int>(between(1, 9));
+    const int64_t max_rows = between(0, 1) ? between(1, 40) : between(100, 700);
+    CAPTURE(round);
+    const Model model = open_variant(name, variant, threads, max_rows);
+    const int64_t count = between(1, 4);
+    std::vector<Session> sessions;
+    std::vector<std::vector<int32_t>> prompts;
+    std::vector<std::vector<float>> got(static_cast<size_t>(count));
+    for (int64_t i = 0; i < count; ++i) {
+      prompts.push_back(some_ids(model, between(1, between(0, 1) ? 20 : 400), round * 10 + i));
+      sessions.emplace_back(model, SessionOptions{.context = 400});
+    }
+    for (std::vector<size_t> done(prompts.size());;) {
+      std::vector<StepInput> inputs;
+      std::vector<size_t> session_of;
+      for (size_t i = 0; i < prompts.size(); ++i) {
+        const auto left = static_cast<int64_t>(prompts[i].size() - done[i]);
+        const auto some = static_cast<size_t>(std::min(left, between(1, between(0, 2) ? 8 : 400)));
+        if (some == 0) continue;
+        inputs.push_back(
+            {&sessions[i], std::span(prompts[i]).subspan(done[i], some), Session::Rows::all});
+        session_of.push_back(i);
+        done[i] += some;
+      }
+      if (inputs.empty()) break;
+      step(inputs, [&](size_t input, int64_t, std::span<const float> logits) {
+        auto& all = got[session_of[input]];
+        all.insert(all.end(), logits.begin(), logits.end());
+      });
+    }
+    const Model one = open_variant(name, variant, 1);
+    for (size_t i = 0; i < prompts.size(); ++i) {
+      Session session(one, {.context = 400});
+      CHECK(same_bits(got[i], all_logits(session, prompts[i], 64)));
+    }
   }
 }

@@ -15,10 +15,11 @@
 namespace octet {
 namespace {
 
+using kernels::ActivationLayout;
 using kernels::num_groups;
 
-/// Of the buffers of packed activations, which a layer makes four times.
-constexpr int64_t packed_parts = 8;
+/// Of the buffers of activations as AMX tiles, which a layer makes four times.
+constexpr int64_t tile_parts = 8;
 
 int64_t heads_width(const ModelConfig& config) {
   return config.num_heads * config.head_dim;
@@ -90,7 +91,7 @@ int64_t CpuBackend::rows_per_item(int64_t rows) const {
 /// as long as between those that do (180 ns, Zen 4). Each thread then reads all weights, which
 /// takes 128 rows or more to pay; AMX multiplies too fast for that (a sixth slower on 16 threads).
 int64_t CpuBackend::linear_parts(int64_t rows) const {
-  const bool own = is_int8(scheme_) && !kernels::packs_activations(table_.isa, rows) &&
+  const bool own = is_int8(scheme_) && layout(rows) != ActivationLayout::tiles &&
                    rows >= int8_rows * pool_.threads();
   return own ? pool_.threads() : 1;
 }
@@ -112,7 +113,7 @@ void CpuBackend::each_row(int64_t rows, FunctionRef<void(int64_t, int)> work) {
 
 void CpuBackend::start(const Batch& batch) {
   batch_ = &batch;
-  packed_turn_ = 0;
+  tile_turn_ = 0;
   if (weights_ && !single_stream_)
     single_stream_ = kernels::reads_single_stream(table_.isa) && in_huge_pages(weights_);
   pool_.cancel_with(batch.cancelled);
@@ -153,20 +154,26 @@ void CpuBackend::embed(const Matrix& table) {
   });
 }
 
-/// Buffers are made when a model first needs them. Packed rows go to another part of theirs each
-/// time: all threads read them, and to write a line that is in all their caches takes 50 ns (16
+ActivationLayout CpuBackend::layout(int64_t rows) const {
+  return kernels::activation_layout(table_.isa, rows);
+}
+
+/// Buffers are made when a model first needs them. Tiles go to another part of theirs each time:
+/// all threads read them, and to write a line that is in all their caches takes 50 ns (16
 /// threads of an Emerald Rapids). After two layers it has left them.
 Plane CpuBackend::plane(bool grouped, int index) {
   PlaneBuffers& buffers = planes_[grouped ? 1 : 0][index];
   const int64_t rows = std::max(max_rows_, logit_group), width = max_width(config_);
-  const int64_t bytes = kernels::packed_activation_bytes(rows, width);
+  const ActivationLayout most = layout(rows);
+  const int64_t bytes = kernels::activation_bytes(most, rows, width);
   if (buffers.s8.size() == 0) {
     const int64_t scales = rows * (grouped ? num_groups(width) : 1);
-    const int64_t parts = kernels::packs_activations(table_.isa, rows) ? packed_parts : 1;
+    const int64_t parts = most == ActivationLayout::tiles ? tile_parts : 1;
     buffers.s8 = AlignedBuffer<int8_t>(static_cast<size_t>(parts * bytes));
     buffers.scale = float_buffer(scales);
   }
-  const int64_t part = workspace_.x.packed ? packed_turn_ % packed_parts : 0;
+  const bool tiles = workspace_.x.layout == ActivationLayout::tiles;
+  const int64_t part = tiles ? tile_turn_ % tile_parts : 0;
   return {buffers.s8.data() + part * bytes, buffers.scale.data()};
 }
 
@@ -176,9 +183,9 @@ void CpuBackend::set_activations(int64_t rows, int64_t k, const InputForms& form
   x = {};
   x.rows = rows;
   x.k = k;
-  x.stride = kernels::packed_activation_k(k);
-  x.packed = kernels::packs_activations(table_.isa, rows);
-  ++packed_turn_;
+  x.layout = layout(rows);
+  x.stride = kernels::activation_stride(k);
+  ++tile_turn_;
   if (forms.f32 || !adapted_rows_.empty()) {
     if (!values && normed_.size() == 0)
       normed_ = float_buffer(std::max(max_rows_, logit_group) * config_.hidden_size);
@@ -214,11 +221,12 @@ bool CpuBackend::store_planes(float* values, int64_t row, bool grouped, int thre
   const int64_t first_scale = row * (grouped ? num_groups(x.k) : 1);
   // Returns the row as it was before packing; null if a value is not finite.
   const auto store_plane = [&](const Plane& plane) -> const int8_t* {
-    int8_t* const q = x.packed ? scratch_[static_cast<size_t>(thread)].int8_row.data()
-                               : plane.s8 + row * x.stride;
+    const bool packs = x.layout != ActivationLayout::rows;
+    int8_t* const q =
+        packs ? scratch_[static_cast<size_t>(thread)].int8_row.data() : plane.s8 + row * x.stride;
     if (!quantize({x.k, values, q, plane.scale + first_scale, table_.activation_xor}))
       return nullptr;
-    if (x.packed) quant::pack_activations(q, x.k, row, plane.s8);
+    if (packs) quant::pack_activations(q, x.k, row, plane.s8);
     return q;
   };
   const int8_t* const q = store_plane(planes[0]);

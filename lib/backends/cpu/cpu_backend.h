@@ -104,6 +104,7 @@ class CpuBackend : public Backend {
   /// threads would mostly wait for the pool's counter.
   int64_t rows_per_item(int64_t rows) const;
   int64_t linear_parts(int64_t rows) const;
+  kernels::ActivationLayout layout(int64_t rows) const;
   int64_t row_parts(int64_t rows) const;
   const float* add_weights(int64_t first, int64_t logit_rows, int64_t parts);
   void each_row(int64_t rows, FunctionRef<void(int64_t row, int thread)> work);
@@ -117,8 +118,8 @@ class CpuBackend : public Backend {
   void merge(const HeadTokens& tokens, const float* partial, int64_t parts);
   int64_t partial_size(const HeadTokens& tokens) const;
 
-  /// Columns [begin, end) of a linear, for some rows; through OpenBLAS for all of them. In packed
-  /// activations first_row is a multiple of kernels::activation_rows.
+  /// Columns [begin, end) of a linear, for some rows; through OpenBLAS for all of them. In tiles
+  /// first_row is a multiple of kernels::activation_rows.
   struct Columns {
     const LinearTask* task;
     int64_t first_row, rows;
@@ -217,7 +218,7 @@ class CpuBackend : public Backend {
     AlignedBuffer<float> scale;
   };
   PlaneBuffers planes_[2][2];          // x for w8a8, and for w8a8-g128
-  int64_t packed_turn_ = 0;            // counts the inputs of linears in a step
+  int64_t tile_turn_ = 0;              // counts the inputs of linears in a step
   const void* weights_ = nullptr;      // some that the last step has read
   std::optional<bool> single_stream_;  // known once pages of the weights are in memory
   std::vector<Scratch> scratch_;

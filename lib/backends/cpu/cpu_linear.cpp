@@ -81,8 +81,9 @@ int64_t CpuBackend::columns_per_item(int64_t n, int64_t k) const {
 /// last ones are smaller (16 threads, 1 row: 3 %).
 CpuBackend::ColumnItems CpuBackend::column_items(const Matrix& w) const {
   const int64_t small = columns_per_item(w.n, w.k);
-  // Packed rows are multiplied by many threads, which wait less where the last items are smaller.
-  if (is_int8(scheme_) && workspace_.x.packed && small > narrow_columns) {
+  // Tiles are multiplied by many threads, which wait less where the last items are smaller.
+  const bool tiles = workspace_.x.layout == kernels::ActivationLayout::tiles;
+  if (is_int8(scheme_) && tiles && small > narrow_columns) {
     const int64_t items = w.n * 3 / 4 / small, rest = w.n - items * small;
     return {w.n,
             {{items, small}, {(rest + narrow_columns - 1) / narrow_columns, narrow_columns}, {}}};
@@ -203,7 +204,7 @@ void CpuBackend::each_part(std::span<const ColumnItems> linears,
   const bool few = is_int8(scheme_) && items < items_per_thread * pool_.threads();
   const int64_t parts =
       own > 1 || !few ? own : std::clamp<int64_t>(rows / int8_rows, 1, pool_.threads());
-  // Packed activations lie in groups of rows.
+  // Tiles lie in groups of rows.
   constexpr int64_t group = kernels::activation_rows;
   const int64_t most = (rows + parts * group - 1) / (parts * group) * group;
   const int64_t step = pool_.threads() / parts;
@@ -322,6 +323,7 @@ void CpuBackend::multiply_plane(const Columns& c, const Plane& x, const float* b
                                 const int8_t* next) {
   const Matrix& w = *c.task->weight;
   const int64_t stride = workspace_.x.stride, groups = num_groups(w.k), n = c.end - c.begin;
+  const kernels::ActivationLayout layout = workspace_.x.layout;
   const bool single_stream = single_stream_.value_or(false);
   if (bias) bias += c.begin;
   const int8_t* a = x.s8 + c.first_row * stride;
@@ -330,13 +332,13 @@ void CpuBackend::multiply_plane(const Columns& c, const Plane& x, const float* b
     table_.gemm_s8s8_f32({c.rows, n, w.k, a, stride, x.scale + c.first_row, packed,
                           static_cast<const float*>(w.scale) + c.begin,
                           static_cast<const int32_t*>(w.sum) + c.begin, bias, c.out, c.ldc, store,
-                          next, single_stream});
+                          next, single_stream, layout});
   } else {
     const int64_t group_offset = c.begin * groups;  // [n / 16][groups][16]
     table_.gemm_s8s8_f32_g128({c.rows, n, w.k, a, stride, x.scale + c.first_row * groups, packed,
                                static_cast<const uint16_t*>(w.scale) + group_offset,
                                static_cast<const int16_t*>(w.sum) + group_offset, bias, c.out,
-                               c.ldc, store, next, single_stream});
+                               c.ldc, store, next, single_stream, layout});
   }
 }
 
