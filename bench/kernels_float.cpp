@@ -75,9 +75,6 @@ void add_float_rows() {
   add_rows<HadamardFunction>(
       "hadamard_f32", intermediate_size, 8,
       [](HadamardFunction f, Operands& o, int64_t n) { f(o.x.data(), n, rotation); });
-  add_rows<RopeFunction>("rope_f32", head_dim, 12, [](RopeFunction f, Operands& o, int64_t n) {
-    f(o.x.data(), o.w.data(), o.y.data(), n);
-  });
   add_rows<AddFunction>("add_f32", hidden_size, 12, [](AddFunction f, Operands& o, int64_t n) {
     f(o.x.data(), o.y.data(), n);
   });
@@ -94,6 +91,17 @@ void add_float_rows() {
   add_rows<ConvertF16F32Function>(
       "convert_f16_f32", hidden_size, 6,
       [](ConvertF16F32Function f, Operands& o, int64_t n) { f(o.h.data(), o.y.data(), n); });
+}
+
+/// By an angle that keeps the length of x, which would soon be subnormal, and slow, otherwise.
+void add_rope() {
+  for (const auto& row : runnable_rows<RopeFunction>("rope_f32"))
+    add(row.name + "/n:128", [f = row.function](State& state) {
+      Operands o(head_dim);
+      std::fill_n(o.w.data(), head_dim / 2, 0.8f);
+      std::fill_n(o.y.data(), head_dim / 2, 0.6f);
+      measure(state, head_dim * 12, [&] { f(o.x.data(), o.w.data(), o.y.data(), head_dim); });
+    });
 }
 
 /// What adapters add to a linear: t = A x, four rows at a time, and y += B t.
@@ -197,6 +205,7 @@ void add_merge() {
 
 [[maybe_unused]] const bool added = [] {
   add_float_rows();
+  add_rope();
   add_low_rank();
   add_attention("attention_f32", kv_block * head_dim * 4);
   add_attention("attention_f16", kv_block * head_dim * 2);
