@@ -131,6 +131,7 @@ void KvPool::unreserve(int64_t blocks) noexcept {
   std::erase_if(extents_, [&](const std::unique_ptr<KvExtent>& extent) {
     const auto size = static_cast<int64_t>(extent->blocks.size());
     if (extent->used > 0 || capacity_ - size < reserved_) return false;
+    if (spare_ && spare_->extent == extent.get()) spare_ = nullptr;
     memory_.give_back(extent->memory, size * layout_.block_bytes);
     capacity_ -= size;
     return true;
@@ -139,6 +140,7 @@ void KvPool::unreserve(int64_t blocks) noexcept {
 
 /// A wholly free one if there is one, for sequences that grow in turns.
 KvSlab& KvPool::emptiest_slab() const {
+  if (spare_ && spare_->used == 0) return *spare_;
   KvSlab* best = nullptr;
   for (const auto& extent : extents_)
     for (KvSlab& slab : extent->slabs) {
@@ -168,10 +170,17 @@ KvBlock* KvPool::take_locked(const KvBlock* after) {
 void KvPool::release_locked(KvBlock* block) noexcept {
   if (--block->owners > 0) return;
   KvSlab& slab = *block->slab;
-  // Pages hold parts of several blocks.
-  if (--slab.used == 0) memory_.discard(slab.memory, std::ssize(slab.blocks) * layout_.block_bytes);
   --slab.extent->used;
+  if (--slab.used == 0) keep_or_discard(slab);
   --used_;
+}
+
+/// Pages hold parts of several blocks, so memory goes by the slab.
+void KvPool::keep_or_discard(KvSlab& slab) noexcept {
+  if (spare_ && spare_ != &slab && spare_->used == 0)
+    memory_.discard(slab.memory, std::ssize(slab.blocks) * layout_.block_bytes);
+  else
+    spare_ = &slab;
 }
 
 KvBlock* KvPool::take(const KvBlock* after) {

@@ -113,12 +113,16 @@ class KvPool {
   /// Calls work(first part, bytes) for each run of so many parts.
   void each_run(int64_t run, FunctionRef<void(int64_t part, int64_t bytes)> work) const;
   void release_locked(KvBlock* block) noexcept;
+  void keep_or_discard(KvSlab& slab) noexcept;
 
   const KvLayout layout_;
   KvMemory& memory_;
   mutable std::mutex mutex_;
   std::vector<std::unique_ptr<KvExtent>> extents_;
   int64_t capacity_ = 0, reserved_ = 0, used_ = 0;
+  /// The slab that was freed last while no other was kept: if it is free, its memory has not been
+  /// discarded, and the next sequence need not wait for the system to clear pages.
+  KvSlab* spare_ = nullptr;
 };
 
 /// Blocks reserved for as long as the object lives.

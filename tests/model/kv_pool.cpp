@@ -44,6 +44,7 @@ class Counting : public KvMemory {
     host_kv_memory().give_back(memory, bytes);
   }
   void discard(std::byte* memory, int64_t bytes) noexcept override {
+    discarded.push_back(memory);
     host_kv_memory().discard(memory, bytes);
   }
   void copy(std::byte* to, const std::byte* from, int64_t bytes) override {
@@ -58,6 +59,7 @@ class Counting : public KvMemory {
 
   int64_t taken = 0, limit = int64_t{1} << 30;
   std::map<std::byte*, int64_t> sizes;
+  std::vector<std::byte*> discarded;
 };
 
 void fill(const KvPool& pool, const KvBlock* block, int value) {
@@ -164,27 +166,52 @@ TEST_CASE("a shared block is copied when one of its owners writes, and only then
   CHECK(holds(pool, b.blocks()[0], 1));
 }
 
+TEST_CASE("of the free slabs one keeps its memory, and is taken next") {
+  Counting memory;
+  KvPool pool(small_config(), KvCacheType::f16, memory);
+  KvReservation reservation(pool, 24);  // three slabs
+  std::vector<KvBlock*> blocks;
+  for (int i = 0; i < 24; ++i) blocks.push_back(pool.take(i > 0 ? blocks.back() : nullptr));
+  const auto release = [&](int first, int end) {
+    for (int i = first; i < end; ++i) pool.release(blocks[static_cast<size_t>(i)]);
+  };
+  release(8, 16);
+  CHECK(memory.discarded.empty());
+  release(0, 8);
+  release(16, 24);
+  CHECK(memory.discarded == std::vector{blocks[0]->data, blocks[16]->data});
+  KvBlock* const next = pool.take();
+  CHECK(next == blocks[8]);
+  pool.release(next);
+  CHECK(memory.discarded.size() == 2);
+  CHECK(pool.take() == next);
+  CHECK(pool.take(next) == blocks[9]);
+  release(8, 10);
+}
+
 TEST_CASE("discarding a slab leaves its neighbours as they are") {
   // Slabs of 6 KB: they share pages.
   ModelConfig config = small_config();
   config.num_kv_heads = 1;
   config.head_dim = 1;
   KvPool pool(config, KvCacheType::f16);
-  KvReservation reservation(pool, 20);
+  KvReservation reservation(pool, 24);
   std::vector<KvBlock*> blocks;
-  for (int i = 0; i < 20; ++i) {
+  for (int i = 0; i < 24; ++i) {
     blocks.push_back(pool.take(blocks.empty() ? nullptr : blocks.back()));
     fill(pool, blocks.back(), 10 + i);
   }
-  const auto kept = [&](int i) { return i < 8 || i >= 16 || i == 12; };
-  for (int i = 0; i < 20; ++i)
+  for (int i = 16; i < 24; ++i) pool.release(blocks[static_cast<size_t>(i)]);  // keeps its memory
+  blocks.resize(16);
+  const auto kept = [&](int i) { return i < 8 || i == 12; };
+  for (int i = 0; i < 16; ++i)
     if (!kept(i)) pool.release(blocks[static_cast<size_t>(i)]);
   CHECK(holds(pool, blocks[12], 22));
   pool.release(blocks[12]);
-  for (int i = 0; i < 20; ++i)
+  for (int i = 0; i < 16; ++i)
     if (kept(i) && i != 12) CHECK(holds(pool, blocks[static_cast<size_t>(i)], 10 + i));
-  CHECK(pool.blocks_in_use() == 12);
-  for (int i = 0; i < 20; ++i)
+  CHECK(pool.blocks_in_use() == 8);
+  for (int i = 0; i < 16; ++i)
     if (kept(i) && i != 12) pool.release(blocks[static_cast<size_t>(i)]);
 }
 
