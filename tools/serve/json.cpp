@@ -18,7 +18,8 @@ Json parse_json(std::string_view text) {
   try {
     return Json::parse(text, check_depth);
   } catch (const Json::exception& error) {
-    throw ApiError(400, std::string("the body is not JSON: ") + error.what());
+    const std::string problem = error.what();  // "[json.exception.parse_error.101] parse ..."
+    throw ApiError(400, "the body is not JSON: " + problem.substr(problem.find("] ") + 2));
   }
 }
 
