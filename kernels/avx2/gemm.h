@@ -1,7 +1,7 @@
 #pragma once
 // The int8 matrix multiplications on vectors of 32 bytes, around their inner loop, Dot:
-//   Dot::most_rows     rows of a block of one tile; a single row goes with row_tiles tiles
-//   Dot::asks_ahead    whether several rows ask for later weights (a single row always does)
+//   Dot::most_rows     rows of a block of one tile
+//   Dot::few_rows      1 or 2: so many go with several tiles side by side
 //   Dot::start(w_sum)  what 8 sums of products begin with, by the sums of their weights
 //   Dot::add_chunk(a, lda, w, c, acc)
 //                      acc[r][i] += products of chunk c of row r of a and of vector i of w, exact
@@ -13,9 +13,9 @@
 namespace octet::kernels {
 namespace {
 
-/// A single row waits for the memory, which gives more if asked in more places (gemm_block.h of
-/// avx512vnni): 8 accumulators.
-inline constexpr int row_tiles = 4;
+/// A row or two wait for the memory, which gives more if asked in more places (gemm_block.h of
+/// avx512vnni): four tiles, or two, are 8 accumulators.
+inline constexpr int most_tiles = 4;
 
 /// 8 int32. Accumulators of type __m256i, which is int64 to GCC 12, are moved about.
 using Int32x8 [[gnu::vector_size(32)]] = int32_t;
@@ -45,13 +45,18 @@ struct Weights {
     return _mm256_load_si256(
         reinterpret_cast<const __m256i*>(first + i / 2 * stride + 64 * c + i % 2 * 32));
   }
+  /// The end of those chunks before `end` beside which something is asked for. Several tiles are a
+  /// stream.
+  int64_t asking_until(int64_t end) const {
+    return tiles > 1 || ahead.stream || 2 * ahead.lines > end ? end : 2 * ahead.lines;
+  }
   /// Beside chunk c, asks for the lines after it and, where the tiles end, for those of the next
   /// block; or for its share of these, evenly: 8 rows 20 % faster than in a row (AVX-VNNI).
   [[gnu::always_inline]] void prefetch(int64_t c) const {
     if (ahead.stream) {
       ask<far, _MM_HINT_T1>(64 * c);
       if constexpr (tiles > 1) ask<near, _MM_HINT_T0>(64 * c);
-    } else if (c % 2 == 0 && c / 2 < ahead.lines) {
+    } else if (c % 2 == 0) {
       _mm_prefetch(reinterpret_cast<const char*>(ahead.from + 64 * (c / 2)), _MM_HINT_T1);
     }
   }
@@ -80,10 +85,12 @@ template <class Dot, int rows, int tiles, class Sum>
 #pragma GCC unroll 6
     for (int r = 0; r < rows; ++r) acc[r][i] = start;
   }
-  for (int64_t c = begin; c < end; ++c) {
-    if constexpr (Dot::asks_ahead || rows == 1) w.prefetch(c);
+  int64_t c = begin;
+  for (const int64_t asking = w.asking_until(end); c < asking; ++c) {
+    w.prefetch(c);
     Dot::add_chunk(a, lda, w, c, acc);
   }
+  for (; c < end; ++c) Dot::add_chunk(a, lda, w, c, acc);
 }
 
 /// Lanes [0, count) of 8; count may be negative or beyond 8.
@@ -169,10 +176,16 @@ void gemm(const Gemm& g) {
     block<Dot, shape.rows, shape.tiles>(g, row, tile, ahead);
   };
   const int64_t tiles = padded_n(g.n) / tile_n;
-  if (g.m > 1) return for_each_block<Dot::most_rows, 1>(g, 0, tiles, one_block);
-  const int64_t fours = tiles / row_tiles * row_tiles;
-  for_each_block<1, row_tiles>(g, 0, fours, one_block);
-  for_each_block<1, 1>(g, fours, tiles, one_block);
+  const auto side_by_side = [&]<int rows>() {
+    constexpr int together = most_tiles / rows;
+    const int64_t end = tiles / together * together;
+    for_each_block<rows, together>(g, 0, end, one_block);
+    for_each_block<rows, 1>(g, end, tiles, one_block);
+  };
+  if (g.m > Dot::few_rows) return for_each_block<Dot::most_rows, 1>(g, 0, tiles, one_block);
+  if constexpr (Dot::few_rows == 2)
+    if (g.m == 2) return side_by_side.template operator()<2>();
+  side_by_side.template operator()<1>();
 }
 
 }  // namespace
