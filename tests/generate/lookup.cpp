@@ -138,7 +138,7 @@ TEST_CASE("lookup gives the same text, greedy and sampled, in every int8 scheme"
     CAPTURE(to_string(variant.kv_cache));
     Pair pair(512, variant);
     pair.check_same(repetitive, greedy(200));
-    CHECK(pair.accepted > 25);  // how often it repeats itself depends on its last bits
+    CHECK(pair.accepted > 15);  // how often it repeats itself depends on its last bits
     pair.accepted = pair.drafted = 0;
     for (uint64_t seed = 0; seed < 12; ++seed) {
       CAPTURE(seed);

@@ -32,6 +32,8 @@ constexpr int64_t memory_bound_rows = 8;
 /// Bytes of the next linear's weights that a thread asks for while it waits: half of the
 /// second-level cache.
 constexpr int64_t bring_bytes = 512 * 1024;
+/// Into how many slices of columns OpenBLAS's multiplications are cut.
+constexpr int64_t float_slices = 16;
 /// Columns of fp16 weights that are converted to fp32 at a time.
 constexpr int64_t panel_columns = 128;
 /// Up to this many rows, dot products over fp16 weights beat converting them.
@@ -69,8 +71,11 @@ int64_t CpuBackend::columns_per_item(int64_t n, int64_t k) const {
                             : few && workspace_.x.rows < 2 * int8_rows;
     return narrow ? narrow_columns : int8_columns;
   }
-  // OpenBLAS repacks the activations in each call: one large slice a thread.
-  const int64_t slice = (n + pool_.threads() - 1) / pool_.threads();
+  // Large slices: OpenBLAS repacks several rows of activations in each call. For those their number
+  // does not depend on that of threads: with its kernels for AVX2 the last bits depend on where a
+  // slice begins and ends, and a calibrated file must not.
+  const int64_t slices = workspace_.x.rows == 1 ? pool_.threads() : float_slices;
+  const int64_t slice = (n + slices - 1) / slices;
   return (slice + tile_n - 1) / tile_n * tile_n;
 }
 
