@@ -18,7 +18,8 @@ struct Write {
 
 }  // namespace
 
-// Few rows are bound by reading the weights, and would leave most of a tile empty.
+// Few rows, which are bound by reading the weights and would leave most of a tile empty, come as
+// they are (activation_layout()).
 void gemm_s8s8_f32_32x32_amx(const GemmS8& g) {
   if (g.layout == ActivationLayout::rows) return gemm_s8s8_f32_12x32_avx512vnni(g);
   multiply<GemmS8, Write>(g);

@@ -138,7 +138,9 @@ TEST_CASE("lookup gives the same text, greedy and sampled, in every int8 scheme"
     CAPTURE(to_string(variant.kv_cache));
     Pair pair(512, variant);
     pair.check_same(repetitive, greedy(200));
-    CHECK(pair.accepted > 15);  // how often it repeats itself depends on its last bits
+    // Where a row costs more (AVX2, NEON), guesses are shorter and fewer.
+    const bool cheap_rows = extra_row_cost(model_of(variant), 0) < 0.2;
+    CHECK(pair.accepted > (cheap_rows ? 25 : 15));
     pair.accepted = pair.drafted = 0;
     for (uint64_t seed = 0; seed < 12; ++seed) {
       CAPTURE(seed);
