@@ -13,15 +13,17 @@ constexpr double least_gain = 1.03;
 
 }  // namespace
 
-double extra_row_cost(const Model& model, int64_t depth) {
+RowCost row_cost(const Model& model, int64_t depth) {
   const std::string_view isa = model.instruction_set();
-  const bool fast = isa == "avxvnni" || isa == "avx512vnni" || isa == "amx";
-  const bool cuda = isa.starts_with("sm_");  // tensor cores multiply 8 rows at once
-  const double linears = cuda ? 0.05 : fast ? 0.12 : 0.25;
+  RowCost linears{0.2, 0.3};  // a few rows wait for the weights, more for the multiplications
+  if (isa.starts_with("sm_")) linears = {0.05, 0.05};  // tensor cores multiply 8 rows at once
+  if (isa == "avx512vnni" || isa == "amx") linears = {0.08, 0.08};
+  if (isa == "avxvnni") linears = {0.12, 0.12};
   // Each row reads keys and values for itself; the weights are read once.
   const auto weights = static_cast<double>(model.decode_weight_bytes());
   const double kv = static_cast<double>(depth) * static_cast<double>(model.kv_bytes_per_token());
-  return (linears * weights + kv) / (weights + kv);
+  const auto of_step = [&](double linear) { return (linear * weights + kv) / (weights + kv); };
+  return {of_step(linears.early), of_step(linears.later)};
 }
 
 size_t DraftLength::group(int64_t match) {
@@ -33,7 +35,7 @@ void DraftLength::observe(int64_t match, bool right) {
   share += smoothing * ((right ? 1.0 : 0.0) - share);
 }
 
-int64_t DraftLength::choose(int64_t match, double row_cost, int64_t most) const {
+int64_t DraftLength::choose(int64_t match, const RowCost& cost, int64_t most) const {
   // Row i is of use if the i ids before it were right: tokens = 1 + p + p^2 + ... + p^k
   // (Leviathan et al. 2023, arXiv:2211.17192, eq. 1).
   const double p = right_[group(match)];
@@ -42,7 +44,7 @@ int64_t DraftLength::choose(int64_t match, double row_cost, int64_t most) const 
   for (int64_t k = 1; k <= most; ++k) {
     power *= p;
     tokens += power;
-    const double gain = tokens / (1 + row_cost * static_cast<double>(k));
+    const double gain = tokens / (1 + cost.of(k));
     if (gain <= best_gain) continue;
     best_gain = gain;
     best = k;

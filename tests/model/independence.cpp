@@ -56,6 +56,31 @@ TEST_CASE("a last thread's few rows of a long prompt do not change a bit") {
   }
 }
 
+TEST_CASE("a few rows behind a long prompt do not depend on how attention is shared out") {
+  // Spans of 512 positions are shared out for up to 16 rows, and fewer rows an item with more
+  // threads.
+  for (const Variant& variant : variants) {
+    CAPTURE(to_string(variant.kv_cache));
+    const Model one = open_variant(models[0], variant, 1, 512);
+    const std::vector<int32_t> ids = some_ids(one, 1100, 1);
+    Session at_once(one, {.context = 1100});
+    const std::vector<float> reference = all_logits(at_once, ids);
+    for (int threads : {1, 2, 7, 16}) {
+      CAPTURE(threads);
+      const Model model = open_variant(models[0], variant, threads, 512);
+      Session session(model, {.context = 1100});
+      std::vector<float> logits = all_logits(session, std::span(ids).first(960));
+      size_t begin = 960;
+      for (size_t rows : {1, 8, 9, 16, 17, 40, 49}) {
+        const std::vector<float> more = all_logits(session, std::span(ids).subspan(begin, rows));
+        logits.insert(logits.end(), more.begin(), more.end());
+        begin += rows;
+      }
+      CHECK(same_bits(logits, reference));
+    }
+  }
+}
+
 TEST_CASE("a model on the host's executor gives the same bits and counts its threads") {
   struct Host {
     std::atomic<int> loops{0};

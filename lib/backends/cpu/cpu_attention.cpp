@@ -13,16 +13,20 @@ namespace {
 using kernels::kv_block;
 using kernels::kv_span;
 
-/// Tokens of one attention item: its query rows, tokens x heads of a kv head, share each span of
-/// keys and values that is brought into the cache.
-constexpr int64_t tokens_per_item = 16;
+/// Most tokens of one attention item: its query rows, tokens x heads of a kv head, share each span
+/// of keys and values that is brought into the cache.
+constexpr int64_t most_tokens_per_item = 16;
 
-/// Chunks of up to so many tokens (decoding) are shared out by spans of positions too: with one
-/// item a kv head, most threads would have nothing to do.
-constexpr int64_t tokens_to_split = 8;
+/// Chunks of up to so many tokens (decoding, with lookup's guesses) are shared out by spans of
+/// positions too: with one item a kv head, most threads would have nothing to do.
+constexpr int64_t tokens_to_split = 16;
 
 int64_t spans(int64_t positions) {
   return (positions + kv_span - 1) / kv_span;
+}
+
+bool is_split(const Chunk& chunk, int64_t positions) {
+  return chunk.rows <= tokens_to_split && spans(positions) > 1;
 }
 
 /// Dimensions of a key at a block's position `slot`.
@@ -32,11 +36,6 @@ void scatter(const T* key, int64_t head_dim, int64_t slot, T* block) {
 }
 
 }  // namespace
-
-int64_t CpuBackend::partial_size(const HeadTokens& tokens) const {
-  const int64_t group = config_.num_heads / config_.num_kv_heads;
-  return tokens.count * group * kernels::attention_partial(config_.head_dim);
-}
 
 /// Rotates the keys of tokens within one block of positions, and stores them with their values.
 /// False if a value cannot be quantized.
@@ -152,24 +151,48 @@ int64_t CpuBackend::attention_parts() const {
   return prompt ? 1 : row_parts(batch_->rows());
 }
 
+/// As many as leave enough items to share out: with fewer tokens the same keys and values are read
+/// more often, but 16 threads would mostly wait for the 4 items of 32 tokens.
+int64_t CpuBackend::tokens_per_item(const Batch& batch) const {
+  int64_t tokens = most_tokens_per_item;
+  for (; tokens > 1; tokens /= 2) {
+    int64_t items = 0;
+    for (const Chunk& chunk : batch.chunks) {
+      const int64_t positions = chunk.first_position + chunk.rows;
+      const int64_t parts = is_split(chunk, positions) ? spans(positions) : 1;
+      items += (chunk.rows + tokens - 1) / tokens * config_.num_kv_heads * parts;
+    }
+    if (items >= items_per_thread * pool_.threads()) break;
+  }
+  return tokens;
+}
+
 void CpuBackend::plan_attention(const Batch& batch) {
   attention_items_.clear();
   merge_items_.clear();
+  const int64_t most = tokens_per_item(batch);
+  const int64_t row_partials =  // of a token's query heads
+      config_.num_heads / config_.num_kv_heads * kernels::attention_partial(config_.head_dim);
   int64_t used = 0, planned = 0;  // of partials_; planned is for the whole context
   for (const Chunk& chunk : batch.chunks)
-    for (int64_t end = chunk.rows; end > 0; end -= std::min(end, tokens_per_item)) {
-      const int64_t first = std::max<int64_t>(0, end - tokens_per_item);
+    for (int64_t end = chunk.rows; end > 0; end -= std::min(end, most)) {
+      const int64_t first = std::max<int64_t>(0, end - most);
       for (int64_t head = 0; head < config_.num_kv_heads; ++head) {
         const HeadTokens tokens{&chunk, first, end - first, head};
         const int64_t positions = chunk.first_position + end;
-        if (chunk.rows > tokens_to_split || spans(positions) == 1) {
+        if (!is_split(chunk, positions)) {
           attention_items_.push_back({tokens, 0, positions, -1});
           continue;
         }
-        merge_items_.push_back({tokens, used, spans(positions)});
-        for (int64_t span = 0; span < positions; span += kv_span, used += partial_size(tokens))
+        for (int64_t token = 0; token < tokens.count; ++token)
+          merge_items_.push_back({{&chunk, first + token, 1, head},
+                                  used + token * row_partials,
+                                  spans(positions),
+                                  tokens.count * row_partials});
+        for (int64_t span = 0; span < positions;
+             span += kv_span, used += tokens.count * row_partials)
           attention_items_.push_back({tokens, span, std::min(span + kv_span, positions), used});
-        planned += spans(chunk.cache->max_blocks() * kv_block) * partial_size(tokens);
+        planned += spans(chunk.cache->max_blocks() * kv_block) * tokens.count * row_partials;
       }
     }
   // In each part of the rows the longest first, so that no thread is left with one when the others
@@ -200,7 +223,7 @@ bool CpuBackend::attention(int64_t layer, const InputForms& forms) {
   pool_.for_each(static_cast<int64_t>(attention_items_.size()), one, parts);
   pool_.for_each(static_cast<int64_t>(merge_items_.size()), [&](int64_t i, int) {
     const MergeItem& item = merge_items_[static_cast<size_t>(i)];
-    merge(item.tokens, partials_.data() + item.partial, item.parts);
+    merge(item.tokens, partials_.data() + item.partial, item.parts, item.stride);
   });
   const int64_t k = config_.num_heads * config_.head_dim;
   set_activations(batch_->rows(), k, forms, workspace_.attention);
@@ -218,7 +241,7 @@ void CpuBackend::reserve_lists() {
   for (const Chunk& chunk : batch_->chunks) blocks = std::max(blocks, chunk.cache->max_blocks());
   const int64_t group = config_.num_heads / config_.num_kv_heads;
   for (Scratch& scratch : scratch_) {
-    scratch.lengths.resize(static_cast<size_t>(tokens_per_item * group));
+    scratch.lengths.resize(static_cast<size_t>(most_tokens_per_item * group));
     scratch.next_keys.reserve(kv_span / kv_block);
     scratch.key_blocks.reserve(static_cast<size_t>(blocks));
     scratch.value_blocks.reserve(static_cast<size_t>(blocks));
@@ -240,7 +263,7 @@ void CpuBackend::attend(const AttentionItem& item, int64_t layer, Scratch& scrat
   const HeadTokens& tokens = item.tokens;
   const int64_t d = config_.head_dim, width = config_.num_heads * d;
   const int64_t group = config_.num_heads / config_.num_kv_heads;  // query heads of this kv head
-  const int64_t max_rows = tokens_per_item * group;
+  const int64_t max_rows = most_tokens_per_item * group;
   if (scratch.queries.size() == 0) {
     scratch.queries = AlignedBuffer<float>(static_cast<size_t>(max_rows * d));
     scratch.partial =
@@ -291,17 +314,18 @@ void CpuBackend::attend(const AttentionItem& item, int64_t layer, Scratch& scrat
       table_.attention_s8(task);
       break;
   }
-  if (item.partial < 0) merge(tokens, partial, 1);
+  if (item.partial < 0) merge(tokens, partial, 1, 0);
 }
 
-void CpuBackend::merge(const HeadTokens& tokens, const float* partial, int64_t parts) {
+void CpuBackend::merge(const HeadTokens& tokens, const float* partial, int64_t parts,
+                       int64_t stride) {
   const int64_t d = config_.head_dim, width = config_.num_heads * d;
   const int64_t group = config_.num_heads / config_.num_kv_heads;
   for (int64_t token = 0; token < tokens.count; ++token) {
     const int64_t row = tokens.chunk->first_row + tokens.first + token;
     table_.attention_merge_f32(
-        {group, d, parts, partial + token * group * kernels::attention_partial(d),
-         partial_size(tokens), workspace_.attention + row * width + tokens.kv_head * group * d, d});
+        {group, d, parts, partial + token * group * kernels::attention_partial(d), stride,
+         workspace_.attention + row * width + tokens.kv_head * group * d, d});
   }
 }
 

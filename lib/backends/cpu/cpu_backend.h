@@ -83,15 +83,17 @@ class CpuBackend : public Backend {
     int64_t first_position, end_position;
     int64_t partial;  // where in partials_ the result goes; -1: straight to the output
   };
-  /// Results of spans that are to be merged: `parts` from partials_[partial] on.
+  /// Results of spans that are to be merged: `parts` from partials_[partial] on, each `stride`
+  /// values after the one before.
   struct MergeItem {
     HeadTokens tokens;
-    int64_t partial, parts;
+    int64_t partial, parts, stride;
   };
 
   void allocate(int64_t max_rows);
   void plan_cache(const Batch& batch);
   void plan_attention(const Batch& batch);
+  int64_t tokens_per_item(const Batch& batch) const;
   int64_t attention_parts() const;
   void rotate(float* head, const float* norm, int64_t row);
   /// Row `row` of x from `k` fp32 values, which it uses up.
@@ -115,8 +117,7 @@ class CpuBackend : public Backend {
   bool cache_integers(const float* k, const float* v, int64_t slot, std::byte* keys,
                       std::byte* values, T* row) const;
   void attend(const AttentionItem& item, int64_t layer, Scratch& scratch);
-  void merge(const HeadTokens& tokens, const float* partial, int64_t parts);
-  int64_t partial_size(const HeadTokens& tokens) const;
+  void merge(const HeadTokens& tokens, const float* partial, int64_t parts, int64_t stride);
 
   /// Columns [begin, end) of a linear, for some rows; through OpenBLAS for all of them. In tiles
   /// first_row is a multiple of kernels::activation_rows.
