@@ -13,17 +13,16 @@ constexpr double least_gain = 1.03;
 
 }  // namespace
 
-RowCost row_cost(const Model& model, int64_t depth) {
+double extra_row_cost(const Model& model, int64_t depth) {
   const std::string_view isa = model.instruction_set();
-  RowCost linears{0.2, 0.3};  // a few rows wait for the weights, more for the multiplications
-  if (isa.starts_with("sm_")) linears = {0.05, 0.05};  // tensor cores multiply 8 rows at once
-  if (isa == "avx512vnni" || isa == "amx") linears = {0.08, 0.08};
-  if (isa == "avxvnni") linears = {0.12, 0.12};
+  double linears = 0.25;
+  if (isa == "avxvnni") linears = 0.12;
+  if (isa == "avx512vnni" || isa == "amx") linears = 0.08;
+  if (isa.starts_with("sm_")) linears = 0.05;  // tensor cores multiply 8 rows at once
   // Each row reads keys and values for itself; the weights are read once.
   const auto weights = static_cast<double>(model.decode_weight_bytes());
   const double kv = static_cast<double>(depth) * static_cast<double>(model.kv_bytes_per_token());
-  const auto of_step = [&](double linear) { return (linear * weights + kv) / (weights + kv); };
-  return {of_step(linears.early), of_step(linears.later)};
+  return (linears * weights + kv) / (weights + kv);
 }
 
 size_t DraftLength::group(int64_t match) {
@@ -35,7 +34,7 @@ void DraftLength::observe(int64_t match, bool right) {
   share += smoothing * ((right ? 1.0 : 0.0) - share);
 }
 
-int64_t DraftLength::choose(int64_t match, const RowCost& cost, int64_t most) const {
+int64_t DraftLength::choose(int64_t match, double row_cost, int64_t most) const {
   // Row i is of use if the i ids before it were right: tokens = 1 + p + p^2 + ... + p^k
   // (Leviathan et al. 2023, arXiv:2211.17192, eq. 1).
   const double p = right_[group(match)];
@@ -44,7 +43,7 @@ int64_t DraftLength::choose(int64_t match, const RowCost& cost, int64_t most) co
   for (int64_t k = 1; k <= most; ++k) {
     power *= p;
     tokens += power;
-    const double gain = tokens / (1 + cost.of(k));
+    const double gain = tokens / (1 + row_cost * static_cast<double>(k));
     if (gain <= best_gain) continue;
     best_gain = gain;
     best = k;

@@ -6,20 +6,9 @@
 
 namespace octet {
 
-/// The time that further rows add to a step that evaluates one row, as shares of that.
-struct RowCost {
-  static constexpr int64_t early_rows = 3;
-  double early, later;  ///< of each of the first early_rows, and of each after them
-
-  double of(int64_t rows) const {
-    return rows <= early_rows ? early * static_cast<double>(rows)
-                              : of(early_rows) + later * static_cast<double>(rows - early_rows);
-  }
-};
-
-/// At this depth: an estimate that errs on the high side, from what was measured
-/// (docs/performance.md).
-RowCost row_cost(const Model& model, int64_t depth);
+/// The time that one more row adds to a step that evaluates one row at this depth, as a share of
+/// it. An estimate that errs on the high side, from what was measured (docs/performance.md).
+double extra_row_cost(const Model& model, int64_t depth);
 
 /// How many ids to draft: what makes the most tokens a time, by the share of drafted ids that
 /// turned out right so far, each length of match for itself.
@@ -28,7 +17,7 @@ class DraftLength {
   /// Whether the next id after a match of this length was right, drafted or not.
   void observe(int64_t match, bool right);
   /// 0 to most; 0 where a draft is not likely to gain anything.
-  int64_t choose(int64_t match, const RowCost& cost, int64_t most) const;
+  int64_t choose(int64_t match, double row_cost, int64_t most) const;
 
  private:
   static size_t group(int64_t match);

@@ -38,7 +38,7 @@ int64_t Lookup::guess(const Session& session, int32_t id, int64_t most) {
   // The last token that will be drawn is not evaluated, neither is one that fills the context.
   const int64_t room = session.context() - session.size() - 2;
   const int64_t limit = std::min({max_draft, max_rows_ - 1, room, most - 1});
-  return length_.choose(match_, row_cost(session.model(), session.size()), limit);
+  return length_.choose(match_, extra_row_cost(session.model(), session.size()), limit);
 }
 
 void Lookup::evaluate(Session& session, int64_t drafts, Answer& answer, const CancelToken& cancel) {
