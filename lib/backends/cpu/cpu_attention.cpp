@@ -155,7 +155,7 @@ int64_t CpuBackend::attention_parts() const {
 /// more often, but 16 threads would mostly wait for the 4 items of 32 tokens.
 int64_t CpuBackend::tokens_per_item(const Batch& batch) const {
   int64_t tokens = most_tokens_per_item;
-  for (; tokens > 1; tokens /= 2) {
+  for (; tokens > 1 && pool_.threads() > 1; tokens /= 2) {
     int64_t items = 0;
     for (const Chunk& chunk : batch.chunks) {
       const int64_t positions = chunk.first_position + chunk.rows;
